@@ -1,0 +1,110 @@
+"""Which trials fill a table: those that differ in nothing but the table's axes and the seed, never a mixture.
+
+Knows settings by their dotted names; knows no table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.frames import setting_columns
+from analysis.paper import WIDTH
+from analysis.words import listed, plural
+from asc_sweeps.config import setting_fields
+
+NAMED = ("data.dataset", "data.fingerprint", "model.width", "pretrain.epochs", "features.n_mels", "finetune.epochs")
+"""Settings that a family's description says in words of its own."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Trials of one table; column `row` says which row each fills."""
+
+    trials: pd.DataFrame
+    others: int = 0
+    """Families left out."""
+    axes: tuple[str, ...] = field(default=())
+
+    @property
+    def generated(self) -> bool:
+        """Whether the data were generated: then nothing is said about the paper's scores."""
+        return bool(self.trials["generated"].any())
+
+    @property
+    def width(self) -> int | None:
+        """Base channels of all its networks, None where they differ."""
+        widths = self.trials["model.width"].unique()
+        return int(widths[0]) if len(widths) == 1 else None
+
+    def describe(self) -> str:
+        """Width, epochs, mel bands, data and seeds, every other setting that is not at its default, and what is left out."""
+        first = self.trials.iloc[0]
+        seeds = sorted(int(seed) for seed in self.trials["seed"].unique())
+        parts = [
+            f"width {_values(self.trials['model.width'])}",
+            plural(int(first["pretrain.epochs"]), "epoch"),
+            *[f"fine-tuning of {plural(int(n), 'epoch')}" for n in self.trials["finetune.epochs"].dropna().unique()],
+            f"{int(first['features.n_mels'])} mel bands",
+            f"{'generated ' if self.generated else ''}data {first['data_name']} "
+            f"({int(first['train_segments']):,} training and {int(first['test_segments']):,} test segments)",
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}",
+        ]
+        unusual = [
+            f"{name} {_values(self.trials[name])}"
+            for name, known in setting_fields().items()
+            if name not in {*NAMED, *self.axes, "seed"} and (self.trials[name].dropna() != known.default).any()
+        ]
+        text = f"Shown: {', '.join(parts)}."
+        text += f" Not at their defaults: {', '.join(unusual)}." if unusual else " All other settings are at their defaults."
+        if self.others:
+            verb = "is" if self.others == 1 else "are"
+            text += f" {plural(self.others, 'other family')} of settings {verb} left out; the trials stand under Trials."
+        return text
+
+
+def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
+    """For each trial its settings but the axes and the seed, and its data, as one JSON text: equal in a family."""
+    columns = [c for c in setting_columns(frame) if c not in axes] + ["data_name", "data_fingerprint", "dropped_device"]
+    rows = frame[columns].astype(object).where(frame[columns].notna(), None).to_dict("records")
+    return pd.Series([json.dumps(row, sort_keys=True, default=str) for row in rows], index=frame.index, dtype=object)
+
+
+def best_family(candidates: pd.DataFrame, axes: Sequence[str]) -> Family | None:
+    """The family that comes nearest to the paper's table; None where there is no trial.
+
+    Real data before generated, the paper's width, then most rows, segments, trials and epochs.
+    """
+    groups = [group for _, group in candidates.groupby(family_keys(candidates, axes), sort=True)]
+    return choose(groups, axes)
+
+
+def choose(groups: Sequence[pd.DataFrame], axes: Sequence[str]) -> Family | None:
+    """The best of families that were put together elsewhere; of equal ones the first."""
+    if not groups:
+        return None
+    return Family(max(groups, key=_rank), len(groups) - 1, tuple(axes))
+
+
+def _rank(trials: pd.DataFrame) -> tuple[bool, bool, int, int, int, int]:
+    return (
+        not trials["generated"].any(),
+        bool((trials["model.width"] == WIDTH).any()),
+        trials["row"].nunique(),
+        int(trials["train_segments"].max() + trials["test_segments"].max()),
+        len(trials),
+        int(trials["pretrain.epochs"].max()),
+    )
+
+
+def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
+    """Mean over seeds of each measure, and its sample standard deviation as `<measure>_sd` (NaN for one seed)."""
+    means = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
+    return means | {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)) for m in measures}
+
+
+def _values(column: pd.Series) -> str:
+    return listed([f"{v:g}" if isinstance(v, int | float) else str(v) for v in sorted(column.dropna().unique().tolist())])

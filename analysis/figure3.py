@@ -1,0 +1,146 @@
+"""Figure 3: accuracy of the plain networks against their size, as the width grows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import missing
+from analysis.blocks import Cell, Plot, Section, Table, heads, paper, row_head
+from analysis.evidence import Evidence
+from analysis.families import Family, best_family, summarise
+from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH
+from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
+from analysis.table2 import score_notes
+from analysis.words import MISSING, fixed, millions, percent, spread, thousands
+
+STUDY = "figure3_widths"
+AXES = ("model.block", "model.width")
+NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
+PANELS = (("params", 1e3, "Parameters, K", BUDGET_PARAMS), ("macs", 1e6, "MACs of one segment, M", BUDGET_MACS))
+
+
+def figure3_family(frame: pd.DataFrame) -> Family | None:
+    """The trials that Figure 3 shows: pretrained plain networks that differ in block and width alone."""
+    plain = ~frame["finetuned"] & frame["model.stem_attention"] & ~frame["model.mfa"] & ~frame["model.fpm"]
+    trials = frame[plain]
+    rows = [f"{block}-{width}" for block, width in zip(trials["model.block"], trials["model.width"], strict=True)]
+    return best_family(trials.assign(row=rows), AXES)
+
+
+def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points of Figure 3 by block and width, the paper's two at width 40 always among them; accuracy 0..1."""
+    family = figure3_family(frame)
+    trials = frame.iloc[:0] if family is None else family.trials
+    printed = {(row.block, WIDTH): row for row in TABLE2 if not (row.mfa or row.fpm)}
+    measured = zip(trials["model.block"], trials["model.width"], strict=True)
+    rows = []
+    for block, width in sorted({*printed, *((b, int(w)) for b, w in measured)}, key=lambda k: (k[0] != "bcresnet", k[1])):
+        these = trials[(trials["model.block"] == block) & (trials["model.width"] == width)]
+        row = printed.get((block, width))
+        rows.append(
+            {
+                "block": block,
+                "width": width,
+                **{f"paper_{n}": getattr(row, n, float("nan")) for n in ("params", "macs", "accuracy")},
+                **{n: these[n].iloc[0] if len(these) else float("nan") for n in ("params", "macs")},
+                **summarise(these, ("accuracy", "log_loss")),
+                "seeds": len(these),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def figure3(frame: pd.DataFrame) -> go.Figure:
+    """Figure 3: accuracy in percent against parameters and MACs; lines measured, open diamonds the paper's."""
+    points = figure3_points(frame)
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
+    for column, (size, unit, title, budget) in enumerate(PANELS, start=1):
+        once = column == 1
+        printed = points[points["paper_accuracy"].notna()]
+        figure.add_trace(
+            go.Scatter(
+                x=(printed[f"paper_{size}"] / unit).tolist(),
+                y=(100 * printed["paper_accuracy"]).tolist(),
+                text=[NAMES[block] for block in printed["block"]],
+                name=f"paper, width {WIDTH}",
+                showlegend=once,
+                mode="markers",
+                marker=paper_marker(12),
+                hovertemplate="paper, %{text}-40: %{y:.1f} %<extra></extra>",
+            ),
+            *(1, column),
+        )
+        for block, colour, symbol, place in (
+            ("bcresnet", VERMILLION, "square", "bottom right"),
+            ("bcres2net", BLUE, "circle", "top left"),
+        ):
+            line = points[(points["block"] == block) & (points["seeds"] > 0)]
+            figure.add_trace(
+                go.Scatter(
+                    x=(line[size] / unit).tolist(),
+                    y=(100 * line["accuracy"]).tolist(),
+                    error_y={"array": (100 * line["accuracy_sd"]).fillna(0).tolist(), "thickness": 1, "width": 4},
+                    text=[f"C = {width}" for width in line["width"]],
+                    textposition=place,
+                    textfont_color=colour,
+                    name=NAMES[block],
+                    showlegend=once and len(line) > 0,
+                    mode="lines+markers+text",
+                    line={"color": colour, "width": 2},
+                    marker={"size": 9, "symbol": symbol},
+                    hovertemplate=f"{NAMES[block]}, %{{text}}: %{{y:.1f}} %<extra></extra>",
+                ),
+                *(1, column),
+            )
+        largest = pd.concat([points[size], points[f"paper_{size}"]]).max()
+        if budget <= 1.1 * largest:
+            line = {"color": PAPER, "dash": "dash", "width": 1.5}
+            note = {"annotation_text": f"limit {budget / unit:g}", "annotation_position": "bottom left"}
+            figure.add_vline(budget / unit, line=line, **note, row=1, col=column)
+    styled(figure, 400)
+    for column, (*_, title, _budget) in enumerate(PANELS, start=1):
+        figure.update_xaxes(title_text=title, row=1, col=column)
+    figure.update_yaxes(title_text="Accuracy, %", col=1)
+    return figure
+
+
+def section(evidence: Evidence) -> Section:
+    """Figure 3 in the report."""
+    points, family = figure3_points(evidence.frame), figure3_family(evidence.frame)
+    done = points[points["seeds"] > 0]
+    found = "; ".join(
+        f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}" for _, p in done.iterrows()
+    )
+    label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
+    caption = "Open diamonds are the paper's two printed points; its other widths stand in the figure alone, without numbers."
+    return Section(
+        "figure-3",
+        "Figure 3",
+        "At the same size, is BC-Res2Net more accurate than BC-ResNet? Networks without MFA and FPM, from narrow to wide.",
+        (_table(points, family, evidence), Plot("plot-figure-3", label, figure3(evidence.frame), caption)),
+    )
+
+
+def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
+    fill = missing.commands(STUDY, family) or missing.commands("table2_ablation", family)
+    groups = []
+    for _, point in points.iterrows():
+        done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"
+        failures = [] if done else missing.failures_of(evidence.failures, system, "pretraining", None)
+        cells = [row_head(system)]
+        cells += [paper(MISSING if pd.isna(point["paper_params"]) else thousands(point["paper_params"]))]
+        cells += [Cell(f"{int(point['params']):,}" if done else MISSING)]
+        cells += [paper(MISSING if pd.isna(point["paper_macs"]) else millions(point["paper_macs"]))]
+        cells += [Cell(f"{int(point['macs']):,}" if done else MISSING)]
+        cells += [paper(percent(point["paper_accuracy"]))]
+        cells += [Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_sd"], 1))]
+        cells += [Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_sd"], 3))]
+        cells += [Cell(str(point["seeds"]) if done else MISSING), missing.remark(failures, done, fill)]
+        groups.append([cells])
+    top = [Cell("Network", "text", head=True, rows=2)]
+    top += [Cell(name, "text", head=True, columns=2) for name in ("Parameters", "MACs", "Accuracy, %")]
+    top += [Cell(name, "text", head=True, rows=2) for name in ("Log loss, measured", "Seeds", "Remark")]
+    head = [top, heads(*("paper", "measured") * 3)]
+    return Table("figure-3-points", "Figure 3, its points", head, groups, score_notes(family))

@@ -1,0 +1,190 @@
+"""Table 2: what MFA and FPM add to BC-Res2Net, in size and in scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import missing
+from analysis.blocks import MISSING_CELL, Cell, Plot, Section, Table, heads, paper, row_head, words
+from analysis.counts import Verdict, count_of, macs_verdict, params_verdict, remark
+from analysis.evidence import Evidence
+from analysis.families import Family, best_family, summarise
+from analysis.paper import TABLE2
+from analysis.style import BLUE, paper_marker, shown, styled
+from analysis.words import MISSING, fixed, millions, percent, signed, spread, thousands
+
+STUDY = "table2_ablation"
+AXES = ("model.block", "model.mfa", "model.fpm")
+MEASURES = ("log_loss", "accuracy")
+
+
+def table2_family(frame: pd.DataFrame) -> Family | None:
+    """The trials that fill Table 2: pretrained only, the stem's attention unit kept."""
+    rows = {(row.block, row.mfa, row.fpm): position for position, row in enumerate(TABLE2)}
+    keys = zip(*(frame[axis] for axis in AXES), strict=True)
+    candidates = frame.assign(row=[rows.get(key) for key in keys])
+    keep = ~frame["finetuned"] & frame["model.stem_attention"] & candidates["row"].notna()
+    return best_family(candidates[keep], AXES)
+
+
+def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Table 2 by the paper's systems: `paper_*` printed, `counted_*` at the paper's size, the rest from the trials.
+
+    `trial` is the system that stands in the row (another width where that is shown), `params` and `macs` its size;
+    `log_loss` and `accuracy` (0..1) are means over `seeds` trials of the test split, `*_sd` their sample deviations.
+    """
+    family = table2_family(frame)
+    rows = []
+    for position, row in enumerate(TABLE2):
+        counted = count_of(row, counts)
+        trials = frame.iloc[:0] if family is None else family.trials[family.trials["row"] == position]
+        size = trials.iloc[0] if len(trials) else {"system": None, "params": None, "macs": None}
+        rows.append(
+            {
+                "paper_params": row.params,
+                "counted_params": counted and counted["params"],
+                "paper_macs": row.macs,
+                "counted_macs": counted and counted["macs"],
+                "trial": size["system"],
+                **{name: size[name] for name in ("params", "macs")},
+                **{f"paper_{name}": getattr(row, name) for name in MEASURES},
+                **summarise(trials, MEASURES),
+                "seeds": len(trials),
+                "signatures": ", ".join(sorted(trials["signature"])),
+            }
+        )
+    integers = {name: "Int64" for name in ("counted_params", "counted_macs", "params", "macs")}
+    return pd.DataFrame(rows, index=pd.Index([row.system for row in TABLE2], name="system")).astype(integers)
+
+
+def section(evidence: Evidence) -> Section:
+    """Table 2 in the report."""
+    numbers = table2(evidence.frame, evidence.counts)
+    family = table2_family(evidence.frame)
+    blocks: list[Table | Plot] = [_sizes(numbers, evidence.counts), _scores(numbers, family, evidence)]
+    if family:
+        blocks.append(_plot(numbers, family))
+    return Section(
+        "table-2",
+        "Table 2",
+        "Cutting the blocks in four makes the network smaller; MFA and FPM then buy accuracy with parameters and MACs. "
+        "Sizes are counted and compared exactly, which needs no training; scores come from the trials.",
+        tuple(blocks),
+    )
+
+
+def _sizes(numbers: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> Table:
+    groups = []
+    for row in TABLE2:
+        counted = count_of(row, counts)
+        cells = [row_head(row.system), paper(thousands(row.params))]
+        if counted:
+            cells += [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
+            cells += [paper(millions(row.macs)), Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
+            cells.append(words(remark(row, counted)))
+        else:
+            cells += [MISSING_CELL, MISSING_CELL, paper(millions(row.macs)), MISSING_CELL, MISSING_CELL]
+            cells.append(words("not counted yet; run", missing.COUNTING))
+        groups.append([cells])
+    head = [
+        [Cell("System", "text", head=True, rows=2), Cell("Parameters", "text", head=True, columns=3)]
+        + [Cell("MACs of one segment", "text", head=True, columns=3), Cell("Remark", "text", head=True, rows=2)],
+        heads("paper", "counted", "verdict", "paper", "counted", "verdict"),
+    ]
+    note = "Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits."
+    return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, (note,))
+
+
+def _chip(verdict: Verdict) -> Cell:
+    return Cell(verdict.text, "verdict-fits" if verdict.fits else "verdict-differs")
+
+
+def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
+    compare = family is not None and not family.generated
+    fill = missing.commands(STUDY, family)
+    groups = []
+    for system, row in numbers.iterrows():
+        failures = missing.failures_of(evidence.failures, str(system), "pretraining", family)
+        done = row["seeds"] > 0
+        size = f"{row['params']:,} / {row['macs']:,}" if done else ""
+        cells = [row_head(str(system)), words(row["trial"] if done else MISSING, small=size)]
+        cells += [paper(fixed(row["paper_log_loss"], 3)), Cell(fixed(row["log_loss"], 3), small=spread(row["log_loss_sd"], 3))]
+        cells += [_difference(row["log_loss"] - row["paper_log_loss"], 3, done)] if compare else []
+        cells += [paper(percent(row["paper_accuracy"]))]
+        cells += [Cell(percent(row["accuracy"]), small=spread(100 * row["accuracy_sd"], 1))]
+        cells += [_difference(100 * (row["accuracy"] - row["paper_accuracy"]), 1, done)] if compare else []
+        cells += [Cell(str(row["seeds"]) if done else MISSING), missing.remark(failures, done, fill)]
+        groups.append([cells])
+    columns = 3 if compare else 2
+    names = ["paper", "measured", "difference"][:columns]
+    head = [
+        [Cell("System", "text", head=True, rows=2), Cell("Trial shown", "text", small="parameters / MACs", head=True, rows=2)]
+        + [Cell("Log loss", "text", head=True, columns=columns), Cell("Accuracy, %", "text", head=True, columns=columns)]
+        + [Cell("Seeds", "text", head=True, rows=2), Cell("Remark", "text", head=True, rows=2)],
+        heads(*names, *names),
+    ]
+    return Table("table-2-scores", "Table 2, scores on the test split", head, groups, score_notes(family))
+
+
+def score_notes(family: Family | None) -> tuple[str, ...]:
+    """The lines under a table of scores: which trials it shows, and what its numbers are."""
+    if family is None:
+        return ("No trial of this table is finished.",)
+    if family.generated:
+        return (family.describe(), "Generated data: no differences from the paper are drawn.")
+    how = "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more."
+    return (family.describe(), how + " A difference is measured minus paper; it is no test of significance.")
+
+
+def _difference(value: float, digits: int, done: bool) -> Cell:
+    return Cell(signed(value, digits)) if done else MISSING_CELL
+
+
+def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
+    labels = [shown(system.replace("-40", "")) for system in numbers.index]
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
+    for column, (measure, scale, digits) in enumerate((("log_loss", 1, 3), ("accuracy", 100, 1)), start=1):
+        trials = family.trials
+        once = column == 1
+        figure.add_trace(
+            go.Scatter(
+                x=(scale * trials[measure]).tolist(),
+                y=[labels[int(row)] for row in trials["row"]],
+                text=[f"{s} (seed {seed})" for s, seed in zip(trials["signature"].map(shown), trials["seed"], strict=True)],
+                name="one seed",
+                showlegend=once,
+                mode="markers",
+                marker={"symbol": "line-ns-open", "size": 12, "color": BLUE, "line": {"width": 1.5}},
+                hovertemplate=f"%{{text}}<br>%{{x:.{digits}f}}<extra></extra>",
+            ),
+            *(1, column),
+        )
+        for name, values, marker in (
+            ("measured, mean over seeds", numbers[measure], {"size": 10, "color": BLUE}),
+            ("paper", numbers[f"paper_{measure}"], paper_marker()),
+        ):
+            figure.add_trace(
+                go.Scatter(
+                    x=[None if pd.isna(v) else scale * v for v in values],
+                    y=labels,
+                    name=name,
+                    showlegend=once,
+                    mode="markers",
+                    marker=marker,
+                    hovertemplate=f"%{{y}}: %{{x:.{digits}f}}<extra>{name}</extra>",
+                ),
+                *(1, column),
+            )
+    styled(figure, 340)
+    figure.update_xaxes(title_text="Log loss (lower is better)", col=1)
+    figure.update_xaxes(title_text="Accuracy, % (higher is better)", col=2)
+    figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1], range=[-0.5, len(labels) - 0.5])
+    done = numbers[numbers["seeds"] > 0]
+    found = "; ".join(f"{system} {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for system, r in done.iterrows())
+    caption = "Dots are means over seeds, strokes single seeds, open diamonds the paper's numbers."
+    return Plot("plot-table-2", f"Log loss and accuracy of each row of Table 2. Measured: {found}.", figure, caption)

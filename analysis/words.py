@@ -1,0 +1,76 @@
+"""How numbers are written in the report: K and M, percent, signs. Knows nothing of what they measure."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "—"
+
+
+def thousands(params: float) -> str:
+    """Parameters as the paper prints them.
+
+    >>> thousands(88_140)
+    '88.1K'
+    """
+    return f"{params / 1e3:.1f}K"
+
+
+def millions(macs: float) -> str:
+    """MACs as the paper prints them.
+
+    >>> millions(26_762_930)
+    '26.76M'
+    """
+    return f"{macs / 1e6:.2f}M"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of 0..1 as a number of percent; the unit stands in the column's head.
+
+    >>> percent(0.608), percent(float("nan"))
+    ('60.8', '—')
+    """
+    return fixed(100 * share, digits)
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many decimals, or a dash where there is none."""
+    return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign in front, a true minus among them.
+
+    >>> signed(-0.084, 3), signed(1.8, 1), signed(-0.0001, 1)
+    ('−0.084', '+1.8', '0.0')
+    """
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def spread(deviation: float, digits: int) -> str:
+    """The ± of a mean over seeds; empty where there is one seed."""
+    return "" if math.isnan(deviation) else f"± {deviation:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose.
+
+    >>> duration(42), duration(600), duration(90_000)
+    ('42 s', '10.0 min', '25.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def listed(words: list[str]) -> str:
+    """Words in a sentence: `a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else MISSING
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its word, e.g. `1 trial`, `3 trials`, `2 studies`."""
+    several = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{count:,} {word if count == 1 else several}"

@@ -1,0 +1,327 @@
+"""What a trial is: every setting that can change a number, frozen and validated, and the signature they have together.
+
+Knows nothing of files, Ray or torch. Defaults are the paper's; where the paper is silent, the description says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from asc_sweeps.errors import ConfigError, did_you_mean
+
+RECIPE = 1
+"""Raised when the code, or a default, changes what the same settings compute: results of before then answer no more."""
+
+SILENT = "the paper does not say"
+DATASETS = ("tau2022", "synthetic-tiny", "synthetic-small", "synthetic-medium")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Base of all groups of settings: frozen, strict (a word is not a number), closed (no unknown names)."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Settings):
+    """Which segments are learned from and scored."""
+
+    dataset: str = Field("tau2022", description="Data set: tau2022, synthetic-tiny, -small, -medium, or a folder")
+    fingerprint: str = Field("", description="Content of the data set; filled in when the data are opened")
+    validation_share: float = Field(
+        0.1, ge=0, le=0.5, description=f"Share of training locations held out for validation; {SILENT}"
+    )
+    split_seed: Count = Field(0, description="Seed of the validation split, apart from the trial's seed")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_or_a_folder(cls, value: str) -> str:
+        if value in DATASETS or "/" in value or "\\" in value or value.startswith((".", "~")):
+            return value
+        hint = did_you_mean(value, DATASETS)
+        raise PydanticCustomError("dataset", f"must be one of {', '.join(DATASETS)}, or a folder with a / in it{hint}")
+
+
+class FeatureConfig(Settings):
+    """Log-mel spectrogram of a 16 kHz waveform (Sec. 4.1)."""
+
+    n_mels: Positive = Field(256, description="Mel bands F (Sec. 4.1)")
+    window: Positive = Field(2048, description="Hann window and FFT length, samples at 16 kHz (Sec. 4.1)")
+    hop: Positive = Field(512, description="Hop, samples at 16 kHz (Sec. 4.1)")
+    f_min: float = Field(0.0, ge=0, le=7999, description=f"Lowest mel frequency, Hz, HTK scale; {SILENT}")
+    f_max: float = Field(8000.0, gt=0, le=8000, description=f"Highest mel frequency, Hz; {SILENT}")
+    floor: float = Field(1e-5, gt=0, description=f"Added to the mel power before the logarithm; {SILENT}")
+    mean: float = Field(0.0, description=f"Subtracted from the log-mel values, one number for all bands; {SILENT}")
+    deviation: float = Field(3.0, gt=0, description=f"Divides the log-mel values after that; {SILENT}")
+
+    @model_validator(mode="after")
+    def _band_order(self) -> FeatureConfig:
+        if self.f_min >= self.f_max:
+            raise PydanticCustomError("f_min", f"features.f_min ({self.f_min:g}) must lie below f_max ({self.f_max:g})")
+        if self.hop > self.window:
+            raise PydanticCustomError("hop", f"features.hop ({self.hop}) must not exceed window ({self.window})")
+        return self
+
+
+class AugmentConfig(Settings):
+    """Augmentation of training segments, in pretraining and fine-tuning (Sec. 4.1)."""
+
+    roll_seconds: Rate = Field(0.5, description="Waveforms roll by up to this many seconds, either way (Sec. 4.1)")
+    roll_probability: Share = Field(0.8, description="Probability of rolling a segment (Sec. 4.1)")
+    frequency_masks: Count = Field(2, description="Number of frequency masks (Sec. 4.1)")
+    frequency_mask_bands: Count = Field(40, description="Mask parameter: width drawn below this, mel bands (Sec. 4.1)")
+    time_masks: Count = Field(2, description="Number of time masks (Sec. 4.1)")
+    time_mask_frames: Count = Field(4, description="Mask parameter: width drawn below this, frames (Sec. 4.1)")
+    mask_probability: Share = Field(0.8, description="Probability of each mask, drawn per segment (Sec. 4.1)")
+
+
+class ModelConfig(Settings):
+    """The network of Table 1."""
+
+    block: Literal["bcresnet", "bcres2net"] = Field("bcres2net", description="Block of the stages (Sec. 2.1)")
+    width: Positive = Field(40, description="Base channels C (Table 1), a multiple of 2 x scale")
+    mfa: bool = Field(True, description="Attention units (MFA) after each of the four stages (Sec. 2.2)")
+    fpm: bool = Field(True, description="Feature pyramid (FPM) instead of the last stage's average (Sec. 2.2)")
+    stem_attention: bool = Field(True, description="Attention unit after the stem (Table 1)")
+    scale: Annotated[int, Field(ge=2)] = Field(4, description="Slices S of the Res2 split (Sec. 4.2)")
+    sub_bands: Positive = Field(4, description="Bands of SubSpectralNorm (Sec. 4.2)")
+    resnorm: Rate = Field(0.1, description="Weight of ResNorm's identity path (Sec. 4.2)")
+    dropout: float = Field(0.1, ge=0, lt=1, description=f"Rate of the channel-wise dropout of a block; {SILENT}")
+
+    @model_validator(mode="after")
+    def _slices_fit(self) -> ModelConfig:
+        step = 2 * self.scale
+        if self.width % step:
+            lower, upper = self.width // step * step, (self.width // step + 1) * step
+            nearest = f"{lower} or {upper}" if lower else f"{upper}"
+            raise PydanticCustomError(
+                "width",
+                f"model.width must be a multiple of {step}, so that C, 1.5C, 2C and 2.5C divide by the {self.scale} "
+                f"slices; got {self.width}, nearest: {nearest}",
+            )
+        return self
+
+
+class PretrainConfig(Settings):
+    """Pretraining, which neglects the devices (Sec. 4.2)."""
+
+    epochs: Positive = Field(300, description="Epochs (Sec. 4.2)")
+    batch_size: Positive = Field(512, description="Segments of a mini-batch (Sec. 4.2)")
+    learning_rate: Rate = Field(0.01, description="Peak learning rate of AdamW (Sec. 4.2)")
+    warmup_learning_rate: Rate = Field(1e-8, description="Learning rate at the first step (Sec. 4.2)")
+    warmup_epochs: Count = Field(10, description="Epochs of linear warm-up; cosine to zero follows (Sec. 4.2)")
+    weight_decay: Rate = Field(0.05, description="Weight decay of AdamW (Sec. 4.2)")
+    mixup_alpha: Rate = Field(0.3, description="Beta parameter of Mixup, drawn per segment; 0 turns it off (Sec. 4.1)")
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> PretrainConfig:
+        if self.warmup_epochs > self.epochs:
+            raise PydanticCustomError(
+                "warmup", f"pretrain.warmup_epochs ({self.warmup_epochs}) must not exceed pretrain.epochs ({self.epochs})"
+            )
+        return self
+
+
+class FinetuneConfig(Settings):
+    """Device-aware data-random-drop fine-tuning with the L2 pull of Eq. 3 (Sec. 3)."""
+
+    max_drop_rate: Share = Field(0.9, description="Drop rate of the largest device at the end (Table 4)")
+    reg_lambda: Rate = Field(0.4, description="Lambda of Eq. 3 (Sec. 4.2)")
+    epochs: Positive = Field(50, description=f"Epochs of the whole network; {SILENT}")
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch before the drop; {SILENT}")
+    learning_rate: Rate = Field(1e-5, description="Fixed learning rate of AdamW (Sec. 4.2)")
+    weight_decay: Rate = Field(1e-8, description="Weight decay of AdamW (Sec. 4.2)")
+    steepness: float = Field(10.0, gt=0, le=100, description=f"Steepness of the drop rate's sigmoid; {SILENT}")
+    head_epochs: Count = Field(5, description=f"Epochs of the new classifier alone, before the rest; {SILENT}")
+    head_learning_rate: Rate = Field(1e-3, description=f"Fixed learning rate of those epochs; {SILENT}")
+
+
+class TrialConfig(Settings):
+    """A trial is its settings: pretraining, and on top of it fine-tuning where `finetune` is given."""
+
+    seed: Count = Field(0, description="Seed of weights, order, augmentation and dropping")
+    data: DataConfig = DataConfig()
+    features: FeatureConfig = FeatureConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: FinetuneConfig | None = None
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> TrialConfig:
+        step = 8 * self.model.sub_bands
+        if self.features.n_mels % step:
+            raise PydanticCustomError(
+                "n_mels",
+                f"features.n_mels must be a multiple of {step}, so that F/8 divides by the {self.model.sub_bands} "
+                f"sub-bands; got {self.features.n_mels}",
+            )
+        return self
+
+    def start(self) -> TrialConfig | None:
+        """The trial whose network this one starts from, or None when it starts from random weights."""
+        return self.model_copy(update={"finetune": None}) if self.finetune else None
+
+    def bound(self, dataset: str, fingerprint: str) -> TrialConfig:
+        """The same trial on a data set that was opened: its name and content take the place of a folder's path."""
+        data = self.data.model_copy(update={"dataset": dataset, "fingerprint": fingerprint})
+        return self.model_copy(update={"data": data})
+
+    @property
+    def system(self) -> str:
+        """The row of the paper's tables, e.g. `BC-Res2Net-40 w/ MFA & FPM`."""
+        name = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}[self.model.block]
+        extras = [word for word, on in (("MFA", self.model.mfa), ("FPM", self.model.fpm)) if on]
+        with_ = f" w/ {' & '.join(extras)}" if extras else ""
+        return f"{name}-{self.model.width}{with_}{'' if self.model.stem_attention else ' w/o stem attention'}"
+
+    @property
+    def phase(self) -> str:
+        """The last phase of the trial, in words for tables: `pretraining` or `fine-tuning (drop rate 0.90)`."""
+        return f"fine-tuning (drop rate {self.finetune.max_drop_rate:.2f})" if self.finetune else "pretraining"
+
+    @property
+    def signature(self) -> str:
+        """Twelve hex digits that name the trial: a hash of `RECIPE` and the settings that differ from the defaults.
+
+        So a setting added later, whose default means "as before", leaves every signature as it is.
+        """
+        identity = {"recipe": RECIPE, "settings": differences(self)}
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def differences(settings: Settings) -> dict[str, Any]:
+    """The settings that differ from the defaults, nested as they are; a phase that is on appears even when all is default.
+
+    >>> differences(TrialConfig(seed=3, finetune=FinetuneConfig()))
+    {'seed': 3, 'finetune': {}}
+    """
+    found: dict[str, Any] = {}
+    default = type(settings)()
+    for name in type(settings).model_fields:
+        value, usual = getattr(settings, name), getattr(default, name)
+        if isinstance(value, Settings):
+            inner = differences(value)
+            if inner or usual is None:
+                found[name] = inner
+        elif value != usual:
+            found[name] = value
+    return found
+
+
+def setting_fields() -> dict[str, Any]:
+    """Every setting by its dotted name, with pydantic's field (default, description), in the order of the code."""
+
+    def walk(model: type[Settings], prefix: str) -> Iterable[tuple[str, Any]]:
+        for name, field in model.model_fields.items():
+            group = next((t for t in (field.annotation, *get_args(field.annotation)) if _is_group(t)), None)
+            if group:
+                yield from walk(group, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", field
+
+    return dict(walk(TrialConfig, ""))
+
+
+def _is_group(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as a person wrote it: dotted name, value, and where it stands (`table4.yaml:5:3` or `--set`)."""
+
+    name: str
+    value: object
+    where: str = ""
+
+
+def make_config(settings: Iterable[Setting]) -> TrialConfig:
+    """The trial of these settings, later ones winning; any `finetune.*` turns fine-tuning on, `finetune: null` keeps it off.
+
+    Raises ConfigError with every problem at once, each with its place, rule and value.
+    """
+    given: dict[str, Setting] = {s.name: s for s in settings}
+    problems = unknown_settings(given.values())
+    off = [s for s in given.values() if s.name == "finetune" and s.value is None]
+    tree: dict[str, Any] = {}
+    for setting in given.values():
+        group, _, leaf = setting.name.rpartition(".")
+        if setting.name in setting_fields() and not (off and group == "finetune"):
+            (tree.setdefault(group, {}) if group else tree)[leaf] = setting.value
+    # A wrong member keeps its group's own rules from being checked: take it out and look again, to say all at once.
+    while True:
+        try:
+            config = TrialConfig.model_validate(tree)
+            break
+        except ValidationError as error:
+            details = error.errors()
+        problems += [_explain(detail, given) for detail in details]
+        if not any(_remove(tree, detail["loc"]) for detail in details):
+            break
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return config
+
+
+def _remove(tree: dict[str, Any], place: tuple[int | str, ...]) -> bool:
+    """Take one setting out of the nested settings; False where the place is a group, not a setting of it."""
+    group = tree.get(str(place[0]), {}) if len(place) == 2 else tree
+    return bool(place) and ".".join(map(str, place)) in setting_fields() and group.pop(str(place[-1]), None) is not None
+
+
+def unknown_settings(settings: Iterable[Setting]) -> list[str]:
+    """A line for each setting whose name is not one, with the nearest name."""
+    known = setting_fields()
+    problems = []
+    for s in settings:
+        if s.name in known or (s.name == "finetune" and s.value is None):
+            continue
+        members = [name for name in known if name.startswith(f"{s.name}.")]
+        rule = f"'{s.name}' is a group of settings; set one of its members, e.g. '{members[0]}'" if members else ""
+        problems.append(_at(s.where) + (rule or f"unknown setting '{s.name}'{did_you_mean(s.name, known)}"))
+    return problems
+
+
+def _at(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def _explain(detail: ErrorDetails, given: Mapping[str, Setting]) -> str:
+    """One line from one of pydantic's findings, in our words: place, dotted name, rule, value."""
+    name = ".".join(str(part) for part in detail["loc"])
+    setting = given.get(name)
+    if setting is None:  # a rule over a group: stands at the first setting given that its text names
+        text = detail["msg"]
+        places = [s for s in given.values() if s.name in text or s.name.rpartition(".")[2] in text.split()]
+        return _at(places[0].where if places else "") + text
+    limits = detail.get("ctx") or {}
+    rules = {
+        "int_type": "must be a whole number",
+        "float_type": "must be a number",
+        "bool_type": "must be true or false",
+        "string_type": "must be a word",
+        "finite_number": "must be a finite number",
+        "greater_than": f"must be greater than {limits.get('gt')}",
+        "greater_than_equal": f"must be at least {limits.get('ge')}",
+        "less_than": f"must be less than {limits.get('lt')}",
+        "less_than_equal": f"must be at most {limits.get('le')}",
+        "literal_error": f"must be {limits.get('expected')}",
+    }
+    hint = ""
+    if detail["type"] == "literal_error":
+        hint = did_you_mean(str(setting.value), get_args(setting_fields()[name].annotation))
+    rule = rules.get(detail["type"], detail["msg"])
+    return f"{_at(setting.where)}{name} {rule}; got {json.dumps(setting.value, default=str)}{hint}"

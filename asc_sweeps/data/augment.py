@@ -1,0 +1,54 @@
+"""Augmentation of training segments (Sec. 4.1): time rolling, SpecAugment's masks, Mixup.
+
+Draws from torch's global generator, which the training loop seeds for each epoch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asc_sweeps.config import AugmentConfig
+from asc_sweeps.data.prepare import RATE
+from asc_sweeps.data.torchaudio_door import mask_along_axis_iid
+
+
+def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
+    """Shift each waveform, with `roll_probability`, by up to `roll_seconds` either way; what leaves one end enters the other.
+
+    Shape: [B, samples] -> the same.
+    """
+    batch, samples = waveforms.shape
+    device = waveforms.device
+    shift = ((2 * torch.rand(batch, device=device) - 1) * config.roll_seconds * RATE).round().long()
+    shift = shift * (torch.rand(batch, device=device) < config.roll_probability)
+    # Each rolled waveform is a window of the waveform written twice; taking windows copies no index of single samples.
+    windows = torch.cat([waveforms, waveforms], dim=1).unfold(1, samples, 1)
+    return windows[torch.arange(batch, device=device), -shift % samples]
+
+
+def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
+    """Set bands of frequencies and of frames to zero, each mask with `mask_probability` for each segment on its own.
+
+    Zero is the constant that LogMel moved to the middle of the levels.
+    Shape: [B, 1, F, T] -> the same.
+    """
+    kinds = [(2, config.frequency_mask_bands)] * config.frequency_masks + [(3, config.time_mask_frames)] * config.time_masks
+    for axis, width in kinds:
+        masked = mask_along_axis_iid(log_mel, width, 0.0, axis)
+        applied = torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) < config.mask_probability
+        log_mel = torch.where(applied, masked, log_mel)
+    return log_mel
+
+
+def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Blend each segment and its target with another of the batch, by a share drawn from Beta(alpha, alpha).
+
+    Shape: inputs [B, ...], targets [B, scenes] (probabilities) -> the same.
+    """
+    concentration = torch.tensor(alpha, device=inputs.device)
+    share = torch.distributions.Beta(concentration, concentration).sample((len(inputs),))
+    other = torch.randperm(len(inputs), device=inputs.device)
+    wide = share.view(-1, *[1] * (inputs.dim() - 1))
+    narrow = share.unsqueeze(1)
+    return wide * inputs + (1 - wide) * inputs[other], narrow * targets + (1 - narrow) * targets[other]

@@ -1,0 +1,45 @@
+"""From a data set's name to its folder and its prepared form; generated ones are made when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from asc_sweeps.data.prepare import Prepared, prepare
+from asc_sweeps.data.synthetic import synthesize
+from asc_sweeps.data.tau import FOLDER_NAME
+from asc_sweeps.errors import DataError
+from asc_sweeps.workspace import Workspace
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many clips are done and how many there are."""
+
+GENERATED = "synthetic-"
+
+
+def dataset_folder(dataset: str, workspace: Workspace) -> Path:
+    """Where a data set lies: the workspace's data/ for names, the folder itself for paths."""
+    if dataset == "tau2022":
+        return workspace.data / FOLDER_NAME
+    return workspace.data / dataset if dataset.startswith(GENERATED) else Path(dataset).expanduser().resolve()
+
+
+def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda what, done, total: None) -> Prepared:
+    """A data set ready for training, generated and prepared first where it is not yet.
+
+    Raises DataError when a real data set's folder is not there or breaks the layout's rules.
+    """
+    folder = dataset_folder(dataset, workspace)
+    if dataset.startswith(GENERATED):
+        synthesize(folder, dataset.removeprefix(GENERATED), progress=lambda done, total: progress("generating", done, total))
+    elif not folder.is_dir():
+        raise missing(dataset, folder)
+    return prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))
+
+
+def missing(dataset: str, folder: Path) -> DataError:
+    """The error of a data set that is not at hand."""
+    return DataError(
+        f"data set '{dataset}': there is no folder {folder}; give the folder that holds meta.csv and audio/ with --data DIR, "
+        "or run a small size on generated data with --mini"
+    )

@@ -1,0 +1,14 @@
+"""Segments of a prepared data set as tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asc_sweeps.data.prepare import Prepared
+
+
+def fetch(data: Prepared, rows: np.ndarray, accelerator: str) -> Tensor:
+    """Waveforms of some rows as float32 in -1..1, shape [rows, 16000]."""
+    return torch.from_numpy(data.waveforms[rows]).to(accelerator).float() / 32768

@@ -1,0 +1,57 @@
+"""What can go wrong by a user's hand or a trial's fate, each with the text a person reads and the exit code of the command.
+
+Every message names the thing, the rule, the value and the way out; the command line prints it without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AscSweepsError(Exception):
+    """Base of the errors that a person can mend; `exit_code` is what the command returns."""
+
+    exit_code = 2
+
+
+class ConfigError(AscSweepsError):
+    """One or more wrong settings; holds all of them, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DataError(AscSweepsError):
+    """A data set folder, list or recording that breaks the rules of its layout."""
+
+
+class WorkspaceError(AscSweepsError):
+    """A workspace folder, stored result or cluster that cannot be used as it stands."""
+
+
+class TrialError(AscSweepsError):
+    """A trial that cannot be finished, with its cause as one word (`nan`, `damaged`, ...)."""
+
+    exit_code = 1
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
+        # Exceptions travel between processes by their arguments; the default would lose `cause`.
+        return type(self), (self.cause, str(self))
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of an error message: the nearest choice, or nothing when none is near.
+
+    >>> did_you_mean("bcresnet2", ["bcresnet", "bcres2net"])
+    "; did you mean 'bcresnet'?"
+    >>> did_you_mean("zebra", ["bcresnet"])
+    ''
+    """
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""

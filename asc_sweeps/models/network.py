@@ -1,0 +1,73 @@
+"""The ASC network of Table 1: stem, four stages, feature pyramid or average, classifier."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from asc_sweeps.config import ModelConfig
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.models.attention import attention_unit
+from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise
+from asc_sweeps.models.fpm import FeaturePyramid
+from asc_sweeps.models.norms import ResNorm
+
+BLOCKS_PER_STAGE = (2, 2, 2, 3)
+
+
+class Network(nn.Module):
+    """Log-mel spectrogram to scene logits.
+
+    Shape: [B, 1, F, T] -> [B, scenes]; F must divide by 8 x sub_bands, T is free.
+    """
+
+    def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
+        super().__init__()
+        c = config.width
+        channels = [c, c * 3 // 2, 2 * c, c * 5 // 2]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 2 * c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(2 * c, eps=EPS), nn.ReLU()
+        )
+        if config.stem_attention:
+            self.stem.append(attention_unit(2 * c, config.scale))
+        self.stages = nn.ModuleList(
+            _stage(channels_in, channels_out, blocks, config)
+            for channels_in, channels_out, blocks in zip([2 * c, *channels], channels, BLOCKS_PER_STAGE, strict=False)
+        )
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.pyramid = FeaturePyramid(channels, config) if config.fpm else None
+        self.classifier = nn.Linear(4 * c, scenes) if config.fpm else pointwise(channels[-1], scenes)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        outputs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(self.pool(x) if i in (1, 2) else x)  # stages 2 and 3 begin with a max-pool (Table 1)
+            outputs.append(x)
+        if self.pyramid is not None:
+            return self.classifier(self.pyramid(outputs))
+        return self.classifier(x).mean(dim=(2, 3))
+
+    def reset_classifier(self) -> None:
+        """Draw the classifier's weights anew, as fine-tuning begins (Sec. 3)."""
+        _initialise(self.classifier)
+
+    def body_parameters(self) -> list[nn.Parameter]:
+        """Every parameter except the classifier's: those that Eq. 3 sums over."""
+        return [p for name, p in self.named_parameters() if not name.startswith("classifier.")]
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, config: ModelConfig) -> nn.Sequential:
+    block = BLOCKS[config.block]
+    layers = [block(channels_in if i == 0 else channels_out, channels_out, config) for i in range(blocks)]
+    layers.append(ResNorm(config.resnorm))
+    if config.mfa:
+        layers.append(attention_unit(channels_out, config.scale))
+    return nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

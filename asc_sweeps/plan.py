@@ -1,0 +1,91 @@
+"""What a study will do: its trials and their starts, what is finished already, what is left. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.results import Complexity
+from asc_sweeps.trial import complexity_of, find_result
+from asc_sweeps.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of a plan."""
+
+    config: TrialConfig
+    complexity: Complexity
+    finished: bool
+    """A result of an equal trial is stored."""
+    studies: tuple[str, ...]
+    """The studies that list it; empty for a start that only another trial needs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Distinct trials, each after its start."""
+
+    trials: list[PlannedTrial]
+    listed: int
+    """Trials that the studies list, counted once for each study."""
+
+    @property
+    def todo(self) -> list[PlannedTrial]:
+        return [t for t in self.trials if not t.finished]
+
+    def cost(self, trial: PlannedTrial) -> float:
+        """Relative training time: epochs x (MACs + what every layer costs however narrow it is)."""
+        return epochs_of(trial.config) * (trial.complexity.macs + 2e6)
+
+
+def epochs_of(config: TrialConfig) -> int:
+    """Epochs that a trial trains itself, its start's not counted."""
+    tuning = config.finetune
+    return tuning.head_epochs + tuning.epochs if tuning else config.pretrain.epochs
+
+
+def make_plan(studies: dict[str, list[TrialConfig]], workspace: Workspace) -> Plan:
+    """The distinct trials of some studies, given as name -> trials, with the starts they need."""
+    wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
+    for study, trials in studies.items():
+        for config in trials:
+            start = config.start()
+            if start is not None:
+                wanted.setdefault(start.signature, (start, []))
+            wanted.setdefault(config.signature, (config, []))[1].append(study)
+    counted = _remember(complexity_of)
+    # Starts first; among equals the order of the files.
+    ordered = sorted(wanted.values(), key=lambda entry: entry[0].start() is not None)
+    trials = [
+        PlannedTrial(config, counted(config), find_result(config, workspace) is not None, tuple(names))
+        for config, names in ordered
+    ]
+    return Plan(trials, sum(len(configs) for configs in studies.values()))
+
+
+def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
+    """Counted networks of some trials, one row each, for a study's record."""
+    counted = _remember(complexity_of)
+    rows = {}
+    for config in trials:
+        n, model = counted(config), config.model
+        key = (model, config.features.n_mels, config.features.hop)
+        names = ("block", "width", "mfa", "fpm", "stem_attention")
+        traits = {name: getattr(model, name) for name in names}
+        rows[key] = {"system": config.system, **traits, "params": n.params, "macs": n.macs}
+    return list(rows.values())
+
+
+def _remember(count: Callable[[TrialConfig], Complexity]) -> Callable[[TrialConfig], Complexity]:
+    """Count each network once: seeds and fine-tunings share it."""
+    known: dict[object, Complexity] = {}
+
+    def counted(config: TrialConfig) -> Complexity:
+        key = (config.model, config.features)
+        if key not in known:
+            known[key] = count(config)
+        return known[key]
+
+    return counted

@@ -1,0 +1,169 @@
+"""What trials leave behind, as JSON files that outlive the code: scores, results, failures, records of studies.
+
+Knows nothing of torch or Ray; `analysis` reads results through this module alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.files import write_json
+from asc_sweeps.workspace import Workspace
+
+Kind = TypeVar("Kind")
+FORMAT = 1
+"""Raised when a field changes its meaning; files of another format are refused, with what to do."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log loss (natural logarithm) and accuracy (0..1) of one group of segments, from sums over its segments."""
+
+    split: str
+    """`validation` or `test`."""
+    by: str
+    """`overall`, `device` or `scene`."""
+    name: str
+    """`micro` (mean over segments) or `macro` (mean over scenes) where `by` is overall; else the device or scene."""
+    segments: int
+    log_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Size of a network by the challenge's rule: exact integers."""
+
+    params: int
+    macs: int
+    """Multiply-accumulates for one segment."""
+    model_bytes: int
+    """Bytes of the parameters as they are stored (float32)."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """Everything that is known of a finished trial; one JSON file, `trials/<signature>/result.json`."""
+
+    signature: str
+    system: str
+    phase: str
+    settings: dict[str, Any]
+    """The fully resolved settings, nested."""
+    start: str | None
+    """Signature of the trial whose network this one started from."""
+    data: dict[str, Any]
+    """name, fingerprint, generated (bool), dropped_device, segments {train, validation, test}."""
+    complexity: Complexity
+    scores: list[Score]
+    history: list[dict[str, Any]]
+    """One row an epoch: phase, epoch, learning_rate, drop_rate, train_loss, validation_log_loss, seconds, ..."""
+    seconds: float
+    """Training and scoring time of this trial alone, its start not counted; all its sittings added."""
+    environment: dict[str, Any]
+    """Versions, host and git state where it was finished."""
+    finished_at: str
+    """ISO 8601, UTC."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class TrialFailure:
+    """Why a trial ended without a result; `trials/<signature>/failure.json`, gone once it succeeds."""
+
+    signature: str
+    system: str
+    phase: str
+    cause: str
+    message: str
+    failed_at: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What a study planned and how its last run ended; `studies/<study>[-mini].json`."""
+
+    study: str
+    mini: bool
+    command: str
+    """The line that runs it again, e.g. `asc-sweeps sweep table2_ablation --mini`."""
+    trials: list[dict[str, Any]]
+    """One row a planned trial: signature, system, phase, seed, state (done, failed, planned), params, macs."""
+    counts: list[dict[str, Any]]
+    """Counted networks at the paper's size: system, block, width, mfa, fpm, stem_attention, params, macs."""
+    state: str
+    """`complete`, `failures` or `interrupted`."""
+    ended_at: str
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """The study with its size, as its file is named."""
+        return f"{self.study}-mini" if self.mini else self.study
+
+
+def save_result(workspace: Workspace, result: TrialResult) -> None:
+    """Write a result and clear the trial's failure, if it had one."""
+    folder = workspace.trial(result.signature)
+    write_json(folder / "result.json", dataclasses.asdict(result))
+    (folder / "failure.json").unlink(missing_ok=True)
+
+
+def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
+    """The result of a finished trial, or None when it is not finished."""
+    path = workspace.trial(signature) / "result.json"
+    return _result(path) if path.exists() else None
+
+
+def load_results(workspace: Workspace) -> list[TrialResult]:
+    """Every finished trial of a workspace, by signature."""
+    return [_result(path) for path in sorted(workspace.trials.glob("*/result.json"))]
+
+
+def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
+    """Write down why a trial ended."""
+    write_json(workspace.trial(failure.signature) / "failure.json", dataclasses.asdict(failure))
+
+
+def load_failures(workspace: Workspace) -> list[TrialFailure]:
+    """Every trial that failed and has not succeeded since."""
+    return [_load(path, TrialFailure) for path in sorted(workspace.trials.glob("*/failure.json"))]
+
+
+def save_study(workspace: Workspace, record: StudyRecord) -> None:
+    """Write a study's record."""
+    write_json(workspace.studies / f"{record.name}.json", dataclasses.asdict(record))
+
+
+def load_studies(workspace: Workspace) -> list[StudyRecord]:
+    """The records of all studies of a workspace."""
+    return [_load(path, StudyRecord) for path in sorted(workspace.studies.glob("*.json"))]
+
+
+def _result(path: Path) -> TrialResult:
+    plain = _load(path, TrialResult)
+    try:
+        return dataclasses.replace(
+            plain, complexity=Complexity(**plain.complexity), scores=[Score(**row) for row in plain.scores]
+        )
+    except TypeError as error:
+        raise WorkspaceError(f"{path}: not a result of this program ({error}); move its folder away") from None
+
+
+def _load(path: Path, kind: type[Kind]) -> Kind:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise WorkspaceError(
+                f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; "
+                "use the version that wrote it, or move its folder away and run the study again"
+            )
+        return kind(**content)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WorkspaceError(f"{path}: not readable as JSON of this program ({error}); move it away") from None

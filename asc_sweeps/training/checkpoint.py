@@ -1,0 +1,65 @@
+"""The last state of an unfinished trial: written whole, checked by its SHA-256, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asc_sweeps.errors import TrialError
+from asc_sweeps.files import write_bytes, write_json
+
+POINTER = "checkpoint.json"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any], name: str) -> None:
+    """Keep `state` as the folder's only checkpoint; `name` differs from the one before (`finetune-0003`)."""
+    digest = save_state(folder / f"{name}.pt", state)
+    # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
+    write_json(folder / POINTER, {"file": f"{name}.pt", "sha256": digest})
+    for old in folder.glob("*-*.pt"):
+        if old.name != f"{name}.pt":
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The folder's checkpoint, or None where there is none. Raises TrialError when it is damaged."""
+    if not (folder / POINTER).exists():
+        return None
+    try:
+        pointer = json.loads((folder / POINTER).read_text())
+        path, digest = folder / Path(pointer["file"]).name, pointer["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrialError("damaged", f"{folder / POINTER}: not readable ({error}); delete it to train anew") from None
+    return load_state(path, digest)
+
+
+def clear_checkpoint(folder: Path) -> None:
+    """Remove a finished trial's checkpoint."""
+    (folder / POINTER).unlink(missing_ok=True)
+    for old in folder.glob("*-*.pt"):
+        old.unlink(missing_ok=True)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> str:
+    """Write tensors and plain values; returns the SHA-256 of the file."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_state(path: Path, digest: str) -> dict[str, Any]:
+    """Read what `save_state` wrote, if it still is that; tensors on the CPU. Raises TrialError otherwise."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrialError("damaged", f"{path}: {error.strerror}; delete {path.parent} to train anew") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise TrialError("damaged", f"{path}: its content is not what was written; delete {path.parent} to train anew")
+    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")

@@ -1,0 +1,54 @@
+"""Device-aware data-random-drop fine-tuning (Sec. 3) with the L2 pull to the pretrained network (Eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
+
+from asc_sweeps.config import FinetuneConfig
+from asc_sweeps.data.labels import DEVICES
+from asc_sweeps.data.splits import largest_device
+from asc_sweeps.models.network import Network
+from asc_sweeps.training.loop import Phase, Session, run_phases, seed_everything
+from asc_sweeps.training.schedules import sigmoid_rise
+
+
+def finetune(session: Session, config: FinetuneConfig) -> None:
+    """Fine-tune the session's network, which holds the pretrained weights: first a new classifier alone, then all of it.
+
+    The device with the most training segments is dropped from each mini-batch, at a rate that rises to `max_drop_rate`.
+    """
+    penalty = pull(session.network, config.reg_lambda)
+    seed_everything(session.seed, "new classifier")
+    session.network.reset_classifier()
+    steps = config.epochs * session.steps(config.batch_size)
+    classifier = Phase(
+        name="classifier",
+        epochs=config.head_epochs,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        learning_rate=lambda step: config.head_learning_rate,
+        classifier_only=True,
+    )
+    whole = Phase(
+        name="finetune",
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        learning_rate=lambda step: config.learning_rate,
+        dropped_device=DEVICES.index(largest_device(session.data, session.rows["train"])),
+        drop_rate=lambda step: sigmoid_rise(step, steps, config.max_drop_rate, config.steepness),
+        penalty=penalty,
+    )
+    run_phases(session, [classifier, whole])
+
+
+def pull(network: Network, reg_lambda: float) -> Callable[[], Tensor]:
+    """Eq. 3's second term: lambda times the summed squared differences to the network's weights as they are now.
+
+    Over every parameter except the classifier's; running statistics are not parameters.
+    """
+    pretrained = parameters_to_vector(network.body_parameters()).detach().clone()
+    return lambda: reg_lambda * (parameters_to_vector(network.body_parameters()) - pretrained).square().sum()

@@ -1,0 +1,184 @@
+"""The one training loop: every phase is a `Phase` that it runs, epoch by epoch, with a checkpoint after each.
+
+An epoch draws all its random numbers from a seed of its own, so a resumed trial needs no generator's state to end as an
+unbroken one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asc_sweeps.config import AugmentConfig
+from asc_sweeps.data import augment
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.data.segments import fetch
+from asc_sweeps.errors import TrialError
+from asc_sweeps.models.network import Network
+from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
+from asc_sweeps.training.evaluate import predict, score
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one stretch of training does; schedules are functions of the step."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    weight_decay: float
+    learning_rate: Callable[[int], float]
+    classifier_only: bool = False
+    """Train the classifier on top of a frozen network in eval mode."""
+    mixup_alpha: float = 0.0
+    dropped_device: int | None = None
+    """Index of the device whose segments are dropped from each mini-batch."""
+    drop_rate: Callable[[int], float] = lambda step: 0.0
+    penalty: Callable[[], Tensor] | None = None
+    """Added to the cross-entropy (Eq. 3)."""
+
+
+@dataclass
+class Session:
+    """What all phases of one trial share."""
+
+    network: Network
+    features: nn.Module
+    data: Prepared
+    rows: dict[str, np.ndarray]
+    augment: AugmentConfig
+    seed: int
+    accelerator: str
+    folder: Path
+    """Where checkpoints go."""
+    report: Report
+    total_epochs: int
+    """Of all phases, for progress."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def steps(self, batch_size: int) -> int:
+        """Mini-batches of an epoch; the last one may be smaller."""
+        return math.ceil(len(self.rows["train"]) / batch_size)
+
+
+def seed_everything(seed: int, *purpose: object) -> None:
+    """Seed torch's generators for one purpose, e.g. (`pretrain`, epoch 3), apart from all others of the trial."""
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def run_phases(session: Session, phases: list[Phase]) -> None:
+    """Run the phases in order, from the last checkpoint where there is one. Raises TrialError on a loss that is not finite."""
+    state = load_checkpoint(session.folder)
+    reached = (state["phase"], state["epoch"]) if state else (0, 0)
+    if state:
+        session.network.load_state_dict(state["network"])
+        session.history[:] = state["history"]
+    for number, phase in enumerate(phases):
+        if number < reached[0]:
+            continue
+        optimizer = _optimizer(session.network, phase)
+        first = 0
+        if state and number == reached[0]:
+            optimizer.load_state_dict(state["optimizer"])
+            first = reached[1]
+        for epoch in range(first, phase.epochs):
+            row = _run_epoch(session, phase, optimizer, epoch)
+            session.history.append(row)
+            checkpoint = {
+                "phase": number,
+                "epoch": epoch + 1,
+                "network": session.network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": session.history,
+            }
+            save_checkpoint(session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}")
+            session.report({**row, "epochs_done": len(session.history), "epochs_total": session.total_epochs})
+
+
+def _optimizer(network: Network, phase: Phase) -> torch.optim.Optimizer:
+    for parameter in network.parameters():
+        parameter.requires_grad_(not phase.classifier_only)
+    trained = network.classifier if phase.classifier_only else network
+    trained.requires_grad_(True)
+    return torch.optim.AdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
+
+
+def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
+    began = time.monotonic()
+    seed_everything(session.seed, phase.name, epoch)
+    network = session.network.train(not phase.classifier_only)
+    rows = session.rows["train"][torch.randperm(len(session.rows["train"])).numpy()]
+    steps = session.steps(phase.batch_size)
+    loss_sum, seen, learning_rate, drop_rate = torch.zeros((), dtype=torch.float64), 0, 0.0, 0.0
+    for i in range(steps):
+        step = epoch * steps + i
+        learning_rate, drop_rate = phase.learning_rate(step), phase.drop_rate(step)
+        batch = _kept(session, rows[i * phase.batch_size : (i + 1) * phase.batch_size], phase, drop_rate)
+        if not len(batch):  # every segment of it was dropped
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.zero_grad(set_to_none=True)
+        loss = _loss(session, network, phase, batch)
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.detach().double().cpu() * len(batch)
+        seen += len(batch)
+    train_loss = float(loss_sum / seen) if seen else 0.0
+    if not math.isfinite(train_loss):
+        raise TrialError(
+            "nan",
+            f"{phase.name}, epoch {epoch + 1}: the training loss is {train_loss} (learning rate {learning_rate:g}); "
+            "a lower learning rate usually mends it",
+        )
+    return {
+        "phase": phase.name,
+        "epoch": epoch + 1,
+        "learning_rate": learning_rate,
+        "drop_rate": drop_rate,
+        "train_loss": train_loss,
+        "segments": seen,
+        **_validate(session),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) -> np.ndarray:
+    """What is left of a mini-batch when the dropped device's segments are each left out with `drop_rate` (Sec. 3)."""
+    if phase.dropped_device is None:
+        return rows
+    dropped = (session.data.devices[rows] == phase.dropped_device) & (torch.rand(len(rows)).numpy() < drop_rate)
+    return rows[~dropped]
+
+
+def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
+    waveforms = fetch(session.data, rows, session.accelerator)
+    targets = functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
+    inputs = augment.mask(session.features(augment.roll(waveforms, session.augment)), session.augment)
+    if phase.mixup_alpha > 0:
+        inputs, targets = augment.mixup(inputs, targets, phase.mixup_alpha)
+    loss = functional.cross_entropy(network(inputs), targets)
+    return loss if phase.penalty is None else loss + phase.penalty()
+
+
+def _validate(session: Session) -> dict[str, float | None]:
+    rows = session.rows["validation"]
+    if not len(rows):
+        return {"validation_log_loss": None, "validation_accuracy": None}
+    predictions = predict(session.network, session.features, session.data, rows, session.accelerator)
+    micro = score(predictions, session.data.scenes[rows], session.data.devices[rows], "validation")[0]
+    return {"validation_log_loss": micro.log_loss, "validation_accuracy": micro.accuracy}

@@ -1,0 +1,180 @@
+"""One trial from its settings to its result: answered from the store, continued, or trained. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.data.features import LogMel, frames
+from asc_sweeps.data.prepare import Prepared, find_prepared
+from asc_sweeps.data.splits import largest_device, split_rows
+from asc_sweeps.errors import TrialError, WorkspaceError
+from asc_sweeps.files import write_bytes, write_json
+from asc_sweeps.models.complexity import count
+from asc_sweeps.models.network import Network
+from asc_sweeps.provenance import environment
+from asc_sweeps.results import Complexity, Score, TrialFailure, TrialResult, load_result, save_failure, save_result
+from asc_sweeps.training.checkpoint import clear_checkpoint, load_state, save_state
+from asc_sweeps.training.evaluate import predict, score
+from asc_sweeps.training.finetune import finetune
+from asc_sweeps.training.loop import Report, Session, seed_everything
+from asc_sweeps.training.pretrain import pretrain
+from asc_sweeps.workspace import Workspace
+
+
+def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:
+    """The stored result of an equal trial, or None.
+
+    Raises WorkspaceError when what stands under the signature was computed with other settings: a default has changed since.
+    """
+    result = load_result(workspace, config.signature)
+    if result is None:
+        return None
+    stored = TrialConfig.model_validate(result.settings, strict=False)
+    if stored != config:
+        raise WorkspaceError(
+            f"{workspace.trial(config.signature)}: holds a trial with other settings than {config.signature} has now "
+            "(a default changed between versions); move the folder away to train anew"
+        )
+    return result
+
+
+def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda row: None) -> TrialResult:
+    """The result of a trial on prepared data (`config` is bound): from the store, or trained from its last checkpoint on.
+
+    Its start is a trial too and comes first. Equal trials of other processes are waited for, not repeated.
+    Raises TrialError; a failure is written down beside the trial before it is raised.
+    """
+    result = find_result(config, workspace)
+    if result is not None:
+        return result
+    start = config.start()
+    if start is not None:
+        run_trial(start, workspace, report)
+    folder = workspace.trial(config.signature)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        result = find_result(config, workspace)
+        if result is None:
+            try:
+                result = _train(config, workspace, report)
+            except Exception as error:
+                save_failure(workspace, failure_of(config, error))
+                raise
+    return result
+
+
+def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
+    """What is written down of a trial that ended in `error`."""
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    cause = error.cause if isinstance(error, TrialError) else "out of memory" if memory else "crash"
+    message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
+    return TrialFailure(config.signature, config.system, config.phase, cause, message, _now())
+
+
+def complexity_of(config: TrialConfig, seconds: float = 1.0) -> Complexity:
+    """Params and MACs of a trial's network for one clip."""
+    return count(config.model, config.features.n_mels, frames(config.features, seconds))
+
+
+def resolve_accelerator(accelerator: str) -> str:
+    """`auto` becomes `cuda` where there is one, else `cpu`. Raises WorkspaceError for a `cuda` that is not there."""
+    available = torch.cuda.is_available()
+    if accelerator == "cuda" and not available:
+        raise WorkspaceError("accelerator: cuda was asked for, but torch finds none here; use --accelerator cpu")
+    return ("cuda" if available else "cpu") if accelerator == "auto" else accelerator
+
+
+def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialResult:
+    torch.set_num_threads(workspace.threads)
+    folder = workspace.trial(config.signature)
+    settings = config.model_dump(mode="json")
+    write_json(folder / "settings.json", settings)
+    data = find_prepared(workspace.prepared, config.data.fingerprint)
+    rows = split_rows(data, config.data)
+    accelerator = resolve_accelerator(workspace.accelerator)
+    seed_everything(config.seed, "weights")
+    network = Network(config.model)
+    tuning = config.finetune
+    session = Session(
+        network=network.to(accelerator),
+        features=LogMel(config.features).to(accelerator),
+        data=data,
+        rows=rows,
+        augment=config.augment,
+        seed=config.seed,
+        accelerator=accelerator,
+        folder=folder,
+        report=report,
+        total_epochs=tuning.head_epochs + tuning.epochs if tuning else config.pretrain.epochs,
+    )
+    start = config.start()
+    if start is not None and tuning is not None:
+        network.load_state_dict(load_model(start, workspace))
+        finetune(session, tuning)
+    else:
+        pretrain(session, config.pretrain)
+    began = time.monotonic()
+    scores = _score_and_keep(session, folder)
+    digest = save_state(folder / "model.pt", {k: v.cpu() for k, v in network.state_dict().items()})
+    result = TrialResult(
+        signature=config.signature,
+        system=config.system,
+        phase=config.phase,
+        settings=settings,
+        start=start.signature if start else None,
+        data={
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "generated": data.generated,
+            "dropped_device": largest_device(data, rows["train"]) if tuning else None,
+            "segments": {split: len(chosen) for split, chosen in rows.items()},
+        },
+        complexity=complexity_of(config),
+        scores=scores,
+        history=session.history,
+        seconds=sum(row["seconds"] for row in session.history) + time.monotonic() - began,
+        environment={**environment(), "accelerator": accelerator, "threads": workspace.threads, "model_sha256": digest},
+        finished_at=_now(),
+    )
+    save_result(workspace, result)
+    clear_checkpoint(folder)
+    return result
+
+
+def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
+    """The trained weights of a finished trial. Raises TrialError when it is not finished or its file is damaged."""
+    result = find_result(config, workspace)
+    if result is None:
+        raise TrialError("start", f"the trial {config.signature} ({config.system}) to start from is not finished")
+    return load_state(workspace.trial(config.signature) / "model.pt", result.environment["model_sha256"])
+
+
+def _score_and_keep(session: Session, folder: Path) -> list[Score]:
+    """Scores of validation and test; the test predictions are kept, so that later questions need no network."""
+    scores = []
+    for split in ("validation", "test"):
+        rows = session.rows[split]
+        predictions = predict(session.network, session.features, session.data, rows, session.accelerator)
+        scores += score(predictions, session.data.scenes[rows], session.data.devices[rows], split)
+    _keep_predictions(folder, session.data, rows, predictions)
+    return scores
+
+
+def _keep_predictions(folder: Path, data: Prepared, rows: np.ndarray, predictions: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    names = np.array([data.filenames[row] for row in rows])
+    np.savez_compressed(buffer, filename=names, scene=data.scenes[rows], log_probability=predictions)
+    write_bytes(folder / "test_predictions.npz", buffer.getvalue())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
