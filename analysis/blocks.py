@@ -5,7 +5,7 @@ All text is plain; whatever writes a page escapes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
@@ -14,7 +14,7 @@ from analysis.words import MISSING
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; `kind` is `number`, `paper` (a printed number), `text`, `verdict-fits` or `verdict-differs`."""
+    """A cell of a table; `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits` or `verdict-differs`."""
 
     text: str
     kind: str = "number"
@@ -77,14 +77,27 @@ def words(text: str, code: str = "", small: str = "") -> Cell:
     return Cell(text, "text", small, code)
 
 
-def row_head(text: str, small: str = "", rows: int = 1) -> Cell:
+def row_head(text: str, small: str = "") -> Cell:
     """The name of a row, or of a group of rows."""
-    return Cell(text, "text", small, head=True, rows=rows)
+    return Cell(text, "text", small, head=True)
 
 
-def heads(*names: str) -> list[Cell]:
-    """A row of column heads."""
-    return [Cell(name, "text", head=True) for name in names]
+def row_group(name: Cell, lines: list[list[Cell]], remark: Cell | None = None) -> list[list[Cell]]:
+    """Lines of one name, with a remark below them where there is one."""
+    columns = sum(cell.columns for cell in lines[0])
+    lines = [*lines, [replace(remark, columns=columns)]] if remark else lines
+    return [[replace(name, rows=len(lines)), *lines[0]], *lines[1:]]
+
+
+def heads(*names: str | Cell) -> list[Cell]:
+    """Heads of columns of numbers; a column of words has `row_head`."""
+    return [name if isinstance(name, Cell) else Cell(name, head=True) for name in names]
+
+
+def head_of(*cells: tuple[str | Cell, int], below: list[Cell]) -> list[list[Cell]]:
+    """A head in two rows: (name, columns it spans) above, those of one column reaching down; `below` names the others."""
+    top = [replace(heads(name)[0], columns=span, rows=2 if span == 1 else 1) for name, span in cells]
+    return [top, below]
 
 
 MISSING_CELL = Cell(MISSING)

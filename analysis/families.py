@@ -16,8 +16,9 @@ from analysis.paper import WIDTH
 from analysis.words import listed, plural
 from asc_sweeps.config import setting_fields
 
-NAMED = ("data.dataset", "data.fingerprint", "model.width", "pretrain.epochs", "features.n_mels", "finetune.epochs")
-"""Settings that a family's description says in words of its own."""
+NAMED = ("data.dataset", "data.fingerprint", "model.block", "model.mfa", "model.fpm", "model.width")
+NAMED += ("pretrain.epochs", "features.n_mels", "finetune.epochs")
+"""Settings that a family's description, or the name of a system, says in words of its own."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,13 @@ class Family:
             for name, known in setting_fields().items()
             if name not in {*NAMED, *self.axes, "seed"} and (self.trials[name].dropna() != known.default).any()
         ]
-        text = f"Shown: {', '.join(parts)}."
-        text += f" Not at their defaults: {', '.join(unusual)}." if unusual else " All other settings are at their defaults."
+        text = f"Shown: {', '.join(parts)}. "
+        text += f"Not at their defaults: {', '.join(unusual)}." if unusual else "All other settings are at their defaults."
         if self.others:
             verb = "is" if self.others == 1 else "are"
-            text += f" {plural(self.others, 'other family')} of settings {verb} left out; the trials stand under Trials."
+            text += (
+                f" {plural(self.others, 'other family')} of settings {verb} left out; the trials stand under Trials."
+            )
         return text
 
 
@@ -107,4 +110,10 @@ def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]
 
 
 def _values(column: pd.Series) -> str:
-    return listed([f"{v:g}" if isinstance(v, int | float) else str(v) for v in sorted(column.dropna().unique().tolist())])
+    return listed([_value(value) for value in sorted(column.dropna().unique().tolist())])
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

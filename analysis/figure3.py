@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Cell, Plot, Section, Table, heads, paper, row_head
+from analysis.blocks import Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
 from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH
@@ -15,7 +15,8 @@ from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.table2 import score_notes
 from analysis.words import MISSING, fixed, millions, percent, spread, thousands
 
-STUDY = "figure3_widths"
+TWINS = "table2_ablation"
+"""The study whose plain networks are the two points that the paper prints."""
 AXES = ("model.block", "model.width")
 NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
 PANELS = (("params", 1e3, "Parameters, K", BUDGET_PARAMS), ("macs", 1e6, "MACs of one segment, M", BUDGET_MACS))
@@ -36,7 +37,9 @@ def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
     printed = {(row.block, WIDTH): row for row in TABLE2 if not (row.mfa or row.fpm)}
     measured = zip(trials["model.block"], trials["model.width"], strict=True)
     rows = []
-    for block, width in sorted({*printed, *((b, int(w)) for b, w in measured)}, key=lambda k: (k[0] != "bcresnet", k[1])):
+    for block, width in sorted(
+        {*printed, *((b, int(w)) for b, w in measured)}, key=lambda k: (k[0] != "bcresnet", k[1])
+    ):
         these = trials[(trials["model.block"] == block) & (trials["model.width"] == width)]
         row = printed.get((block, width))
         rows.append(
@@ -94,14 +97,15 @@ def figure3(frame: pd.DataFrame) -> go.Figure:
                 ),
                 *(1, column),
             )
-        largest = pd.concat([points[size], points[f"paper_{size}"]]).max()
-        if budget <= 1.1 * largest:
+        sizes = pd.concat([points[size], points[f"paper_{size}"]]) / unit
+        margin = 0.12 * (sizes.max() - sizes.min()) + 0.02 * sizes.max()  # room for the labels of the outer points
+        limits = (sizes.min() - margin, sizes.max() + margin)
+        figure.update_xaxes(title_text=title, range=limits, row=1, col=column)
+        if budget / unit <= limits[1]:
             line = {"color": PAPER, "dash": "dash", "width": 1.5}
-            note = {"annotation_text": f"limit {budget / unit:g}", "annotation_position": "bottom left"}
+            note = {"annotation_text": f"limit {budget / unit:g}", "annotation_position": "bottom right"}
             figure.add_vline(budget / unit, line=line, **note, row=1, col=column)
     styled(figure, 400)
-    for column, (*_, title, _budget) in enumerate(PANELS, start=1):
-        figure.update_xaxes(title_text=title, row=1, col=column)
     figure.update_yaxes(title_text="Accuracy, %", col=1)
     return figure
 
@@ -111,10 +115,13 @@ def section(evidence: Evidence) -> Section:
     points, family = figure3_points(evidence.frame), figure3_family(evidence.frame)
     done = points[points["seeds"] > 0]
     found = "; ".join(
-        f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}" for _, p in done.iterrows()
+        f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}"
+        for _, p in done.iterrows()
     )
     label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
-    caption = "Open diamonds are the paper's two printed points; its other widths stand in the figure alone, without numbers."
+    caption = (
+        "Open diamonds are the paper's two printed points; its other widths stand in the figure alone, without numbers."
+    )
     return Section(
         "figure-3",
         "Figure 3",
@@ -124,23 +131,23 @@ def section(evidence: Evidence) -> Section:
 
 
 def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
-    fill = missing.commands(STUDY, family) or missing.commands("table2_ablation", family)
+    # Only the paper's own points can be missing: at generated data's small width they are filled at full size alone.
+    fill = missing.commands(TWINS, family)[: 1 if family else 2]
     groups = []
     for _, point in points.iterrows():
         done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"
-        failures = [] if done else missing.failures_of(evidence.failures, system, "pretraining", None)
-        cells = [row_head(system)]
-        cells += [paper(MISSING if pd.isna(point["paper_params"]) else thousands(point["paper_params"]))]
-        cells += [Cell(f"{int(point['params']):,}" if done else MISSING)]
-        cells += [paper(MISSING if pd.isna(point["paper_macs"]) else millions(point["paper_macs"]))]
-        cells += [Cell(f"{int(point['macs']):,}" if done else MISSING)]
-        cells += [paper(percent(point["paper_accuracy"]))]
-        cells += [Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_sd"], 1))]
-        cells += [Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_sd"], 3))]
-        cells += [Cell(str(point["seeds"]) if done else MISSING), missing.remark(failures, done, fill)]
-        groups.append([cells])
-    top = [Cell("Network", "text", head=True, rows=2)]
-    top += [Cell(name, "text", head=True, columns=2) for name in ("Parameters", "MACs", "Accuracy, %")]
-    top += [Cell(name, "text", head=True, rows=2) for name in ("Log loss, measured", "Seeds", "Remark")]
-    head = [top, heads(*("paper", "measured") * 3)]
+        failures = missing.failures_of(evidence.failures, system, "pretraining", point["width"])
+        cells = []
+        for size, written in (("params", thousands), ("macs", millions)):
+            printed = point[f"paper_{size}"]
+            cells.append(paper(MISSING if pd.isna(printed) else written(printed)))
+            cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
+        cells.append(paper(percent(point["paper_accuracy"])))
+        cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_sd"], 1)))
+        cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_sd"], 3)))
+        cells.append(Cell(str(point["seeds"]) if done else MISSING))
+        groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill)))
+    top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", 2)]
+    top += [("Log loss, measured", 1), ("Seeds", 1)]
+    head = head_of(*top, below=heads(*("paper", "measured") * 3))
     return Table("figure-3-points", "Figure 3, its points", head, groups, score_notes(family))

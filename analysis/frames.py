@@ -59,7 +59,10 @@ def _row(result: TrialResult) -> dict[str, Any]:
         "data_fingerprint": result.data.get("fingerprint"),
         "dropped_device": result.data.get("dropped_device"),
         "generated": bool(result.data.get("generated")),
-        **{f"{split}_segments": result.data.get("segments", {}).get(split, 0) for split in ("train", "validation", "test")},
+        **{
+            f"{split}_segments": result.data.get("segments", {}).get(split, 0)
+            for split in ("train", "validation", "test")
+        },
         "params": result.complexity.params,
         "macs": result.complexity.macs,
         "seconds": result.seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.blocks import Cell, words
+from analysis.blocks import Cell
 from analysis.families import Family
 from asc_sweeps.results import TrialFailure
 from asc_sweeps.space import shipped_spaces
@@ -32,19 +32,26 @@ def failures_of(failures: Sequence[TrialFailure], system: str, phase: str, width
 
     A failure holds no settings, so it may be of another family of the same width; the words say "a trial".
     """
-    pattern = re.sub(r"-\\\d+", r"-\\d+" if width is None else f"-{width}", re.escape(system), count=1)
-    return [f for f in failures if f.phase == phase and re.fullmatch(pattern, f.system)]
+    kind, _ = _split(system)
+    same = [(f, *_split(f.system)) for f in failures if f.phase == phase]
+    return [f for f, its_kind, its_width in same if its_kind == kind and width in (None, its_width)]
 
 
-def remark(failures: Sequence[TrialFailure], done: bool, fill: Sequence[str]) -> Cell:
-    """The last cell of a row: failed trials with their cause, and where no trial is done, the command to run."""
+def _split(system: str) -> tuple[str, int | None]:
+    """A system's name without its width, and the width."""
+    found = re.search(r"-(\d+)", system)
+    return (system[: found.start()] + system[found.end() :], int(found[1])) if found else (system, None)
+
+
+def remark(failures: Sequence[TrialFailure], done: bool, fill: Sequence[str]) -> Cell | None:
+    """What stands below a row: failed trials with their cause, and where no trial is done, the command to run."""
+    parts = []
     if failures:
         first = failures[0]
         count = "a trial" if len(failures) == 1 else f"{len(failures)} trials"
-        text = f"{count} of this system failed ({first.cause}): {first.message}"
-        return words(text, "" if done or not fill else fill[0])
-    if done:
-        return words("")
-    if not fill:
-        return words("no trial; no shipped study fills this row")
-    return words("no trial yet; run", " or ".join(fill))
+        parts.append(f"{count} of {first.system} failed ({first.cause}): {first.message}")
+    elif not done:
+        parts.append("no trial yet" if fill else "no trial; no shipped study fills this row")
+    if not done and fill:
+        parts.append("run")
+    return Cell("; ".join(parts), "remark", code="" if done else " or ".join(fill)) if parts else None

@@ -49,7 +49,9 @@ TABLE2 = (
     AblationRow("BC-Res2Net-40", "BC-Res2Net-40", "bcres2net", False, False, 85_800, 15_890_000, 1.235, 0.591),
     AblationRow("BC-Res2Net-40 w/ MFA", "w/ MFA", "bcres2net", True, False, 123_600, 17_450_000, 1.198, 0.593, _MIDDLE),
     AblationRow("BC-Res2Net-40 w/ FPM", "w/ FPM", "bcres2net", False, True, 93_600, 17_060_000, 1.212, 0.595, _MIDDLE),
-    AblationRow("BC-Res2Net-40 w/ MFA & FPM", "w/ MFA & FPM", "bcres2net", True, True, 126_600, 26_760_000, 1.167, 0.608),
+    AblationRow(
+        "BC-Res2Net-40 w/ MFA & FPM", "w/ MFA & FPM", "bcres2net", True, True, 126_600, 26_760_000, 1.167, 0.608
+    ),
 )
 
 
@@ -118,7 +120,9 @@ def claims() -> list[Claim]:
         found.append(Claim(about, printed, f"{mean:.2%}", f"{mean:.1%}" == printed))
     params, macs = mfa.params + fpm.params - base.params, mfa.macs + fpm.macs - base.macs
     about = "MFA and FPM together cost what they cost apart (Table 2)"
-    found.append(Claim(about, _size(both.params, both.macs), _size(params, macs), (params, macs) == (both.params, both.macs)))
+    found.append(
+        Claim(about, _size(both.params, both.macs), _size(params, macs), (params, macs) == (both.params, both.macs))
+    )
     return found
 
 

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import MISSING_CELL, Cell, Plot, Section, Table, heads, paper, row_head, words
+from analysis.blocks import MISSING_CELL, Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head, words
 from analysis.counts import Verdict, count_of, macs_verdict, params_verdict, remark
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
-from analysis.paper import TABLE2
+from analysis.paper import TABLE2, WIDTH
 from analysis.style import BLUE, paper_marker, shown, styled
 from analysis.words import MISSING, fixed, millions, percent, signed, spread, thousands
 
@@ -66,7 +66,7 @@ def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
     numbers = table2(evidence.frame, evidence.counts)
     family = table2_family(evidence.frame)
-    blocks: list[Table | Plot] = [_sizes(numbers, evidence.counts), _scores(numbers, family, evidence)]
+    blocks: list[Table | Plot] = [_sizes(evidence.counts), _scores(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     return Section(
@@ -78,24 +78,26 @@ def section(evidence: Evidence) -> Section:
     )
 
 
-def _sizes(numbers: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> Table:
+def _sizes(counts: Sequence[dict[str, Any]]) -> Table:
     groups = []
     for row in TABLE2:
         counted = count_of(row, counts)
-        cells = [row_head(row.system), paper(thousands(row.params))]
+        cells = [
+            paper(thousands(row.params)),
+            MISSING_CELL,
+            MISSING_CELL,
+            paper(millions(row.macs)),
+            MISSING_CELL,
+            MISSING_CELL,
+        ]
+        text, code = "not counted yet; run", missing.COUNTING
         if counted:
-            cells += [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
-            cells += [paper(millions(row.macs)), Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
-            cells.append(words(remark(row, counted)))
-        else:
-            cells += [MISSING_CELL, MISSING_CELL, paper(millions(row.macs)), MISSING_CELL, MISSING_CELL]
-            cells.append(words("not counted yet; run", missing.COUNTING))
-        groups.append([cells])
-    head = [
-        [Cell("System", "text", head=True, rows=2), Cell("Parameters", "text", head=True, columns=3)]
-        + [Cell("MACs of one segment", "text", head=True, columns=3), Cell("Remark", "text", head=True, rows=2)],
-        heads("paper", "counted", "verdict", "paper", "counted", "verdict"),
-    ]
+            cells[1:3] = [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
+            cells[4:6] = [Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
+            text, code = remark(row, counted), ""
+        groups.append(row_group(row_head(row.system), [cells], Cell(text, "remark", code=code) if text else None))
+    names = heads("paper", "counted", row_head("verdict"))
+    head = head_of((row_head("System"), 1), ("Parameters", 3), ("MACs of one segment", 3), below=[*names, *names])
     note = "Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits."
     return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, (note,))
 
@@ -106,29 +108,30 @@ def _chip(verdict: Verdict) -> Cell:
 
 def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     compare = family is not None and not family.generated
+    resized = family is not None and family.width != WIDTH
     fill = missing.commands(STUDY, family)
     groups = []
     for system, row in numbers.iterrows():
-        failures = missing.failures_of(evidence.failures, str(system), "pretraining", family)
+        failures = missing.failures_of(evidence.failures, str(system), "pretraining", family and family.width)
         done = row["seeds"] > 0
-        size = f"{row['params']:,} / {row['macs']:,}" if done else ""
-        cells = [row_head(str(system)), words(row["trial"] if done else MISSING, small=size)]
-        cells += [paper(fixed(row["paper_log_loss"], 3)), Cell(fixed(row["log_loss"], 3), small=spread(row["log_loss_sd"], 3))]
-        cells += [_difference(row["log_loss"] - row["paper_log_loss"], 3, done)] if compare else []
-        cells += [paper(percent(row["paper_accuracy"]))]
-        cells += [Cell(percent(row["accuracy"]), small=spread(100 * row["accuracy_sd"], 1))]
-        cells += [_difference(100 * (row["accuracy"] - row["paper_accuracy"]), 1, done)] if compare else []
-        cells += [Cell(str(row["seeds"]) if done else MISSING), missing.remark(failures, done, fill)]
-        groups.append([cells])
-    columns = 3 if compare else 2
-    names = ["paper", "measured", "difference"][:columns]
-    head = [
-        [Cell("System", "text", head=True, rows=2), Cell("Trial shown", "text", small="parameters / MACs", head=True, rows=2)]
-        + [Cell("Log loss", "text", head=True, columns=columns), Cell("Accuracy, %", "text", head=True, columns=columns)]
-        + [Cell("Seeds", "text", head=True, rows=2), Cell("Remark", "text", head=True, rows=2)],
-        heads(*names, *names),
-    ]
-    return Table("table-2-scores", "Table 2, scores on the test split", head, groups, score_notes(family))
+        cells = []
+        if resized:
+            cells.append(words(row["trial"], small=f"{row['params']:,} / {row['macs']:,}") if done else words(MISSING))
+        for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
+            printed, measured = scale * row[f"paper_{name}"], scale * row[name]
+            cells.append(paper(fixed(printed, digits)))
+            cells.append(Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_sd"], digits)))
+            if compare:
+                cells.append(Cell(signed(measured - printed, digits)) if done else MISSING_CELL)
+        cells.append(Cell(str(row["seeds"])) if done else MISSING_CELL)
+        groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill)))
+    names = heads("paper", "measured", "difference")[: 3 if compare else 2]
+    shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
+    top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names)), ("Seeds", 1)]
+    head = head_of(*top, below=[*names, *names])
+    notes = score_notes(family)
+    notes += ("A difference is measured minus paper; it is no test of significance.",) if compare else ()
+    return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
 
 
 def score_notes(family: Family | None) -> tuple[str, ...]:
@@ -137,12 +140,10 @@ def score_notes(family: Family | None) -> tuple[str, ...]:
         return ("No trial of this table is finished.",)
     if family.generated:
         return (family.describe(), "Generated data: no differences from the paper are drawn.")
-    how = "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more."
-    return (family.describe(), how + " A difference is measured minus paper; it is no test of significance.")
-
-
-def _difference(value: float, digits: int, done: bool) -> Cell:
-    return Cell(signed(value, digits)) if done else MISSING_CELL
+    return (
+        family.describe(),
+        "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more.",
+    )
 
 
 def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
@@ -155,7 +156,9 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
             go.Scatter(
                 x=(scale * trials[measure]).tolist(),
                 y=[labels[int(row)] for row in trials["row"]],
-                text=[f"{s} (seed {seed})" for s, seed in zip(trials["signature"].map(shown), trials["seed"], strict=True)],
+                text=[
+                    f"{s} (seed {seed})" for s, seed in zip(trials["signature"].map(shown), trials["seed"], strict=True)
+                ],
                 name="one seed",
                 showlegend=once,
                 mode="markers",
@@ -181,10 +184,12 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
                 *(1, column),
             )
     styled(figure, 340)
-    figure.update_xaxes(title_text="Log loss (lower is better)", col=1)
+    figure.update_xaxes(title_text="Log loss (lower is better)", tickformat=".2f", nticks=6, col=1)
     figure.update_xaxes(title_text="Accuracy, % (higher is better)", col=2)
     figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1], range=[-0.5, len(labels) - 0.5])
     done = numbers[numbers["seeds"] > 0]
-    found = "; ".join(f"{system} {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for system, r in done.iterrows())
+    found = "; ".join(
+        f"{system} {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for system, r in done.iterrows()
+    )
     caption = "Dots are means over seeds, strokes single seeds, open diamonds the paper's numbers."
     return Plot("plot-table-2", f"Log loss and accuracy of each row of Table 2. Measured: {found}.", figure, caption)

@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Cell, Plot, Section, Table, heads, paper, row_head, words
+from analysis.blocks import Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head, words
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
 from analysis.paper import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
-from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
+from analysis.style import BLUE, PAPER, paper_marker, styled
 from analysis.table2 import score_notes
 from analysis.words import MISSING, fixed, percent, spread
 
@@ -27,7 +27,9 @@ NO_FINETUNING = -1.0
 
 def table4_family(frame: pd.DataFrame) -> Family | None:
     """The trials that fill Table 4: fine-tuned ones that differ in the drop rate alone, and what they start from."""
-    of_system = frame["model.block"].eq("bcres2net") & frame["model.mfa"] & frame["model.fpm"] & frame["model.stem_attention"]
+    of_system = (
+        frame["model.block"].eq("bcres2net") & frame["model.mfa"] & frame["model.fpm"] & frame["model.stem_attention"]
+    )
     trials = frame[of_system]
     trials = trials.assign(row=trials["finetune.max_drop_rate"].astype(float).round(6).fillna(NO_FINETUNING))
     phase = [c for c in setting_columns(frame) if c.startswith("finetune.")]
@@ -83,7 +85,7 @@ def section(evidence: Evidence) -> Section:
     numbers, family = table4(evidence.frame), table4_family(evidence.frame)
     blocks: list[Table | Plot] = [_table(numbers, family, evidence)]
     if family:
-        blocks.append(_plot(numbers, family))
+        blocks.append(_plot(numbers))
     return Section(
         "table-4",
         "Table 4",
@@ -98,61 +100,79 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     groups = []
     for rate, row in numbers.iterrows():
         phase = "pretraining" if rate == "X" else f"fine-tuning (drop rate {rate})"
-        failures = missing.failures_of(evidence.failures, SYSTEM, phase, family)
+        failures = missing.failures_of(evidence.failures, SYSTEM, phase, family and family.width)
         done = row["seeds"] > 0
         printed, measured = [words("paper")], [words("measured")]
         for name in MEASURES:
-            digits, scale = (3, 1) if name == "log_loss" else (1, 100)
+            scale, digits = _unit(name)
             printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
             measured.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_sd"], digits)))
-        measured += [Cell(str(row["seeds"]) if done else MISSING), missing.remark(failures, done, fill)]
-        small = "no fine-tuning" if rate == "X" else ""
-        groups.append([[row_head(str(rate), small, rows=2), *printed, words(""), words("")], measured])
-    top = [Cell("Drop rate", "text", head=True, rows=2), Cell("Source", "text", head=True, rows=2)]
-    spans = (("Seen devices, accuracy %", len(SEEN)), ("Unseen devices, accuracy %", len(UNSEEN)))
-    spans += (("Mean of devices, %", 2), ("Average", 2))
-    top += [Cell(name, "text", head=True, columns=columns) for name, columns in spans]
-    top += [Cell("Seeds", "text", head=True, rows=2), Cell("Remark", "text", head=True, rows=2)]
-    names = [device.upper() for device in DEVICES]
-    head = [top, heads(*names, "seen", "unseen", "log loss", "accuracy %")]
-    system = "" if family is None else f", {family.trials['system'].iloc[0]}"
+        lines = [[*printed, Cell("")], [*measured, Cell(str(row["seeds"]) if done else MISSING)]]
+        name = row_head(str(rate), "no fine-tuning" if rate == "X" else "")
+        groups.append(row_group(name, lines, missing.remark(failures, done, fill)))
+    names = heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
+    top = [(row_head("Drop rate"), 1), (row_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN))]
+    top += [("Unseen devices, %", len(UNSEEN)), ("Mean, %", 2), ("Average", 2), ("Seeds", 1)]
+    system = SYSTEM if family is None else family.trials["system"].iloc[0]
     averages = "The paper's averages are means over the nine devices; measured ones are over all test segments."
-    notes = (*score_notes(family), averages)
-    return Table("table-4-scores", f"Table 4, fine-tuning by drop rate{system}", head, groups, notes)
-
-
-def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
-    figure = make_subplots(1, 2, horizontal_spacing=0.1)
-    lines = (
-        (1, "accuracy_seen", "seen devices", VERMILLION, "square"),
-        (1, "accuracy_unseen", "unseen devices", BLUE, "circle"),
-        (2, "log_loss", "all devices", BLUE, "circle"),
+    return Table(
+        "table-4-scores",
+        f"Table 4, fine-tuning of {system} by drop rate, test split",
+        head_of(*top, below=names),
+        groups,
+        (*score_notes(family), averages),
     )
-    rates = ["X" if rate == "X" else str(rate) for rate in numbers.index]
-    for column, measure, group, colour, symbol in lines:
-        scale, digits = (1, 3) if measure == "log_loss" else (100, 1)
-        printed = {"mode": "lines+markers", "line": {"color": PAPER, "dash": "dot", "width": 1.5}}
-        printed["marker"] = {**paper_marker(10), "symbol": f"{'square' if symbol == 'square' else 'diamond'}-open"}
-        drawn = {"mode": "lines+markers", "line": {"color": colour, "width": 2}, "marker": {"size": 9, "symbol": symbol}}
-        drawn["error_y"] = {"array": (scale * numbers[f"{measure}_sd"]).fillna(0).tolist(), "thickness": 1, "width": 4}
-        for source, name, looks in ((f"paper_{measure}", f"paper, {group}", printed), (measure, f"measured, {group}", drawn)):
+
+
+def _unit(measure: str) -> tuple[int, int]:
+    """What a measure is multiplied by to be shown, and its decimals."""
+    return (1, 3) if measure == "log_loss" else (100, 1)
+
+
+def _plot(numbers: pd.DataFrame) -> Plot:
+    panels = (("accuracy_seen", "Seen devices, %"), ("accuracy_unseen", "Unseen devices, %"), ("log_loss", "Log loss"))
+    figure = make_subplots(1, 3, horizontal_spacing=0.08)
+    looks = {
+        "paper": {"line": {"color": PAPER, "dash": "dot", "width": 1.5}, "marker": paper_marker(10)},
+        "measured": {"line": {"color": BLUE, "width": 2}, "marker": {"size": 9}},
+    }
+    for column, (measure, _) in enumerate(panels, start=1):
+        scale, digits = _unit(measure)
+        for name, look in looks.items():
+            values = numbers[measure if name == "measured" else f"paper_{measure}"]
+            bars = (scale * numbers[f"{measure}_sd"]).fillna(0).tolist()
             figure.add_trace(
                 go.Scatter(
-                    x=rates,
-                    y=[None if pd.isna(v) else scale * v for v in numbers[source]],
+                    x=list(numbers.index),
+                    y=[None if pd.isna(v) else scale * v for v in values],
+                    error_y={"array": bars, "thickness": 1, "width": 4} if name == "measured" else None,
                     name=name,
+                    legendgroup=name,
                     showlegend=column == 1,
+                    mode="lines+markers",
                     hovertemplate=f"drop rate %{{x}}: %{{y:.{digits}f}}<extra>{name}</extra>",
-                    **looks,
+                    **look,
                 ),
                 *(1, column),
             )
-    styled(figure, 380)
-    figure.update_xaxes(title_text="Largest drop rate (X: no fine-tuning)", type="category")
-    figure.update_yaxes(title_text="Mean accuracy of devices, %", col=1)
-    figure.update_yaxes(title_text="Log loss, all devices", col=2)
+    styled(figure, 360)
+    figure.update_xaxes(title_text="Largest drop rate", type="category")
+    for column, (_, title) in enumerate(panels, start=1):
+        figure.update_yaxes(title_text=title, row=1, col=column)
+    for column, limits in enumerate(_same_span([numbers[[m, f"paper_{m}"]] for m, _ in panels[:2]]), start=1):
+        figure.update_yaxes(range=limits, row=1, col=column)
+    figure.update_yaxes(tickformat=".2f", row=1, col=3)
     done = numbers[numbers["seeds"] > 0]
-    found = "; ".join(f"{r}: {percent(n['accuracy_seen'])} and {percent(n['accuracy_unseen'])}" for r, n in done.iterrows())
+    found = "; ".join(
+        f"{r}: {percent(n['accuracy_seen'])} and {percent(n['accuracy_unseen'])}" for r, n in done.iterrows()
+    )
     label = f"Mean accuracy of seen and unseen devices, and log loss, by drop rate. Measured seen and unseen: {found}."
-    caption = "Filled marks are measured, bars ± one standard deviation over seeds; open grey marks are the paper's."
+    caption = "Both panels of accuracy span the same number of points. Bars are ± one standard deviation over seeds."
     return Plot("plot-table-4", label, figure, caption)
+
+
+def _same_span(panels: list[pd.DataFrame]) -> list[tuple[float, float]]:
+    """Axis limits in percent that show each panel whole and make a point of accuracy equally high in all."""
+    ends = [(100 * panel.min().min(), 100 * panel.max().max()) for panel in panels]
+    half = 0.6 * max(high - low for low, high in ends) + 0.5
+    return [((low + high) / 2 - half, (low + high) / 2 + half) for low, high in ends]

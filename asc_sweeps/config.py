@@ -128,7 +128,8 @@ class PretrainConfig(Settings):
     def _warmup_fits(self) -> PretrainConfig:
         if self.warmup_epochs > self.epochs:
             raise PydanticCustomError(
-                "warmup", f"pretrain.warmup_epochs ({self.warmup_epochs}) must not exceed pretrain.epochs ({self.epochs})"
+                "warmup",
+                f"pretrain.warmup_epochs ({self.warmup_epochs}) must not exceed pretrain.epochs ({self.epochs})",
             )
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asc_sweeps.config import TrialConfig
@@ -33,6 +33,7 @@ class Plan:
 
     @property
     def todo(self) -> list[PlannedTrial]:
+        """The trials that are not finished."""
         return [t for t in self.trials if not t.finished]
 
     def cost(self, trial: PlannedTrial) -> float:
@@ -55,11 +56,10 @@ def make_plan(studies: dict[str, list[TrialConfig]], workspace: Workspace) -> Pl
             if start is not None:
                 wanted.setdefault(start.signature, (start, []))
             wanted.setdefault(config.signature, (config, []))[1].append(study)
-    counted = _remember(complexity_of)
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].start() is not None)
     trials = [
-        PlannedTrial(config, counted(config), find_result(config, workspace) is not None, tuple(names))
+        PlannedTrial(config, complexity_of(config), find_result(config, workspace) is not None, tuple(names))
         for config, names in ordered
     ]
     return Plan(trials, sum(len(configs) for configs in studies.values()))
@@ -67,25 +67,11 @@ def make_plan(studies: dict[str, list[TrialConfig]], workspace: Workspace) -> Pl
 
 def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
     """Counted networks of some trials, one row each, for a study's record."""
-    counted = _remember(complexity_of)
     rows = {}
     for config in trials:
-        n, model = counted(config), config.model
+        n, model = complexity_of(config), config.model
         key = (model, config.features.n_mels, config.features.hop)
         names = ("block", "width", "mfa", "fpm", "stem_attention")
         traits = {name: getattr(model, name) for name in names}
         rows[key] = {"system": config.system, **traits, "params": n.params, "macs": n.macs}
     return list(rows.values())
-
-
-def _remember(count: Callable[[TrialConfig], Complexity]) -> Callable[[TrialConfig], Complexity]:
-    """Count each network once: seeds and fine-tunings share it."""
-    known: dict[object, Complexity] = {}
-
-    def counted(config: TrialConfig) -> Complexity:
-        key = (config.model, config.features)
-        if key not in known:
-            known[key] = count(config)
-        return known[key]
-
-    return counted

@@ -7,14 +7,12 @@ import shutil
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, TrialError, WorkspaceError
 from asc_sweeps.plan import Plan, PlannedTrial
-from asc_sweeps.results import load_result
+from asc_sweeps.request import Cluster
 from asc_sweeps.workspace import Workspace, cores
 
 # Read by Ray when it is imported: no console of its own, no call home, no loggers that write what our files hold already.
@@ -22,30 +20,17 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 CRASH_RETRIES = 1
+Row = Callable[[str, dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Where Ray runs and what it gives to a trial."""
-
-    address: str | None = None
-    """None starts a Ray of its own on this machine."""
-    workers: int | None = None
-    """Trials at once on a Ray of its own; None is one a core."""
-    cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
-    """None is one where there are GPUs; a fraction lets trials share one."""
-
-
-def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Callable[[str, dict[str, Any]], None]) -> bool:
-    """Run what a plan has left; True when Ray went through all of it, False when it was interrupted.
+def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -> None:
+    """Run what a plan has left. Ctrl-C ends it early, with every finished epoch kept.
 
     `on_row(signature, row)` hears of every epoch and of every end (`state`: done or failed). A failed trial does not stop
     the others; what builds on it fails with cause `start`.
@@ -69,7 +54,6 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Callab
         )
         tuner.fit()
         shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
-        return order.exhausted
     finally:
         ray.shutdown()
 
@@ -127,7 +111,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
 class _StartsFirst(Searcher):
     """Hands out a plan's trials, each once its start is finished: what Tune takes for a search algorithm."""
 
-    def __init__(self, plan: Plan, on_row: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, plan: Plan, on_row: Row) -> None:
         super().__init__()
         self._waiting: list[PlannedTrial] = sorted(plan.todo, key=self._order(plan))
         self._finished = {t.config.signature for t in plan.trials if t.finished}
@@ -140,10 +124,6 @@ class _StartsFirst(Searcher):
         """Starts that others wait for, then the longest: the last trial to end should be a short one."""
         starts = {start.signature for t in plan.todo if (start := t.config.start())}
         return lambda t: (t.config.start() is not None, t.config.signature not in starts, -plan.cost(t))
-
-    @property
-    def exhausted(self) -> bool:
-        return not self._waiting and not self._running
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         for trial in list(self._waiting):
@@ -175,10 +155,12 @@ class _StartsFirst(Searcher):
 class _Forward(tune.Callback):
     """Tells the driver what trials report."""
 
-    def __init__(self, on_row: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, on_row: Row) -> None:
         self._on_row = on_row
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         self._on_row(_signature(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

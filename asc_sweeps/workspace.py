@@ -34,22 +34,27 @@ class Workspace:
 
     @property
     def data(self) -> Path:
+        """Generated data sets, and real ones if put there."""
         return self.root / "data"
 
     @property
     def prepared(self) -> Path:
+        """Training caches."""
         return self.root / "prepared"
 
     @property
     def trials(self) -> Path:
+        """One folder a trial."""
         return self.root / "trials"
 
     @property
     def studies(self) -> Path:
+        """Records of studies."""
         return self.root / "studies"
 
     @property
     def ray(self) -> Path:
+        """Ray's own files."""
         return self.root / "ray"
 
     def trial(self, signature: str) -> Path:

@@ -1,0 +1,1 @@
+"""Data sets: lists, checks, generated miniatures, the training cache, features, augmentation, splits."""

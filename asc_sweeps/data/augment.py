@@ -33,7 +33,9 @@ def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
     Zero is the constant that LogMel moved to the middle of the levels.
     Shape: [B, 1, F, T] -> the same.
     """
-    kinds = [(2, config.frequency_mask_bands)] * config.frequency_masks + [(3, config.time_mask_frames)] * config.time_masks
+    kinds = [(2, config.frequency_mask_bands)] * config.frequency_masks + [
+        (3, config.time_mask_frames)
+    ] * config.time_masks
     for axis, width in kinds:
         masked = mask_along_axis_iid(log_mel, width, 0.0, axis)
         applied = torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) < config.mask_probability

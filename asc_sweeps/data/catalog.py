@@ -31,7 +31,9 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
     """
     folder = dataset_folder(dataset, workspace)
     if dataset.startswith(GENERATED):
-        synthesize(folder, dataset.removeprefix(GENERATED), progress=lambda done, total: progress("generating", done, total))
+        synthesize(
+            folder, dataset.removeprefix(GENERATED), progress=lambda done, total: progress("generating", done, total)
+        )
     elif not folder.is_dir():
         raise missing(dataset, folder)
     return prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))

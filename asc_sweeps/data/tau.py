@@ -206,7 +206,9 @@ def _refuse_other_sets(folder: Path, names: list[str]) -> None:
         )
     unlabelled = sum(bool(EVALUATION.fullmatch(name)) for name in names)
     if unlabelled > len(names) / 2:
-        raise DataError(f"{folder}: an evaluation set (names are numbers, e.g. {names[0]}); training needs {FOLDER_NAME}")
+        raise DataError(
+            f"{folder}: an evaluation set (names are numbers, e.g. {names[0]}); training needs {FOLDER_NAME}"
+        )
 
 
 def _read_table(folder: Path, name: str, findings: Findings) -> list[tuple[int, tuple[str, ...]]]:

@@ -1,0 +1,1 @@
+"""Networks of the paper's Table 1 and their complexity."""

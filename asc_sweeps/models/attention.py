@@ -36,6 +36,8 @@ def attention_unit(channels: int, scale: int) -> Res2:
     """
 
     def gated_filter(part: int) -> nn.Module:
-        return nn.Sequential(depthwise(part, 3, 3), nn.BatchNorm2d(part, eps=EPS), nn.ReLU(), FrequencyChannelGate(part))
+        return nn.Sequential(
+            depthwise(part, 3, 3), nn.BatchNorm2d(part, eps=EPS), nn.ReLU(), FrequencyChannelGate(part)
+        )
 
     return Res2(channels, scale, gated_filter, first=FrequencyChannelGate)

@@ -21,9 +21,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         width = config.width
         self.lateral = nn.ModuleList(pointwise(channels, width) for channels in stage_channels)
-        self.upsample = nn.ModuleList(
-            nn.Sequential(pointwise(width, 4 * width), nn.PixelShuffle(2)) for _ in range(2)
-        )
+        self.upsample = nn.ModuleList(nn.Sequential(pointwise(width, 4 * width), nn.PixelShuffle(2)) for _ in range(2))
         self.smooth = nn.ModuleList(BLOCKS[config.block](width, width, config) for _ in stage_channels)
 
     def forward(self, stages: list[Tensor]) -> Tensor:

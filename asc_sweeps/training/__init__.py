@@ -1,0 +1,1 @@
+"""Phases of training over one loop, evaluation, checkpoints."""

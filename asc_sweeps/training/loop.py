@@ -167,7 +167,9 @@ def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) ->
 
 def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
     waveforms = fetch(session.data, rows, session.accelerator)
-    targets = functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
+    targets = (
+        functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
+    )
     inputs = augment.mask(session.features(augment.roll(waveforms, session.augment)), session.augment)
     if phase.mixup_alpha > 0:
         inputs, targets = augment.mixup(inputs, targets, phase.mixup_alpha)

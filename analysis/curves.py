@@ -1,0 +1,117 @@
+"""Training curves: loss by epoch of each system, and of each drop rate with its schedule."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.blocks import Plot, Section, Text
+from analysis.evidence import Evidence
+from analysis.figure3 import figure3_family
+from analysis.style import BLUE, DASHES, GRID, SERIES, VERMILLION, shown, styled
+from analysis.table2 import table2_family
+from analysis.table4 import table4_family
+from analysis.words import plural
+
+MOST_PANELS = 16
+COLUMNS = 4
+SERIES_OF_LOSS = (
+    ("train_loss", "training loss", BLUE, "solid"),
+    ("validation_log_loss", "validation log loss", VERMILLION, "dash"),
+)
+
+
+def section(evidence: Evidence) -> Section:
+    """Training curves in the report."""
+    sentence = "How the loss fell, epoch by epoch; one line a seed. Training loss is measured on augmented segments."
+    blocks = [plot for plot in (pretraining(evidence), finetuning(evidence)) if plot]
+    if not blocks:
+        blocks.append(Text("No trial has a training history yet."))
+    return Section("curves", "Training curves", sentence, tuple(blocks))
+
+
+def pretraining(evidence: Evidence) -> Plot | None:
+    """A panel for each system of Table 2 and Figure 3, at most MOST_PANELS."""
+    families = [family.trials for family in (table2_family(evidence.frame), figure3_family(evidence.frame)) if family]
+    if not families:
+        return None
+    trials = pd.concat(families).drop_duplicates("signature")
+    curves = evidence.curves[evidence.curves["signature"].isin(trials["signature"])]
+    order = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique()
+    systems = [system for system in order if system in set(curves["system"])]
+    drawn = systems[:MOST_PANELS]
+    if not drawn:
+        return None
+    lines = -(-len(drawn) // COLUMNS)
+    columns = min(COLUMNS, len(drawn))
+    figure = make_subplots(
+        *(lines, columns),
+        shared_yaxes=True,
+        subplot_titles=[shown(s) for s in drawn],
+        horizontal_spacing=0.04,
+        vertical_spacing=0.3 / lines,
+    )
+    legend = set()
+    for panel, system in enumerate(drawn):
+        place = (panel // columns + 1, panel % columns + 1)
+        for _, epochs in curves[curves["system"] == system].groupby("signature"):
+            for column, name, colour, dash in SERIES_OF_LOSS:
+                if epochs[column].notna().any():
+                    look = {"color": colour, "dash": dash, "width": 1.5}
+                    figure.add_trace(_line(epochs, column, name, look, name not in legend), *place)
+                    legend.add(name)
+        figure.update_xaxes(title_text="Epoch" if place[0] == lines else None, row=place[0], col=place[1])
+    styled(figure, 120 + 180 * lines)
+    figure.update_yaxes(title_text="Loss", col=1)
+    figure.update_layout(legend_y=-60 / (60 + 180 * lines))
+    left = (
+        f" {plural(len(systems) - len(drawn), 'more system')} stand under Trials." if len(systems) > len(drawn) else ""
+    )
+    return Plot("plot-pretraining", f"Loss by epoch of pretraining: {', '.join(drawn)}.", figure, f"Pretraining of the trials in Table 2 and Figure 3.{left}")
+
+
+def finetuning(evidence: Evidence) -> Plot | None:
+    """Loss by epoch of Table 4's fine-tuned trials, with the drop rate below it."""
+    family = table4_family(evidence.frame)
+    trials = None if family is None else family.trials[family.trials["finetuned"]]
+    if trials is None or evidence.curves["signature"].isin(trials["signature"]).sum() == 0:
+        return None
+    curves = evidence.curves.merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)
+    rates = sorted(curves["finetune.max_drop_rate"].unique())
+    for position, rate in enumerate(rates):
+        colour, dash = SERIES[position % len(SERIES)], DASHES[position % len(DASHES)]
+        look, name = {"color": colour, "dash": dash, "width": 1.5}, f"drop rate up to {rate:.2f}"
+        of_rate = curves[curves["finetune.max_drop_rate"] == rate]
+        for number, (_, epochs) in enumerate(of_rate.groupby("signature")):
+            figure.add_trace(_line(epochs, "train_loss", name, look, number == 0), 1, 1)
+            if number == 0:  # the schedule is a setting: the same for every seed
+                figure.add_trace(_line(epochs, "drop_rate", name, look, False), 2, 1)
+    whole = curves.loc[curves["phase"] == "finetune", "step"].min()
+    styled(figure, 440)
+    if whole > 1:
+        note = {"annotation_text": "whole network", "annotation_position": "top right"}
+        figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=1, col=1, **note)
+        figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=2, col=1)
+    figure.update_xaxes(title_text="Epoch", row=2, col=1)
+    figure.update_yaxes(title_text="Training loss", row=1, col=1)
+    figure.update_yaxes(title_text="Drop rate", range=[-0.05, 1.05], row=2, col=1)
+    caption = "Fine-tuning of Table 4: the new classifier alone, then the whole network while the drop rate rises."
+    label = f"Training loss and drop rate by epoch of fine-tuning, up to {', '.join(f'{rate:.2f}' for rate in rates)}."
+    return Plot("plot-finetuning", label, figure, caption)
+
+
+def _line(epochs: pd.DataFrame, y: str, name: str, look: dict[str, object], legend: bool) -> go.Scatter:
+    first = epochs.iloc[0]
+    who = f"{shown(first['signature'])} (seed {first['seed']})"
+    return go.Scatter(
+        x=epochs["step"].tolist(),
+        y=[None if pd.isna(v) else round(v, 4) for v in epochs[y]],
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        mode="lines" if len(epochs) > 1 else "markers",
+        line=look,
+        hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3f}}<br>{who}<extra></extra>",
+    )
