@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from asc_sweeps.errors import ConfigError, did_you_mean
@@ -44,13 +44,17 @@ class DataConfig(Settings):
     )
     split_seed: Count = Field(0, description="Seed of the validation split, apart from the trial's seed")
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_or_a_folder(cls, value: str) -> str:
-        if value in DATASETS or "/" in value or "\\" in value or value.startswith((".", "~")):
-            return value
-        hint = did_you_mean(value, DATASETS)
-        raise PydanticCustomError("dataset", f"must be one of {', '.join(DATASETS)}, or a folder with a / in it{hint}")
+    @model_validator(mode="after")
+    def _known_or_a_folder(self) -> DataConfig:
+        value = self.dataset
+        path_like = "/" in value or "\\" in value or value.startswith((".", "~"))
+        if value not in DATASETS and not path_like and not self.fingerprint:  # opened data have whatever name they have
+            raise PydanticCustomError(
+                "dataset",
+                f"data.dataset must be one of {', '.join(DATASETS)}, or a folder with a / in it; "
+                f"got {json.dumps(value)}{did_you_mean(value, DATASETS)}",
+            )
+        return self
 
 
 class FeatureConfig(Settings):
@@ -263,24 +267,29 @@ def make_config(settings: Iterable[Setting]) -> TrialConfig:
         if setting.name in setting_fields() and not (off and group == "finetune"):
             (tree.setdefault(group, {}) if group else tree)[leaf] = setting.value
     # A wrong member keeps its group's own rules from being checked: take it out and look again, to say all at once.
-    while True:
-        try:
-            config = TrialConfig.model_validate(tree)
+    config, errors = _validate(tree)
+    while errors:
+        wrong = [_culprit(detail, given) for detail in errors]
+        problems += [_explain(detail, setting) for detail, setting in zip(errors, wrong, strict=True)]
+        if not any(setting and _remove(tree, setting.name) for setting in wrong):
             break
-        except ValidationError as error:
-            details = error.errors()
-        problems += [_explain(detail, given) for detail in details]
-        if not any(_remove(tree, detail["loc"]) for detail in details):
-            break
-    if problems:
+        _, errors = _validate(tree)
+    if problems or config is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     return config
 
 
-def _remove(tree: dict[str, Any], place: tuple[int | str, ...]) -> bool:
-    """Take one setting out of the nested settings; False where the place is a group, not a setting of it."""
-    group = tree.get(str(place[0]), {}) if len(place) == 2 else tree
-    return bool(place) and ".".join(map(str, place)) in setting_fields() and group.pop(str(place[-1]), None) is not None
+def _validate(tree: dict[str, Any]) -> tuple[TrialConfig | None, list[ErrorDetails]]:
+    try:
+        return TrialConfig.model_validate(tree), []
+    except ValidationError as error:
+        return None, error.errors()
+
+
+def _remove(tree: dict[str, Any], name: str) -> bool:
+    group, _, leaf = name.rpartition(".")
+    place = tree.get(group, {}) if group else tree
+    return place.pop(leaf, None) is not None
 
 
 def unknown_settings(settings: Iterable[Setting]) -> list[str]:
@@ -300,14 +309,20 @@ def _at(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _explain(detail: ErrorDetails, given: Mapping[str, Setting]) -> str:
-    """One line from one of pydantic's findings, in our words: place, dotted name, rule, value."""
+def _culprit(detail: ErrorDetails, given: Mapping[str, Setting]) -> Setting | None:
+    """The setting that one of pydantic's findings is about; for a rule over a group, the first given one that it names."""
     name = ".".join(str(part) for part in detail["loc"])
-    setting = given.get(name)
-    if setting is None:  # a rule over a group: stands at the first setting given that its text names
-        text = detail["msg"]
-        places = [s for s in given.values() if s.name in text or s.name.rpartition(".")[2] in text.split()]
-        return _at(places[0].where if places else "") + text
+    words = detail["msg"].split()
+    named = (s for s in given.values() if s.name in words or s.name.removeprefix(f"{name}.") in words)
+    return given.get(name) or next(named, None)
+
+
+def _explain(detail: ErrorDetails, setting: Setting | None) -> str:
+    """One line from one of pydantic's findings, in our words: place, dotted name, rule, value."""
+    where = _at(setting.where) if setting else ""
+    name = ".".join(str(part) for part in detail["loc"])
+    if setting is None or setting.name != name:  # a rule over a group tells its names and values itself
+        return where + detail["msg"]
     limits = detail.get("ctx") or {}
     rules = {
         "int_type": "must be a whole number",
@@ -325,4 +340,4 @@ def _explain(detail: ErrorDetails, given: Mapping[str, Setting]) -> str:
     if detail["type"] == "literal_error":
         hint = did_you_mean(str(setting.value), get_args(setting_fields()[name].annotation))
     rule = rules.get(detail["type"], detail["msg"])
-    return f"{_at(setting.where)}{name} {rule}; got {json.dumps(setting.value, default=str)}{hint}"
+    return f"{where}{name} {rule}; got {json.dumps(setting.value, default=str)}{hint}"

@@ -1,0 +1,5 @@
+"""`python -m asc_sweeps` is `asc-sweeps`."""
+
+from asc_sweeps.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""The layout of the code: one door a library, imports downwards only, modules that a person can hold in the head."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
+DOORS = {
+    "ray": {"asc_sweeps/sweeps.py"},
+    "optuna": set(),
+    "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
+    "yaml": {"asc_sweeps/space.py"},
+    "click": {"asc_sweeps/cli.py"},
+    "pydantic": {"asc_sweeps/config.py"},
+    "pydantic_core": {"asc_sweeps/config.py"},
+}
+LAYERS = ["analysis", "cli", "console", "sweeps", "studies", "plan", "trial", "training", "models", "data", "results"]
+
+
+def imported(path):
+    """(module, whether at the top of the file) of every import of a file."""
+    tree = ast.parse(path.read_text())
+    top = set(tree.body)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node in top
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_library_has_one_door(library):
+    importers = {name_of(p) for p in CODE for module, _ in imported(p) if module.split(".")[0] == library}
+    assert importers <= DOORS[library]
+
+
+def test_plotly_is_imported_by_the_analysis_alone():
+    assert not [p for p in CODE if "asc_sweeps" in p.parts for m, _ in imported(p) if m.split(".")[0] == "plotly"]
+
+
+def test_the_analysis_imports_neither_torch_nor_ray():
+    code = (
+        "import analysis.report, sys; found = {'torch', 'ray', 'optuna', 'torchaudio'} & set(sys.modules); "
+        "sys.exit(str(found) if found else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_only_the_command_line_knows_the_analysis():
+    importers = {
+        name_of(p) for p in CODE if "asc_sweeps" in p.parts for m, _ in imported(p) if m.startswith("analysis")
+    }
+    assert importers == {"asc_sweeps/cli.py"}
+
+
+def test_a_module_imports_only_from_layers_below_its_own():
+    def layer(module):
+        parts = module.removeprefix("asc_sweeps.").split(".")
+        return next((LAYERS.index(p) for p in parts[:1] if p in LAYERS), len(LAYERS))
+
+    wrong = []
+    for path in CODE:
+        if "asc_sweeps" in path.parts:
+            here = layer(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            wrong += [
+                f"{name_of(path)} imports {module}"
+                for module, _ in imported(path)
+                if module.startswith("asc_sweeps.") and layer(module) < here
+            ]
+    assert not wrong
+
+
+def test_no_code_file_is_longer_than_400_lines():
+    long = {name_of(p): n for p in CODE if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_weights_are_never_unpickled():
+    assert not [name_of(p) for p in CODE if "weights_only=False" in p.read_text()]

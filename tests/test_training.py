@@ -1,0 +1,300 @@
+"""Schedules, Eq. 3, dropping, the loop's phases, and scores, from first principles."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from asc_sweeps.config import AugmentConfig, DataConfig, FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig
+from asc_sweeps.data.features import LogMel
+from asc_sweeps.data.labels import DEVICES, SCENES
+from asc_sweeps.data.prepare import prepare
+from asc_sweeps.data.splits import largest_device, split_rows
+from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.errors import TrialError
+from asc_sweeps.models.network import Network
+from asc_sweeps.training import loop
+from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
+from asc_sweeps.training.evaluate import predict, score
+from asc_sweeps.training.finetune import finetune, pull
+from asc_sweeps.training.pretrain import pretrain
+from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("training")
+    synthesize(root / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    return prepare(root / "set", root / "prepared")
+
+
+@pytest.fixture
+def session(data, tmp_path):
+    loop.seed_everything(0, "weights")
+    features = FeatureConfig(n_mels=32, hop=1024)
+    return loop.Session(
+        network=Network(ModelConfig(width=8, fpm=False, mfa=False)),
+        features=LogMel(features),
+        data=data,
+        rows=split_rows(data, DataConfig(validation_share=0.0)),
+        augment=AugmentConfig(frequency_mask_bands=5, time_mask_frames=2),
+        seed=0,
+        accelerator="cpu",
+        folder=tmp_path,
+        report=lambda row: None,
+        total_epochs=2,
+    )
+
+
+def fine(**settings):
+    base = {"epochs": 2, "head_epochs": 1, "batch_size": 32, "learning_rate": 1e-3, "head_learning_rate": 1e-2}
+    return FinetuneConfig(**{**base, **settings})
+
+
+# -- schedules
+
+
+def test_warmup_rises_linearly_over_its_epochs_and_the_cosine_ends_at_zero():
+    steps, warm = 300 * 273, 10 * 273
+    rate = [warmup_cosine(s, steps, warm, 1e-8, 0.01) for s in range(steps)]
+    assert rate[0] == 1e-8
+    assert rate[warm] == pytest.approx(0.01)
+    assert rate[warm // 2] == pytest.approx((1e-8 + 0.01) / 2)
+    halfway = (warm + steps) // 2
+    assert rate[halfway] == pytest.approx(0.005, rel=1e-3)
+    assert 0 < rate[-1] < 1e-9
+    assert warmup_cosine(0, 10, 0, 1e-8, 0.01) == 0.01
+    assert warmup_cosine(9, 10, 10, 0.0, 1.0) == 0.9
+
+
+@pytest.mark.parametrize("highest", [0.0, 0.5, 0.9, 0.99, 1.0])
+@pytest.mark.parametrize("steps", [2, 3, 10, 1000])
+def test_the_drop_rate_rises_from_exactly_zero_to_exactly_the_maximum(highest, steps):
+    rates = [sigmoid_rise(s, steps, highest, 10.0) for s in range(steps)]
+    assert rates[0] == 0.0
+    assert rates[-1] == highest
+    assert all(a <= b for a, b in itertools.pairwise(rates))
+    mirrored = [highest - r for r in reversed(rates)]
+    assert rates == pytest.approx(mirrored)  # a sigmoid is symmetric about its middle
+
+
+def test_the_drop_rate_has_the_shape_of_a_sigmoid():
+    rates = np.array([sigmoid_rise(s, 1001, 1.0, 10.0) for s in range(1001)])
+    inner = np.log(1 / (rates[300:701] * (1 - 2 / (1 + math.exp(5))) + 1 / (1 + math.exp(5))) - 1)
+    np.testing.assert_allclose(np.diff(inner, n=2), 0, atol=1e-9)  # its logit is a straight line
+
+
+# -- Eq. 3
+
+
+def test_the_pull_is_equation_3_without_the_classifier():
+    network = Network(ModelConfig(width=8))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    penalty = pull(network, 0.4)
+    assert penalty().item() == 0.0
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    expected = sum(
+        ((p - before[name]) ** 2).sum().item() for name, p in network.named_parameters() if "classifier" not in name
+    )
+    assert penalty().item() == pytest.approx(0.4 * expected, rel=1e-5)
+    penalty().backward()
+    assert network.classifier.weight.grad is None
+    weight = network.stem[0].weight
+    torch.testing.assert_close(weight.grad, 2 * 0.4 * (weight.detach() - before["stem.0.weight"]))
+
+
+def test_a_strong_pull_holds_the_body_and_leaves_the_classifier_free(session):
+    start = {name: p.detach().clone() for name, p in session.network.named_parameters()}
+    finetune(session, fine(reg_lambda=1e4, max_drop_rate=0.0))
+    moved = {n: (p - start[n]).norm().item() for n, p in session.network.named_parameters()}
+    loop.seed_everything(0, "weights")
+    free = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=session.folder / "free")
+    free.history = []
+    finetune(free, fine(reg_lambda=0.0, max_drop_rate=0.0))
+    moved_free = {n: (p - start[n]).norm().item() for n, p in free.network.named_parameters()}
+    body = [n for n in moved if "classifier" not in n]
+    assert sum(moved[n] for n in body) < 0.5 * sum(moved_free[n] for n in body)
+    assert moved["classifier.weight"] > 0.01
+
+
+# -- phases
+
+
+def test_the_new_classifier_is_trained_first_on_a_frozen_network(session):
+    start = {k: v.clone() for k, v in session.network.state_dict().items()}
+    seen = []
+    session.report = lambda row: seen.append(
+        (row["phase"], {k: v.clone() for k, v in session.network.state_dict().items()}, row["drop_rate"])
+    )
+    finetune(session, fine())
+    _, after_head, drop_rate = seen[0]
+    assert [s[0] for s in seen] == ["classifier", "finetune", "finetune"]
+    assert drop_rate == 0.0
+    for name, value in after_head.items():
+        same = torch.equal(value, start[name])
+        assert same != name.startswith("classifier."), name  # running statistics stay, too
+    assert not torch.equal(seen[1][1]["stem.0.weight"], start["stem.0.weight"])
+
+
+def test_the_largest_device_is_found_in_the_training_rows_not_assumed(data):
+    rows = np.flatnonzero(data.splits == "train")
+    assert largest_device(data, rows) == "a"
+    few_a = np.concatenate([rows[data.devices[rows] == DEVICES.index("b")], rows[data.devices[rows] == 0][:1]])
+    assert largest_device(data, few_a) == "b"
+
+
+def test_only_the_dropped_devices_segments_leave_the_mini_batch_at_the_given_rate(session):
+    torch.manual_seed(0)
+    rows = np.tile(session.rows["train"], 50)
+    phase = loop.Phase("p", 1, 8, 0.0, lambda s: 0.0, dropped_device=0)
+    kept = loop._kept(session, rows, phase, 0.7)
+    of_a, others = session.data.devices[rows] == 0, session.data.devices[rows] != 0
+    kept_a = session.data.devices[kept] == 0
+    assert (~kept_a).sum() == others.sum()
+    spread = 5 * math.sqrt(0.3 * 0.7 / of_a.sum())
+    assert kept_a.sum() / of_a.sum() == pytest.approx(0.3, abs=spread)
+    assert np.array_equal(loop._kept(session, rows, phase, 0.0), rows)
+    assert not (session.data.devices[loop._kept(session, rows, phase, 1.0)] == 0).any()
+
+
+def test_a_batch_that_is_dropped_whole_is_skipped_and_training_goes_on(session):
+    session.rows["train"] = np.flatnonzero((session.data.splits == "train") & (session.data.devices == 0))
+    finetune(session, fine(max_drop_rate=1.0, epochs=2, batch_size=1000, head_epochs=0))
+    first, last = session.history
+    assert first["segments"] == len(session.rows["train"])
+    assert last["segments"] == 0
+    assert last["train_loss"] == 0.0
+
+
+def test_fine_tuning_sees_fewer_segments_of_the_device_as_the_rate_rises(session):
+    finetune(session, fine(epochs=4, max_drop_rate=0.99))
+    segments = [row["segments"] for row in session.history if row["phase"] == "finetune"]
+    others = int((session.data.devices[session.rows["train"]] != 0).sum())
+    assert segments == sorted(segments, reverse=True)
+    assert segments[-1] < others + 0.3 * (len(session.rows["train"]) - others)
+    assert session.history[-1]["drop_rate"] == 0.99
+
+
+def test_pretraining_learns(session):
+    pretrain(session, PretrainConfig(epochs=6, warmup_epochs=1, batch_size=16))
+    losses = [row["train_loss"] for row in session.history]
+    assert losses[-1] < losses[0] - 0.2
+    assert all(row["drop_rate"] == 0 and row["phase"] == "pretrain" for row in session.history)
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_with_its_cause(session):
+    with pytest.raises(TrialError, match=r"pretrain, epoch \d+: the training loss is (nan|inf)") as caught:
+        pretrain(session, PretrainConfig(epochs=3, warmup_epochs=0, batch_size=32, learning_rate=1e30))
+    assert caught.value.cause == "nan"
+
+
+# -- resuming
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process in mid-trial."""
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(session, tmp_path, when):
+    def run(folder, stop_at=None):
+        loop.seed_everything(0, "weights")
+        mine = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=folder, history=[])
+        calls = []
+
+        def features(x):
+            calls.append(1)
+            if stop_at is not None and len(calls) == stop_at:
+                raise StoppedError
+            return session.features(x)
+
+        mine.features = features
+        finetune(mine, fine(epochs=2, batch_size=32))
+        return mine
+
+    whole = run(tmp_path / "whole")
+    steps = session.steps(32)
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", stop_at=when * steps - 1)
+    again = run(tmp_path / "broken")
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+
+    def timeless(history):
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+    assert timeless(whole.history) == timeless(again.history)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    save_checkpoint(tmp_path, {"epoch": 1, "w": torch.ones(100)}, "pretrain-0001")
+    save_checkpoint(tmp_path, {"epoch": 2, "w": torch.ones(100)}, "pretrain-0002")
+    assert load_checkpoint(tmp_path)["epoch"] == 2
+    assert [p.name for p in tmp_path.glob("*.pt")] == ["pretrain-0002.pt"]
+    path = tmp_path / "pretrain-0002.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrialError, match="not what was written") as caught:
+        load_checkpoint(tmp_path)
+    assert caught.value.cause == "damaged"
+    path.unlink()
+    with pytest.raises(TrialError, match=r"pretrain-0002\.pt"):
+        load_checkpoint(tmp_path)
+
+
+# -- scores
+
+
+def test_scores_are_sums_over_segments_divided_once():
+    generator = np.random.default_rng(0)
+    n = 1000
+    logits = torch.from_numpy(generator.normal(size=(n, 10)).astype(np.float32)).log_softmax(1).numpy()
+    scenes = generator.choice(10, n, p=np.arange(1, 11) / 55)
+    devices = generator.integers(0, 9, n)
+    scores = {(s.by, s.name): s for s in score(logits, scenes, devices, "test")}
+    losses = [-float(logits[i, scenes[i]]) for i in range(n)]
+    hits = [int(np.argmax(logits[i])) == scenes[i] for i in range(n)]
+    micro = scores["overall", "micro"]
+    assert micro.segments == n
+    assert micro.log_loss == pytest.approx(math.fsum(losses) / n)
+    assert micro.accuracy == pytest.approx(sum(hits) / n)
+    for d, device in enumerate(DEVICES):
+        mine = [i for i in range(n) if devices[i] == d]
+        assert scores["device", device].segments == len(mine)
+        assert scores["device", device].log_loss == pytest.approx(sum(losses[i] for i in mine) / len(mine))
+        assert scores["device", device].accuracy == pytest.approx(sum(hits[i] for i in mine) / len(mine))
+    class_means = [np.mean([losses[i] for i in range(n) if scenes[i] == s]) for s in range(10)]
+    assert scores["overall", "macro"].log_loss == pytest.approx(np.mean(class_means))
+    assert scores["overall", "macro"].log_loss != pytest.approx(micro.log_loss, rel=1e-4)
+
+
+def test_a_uniform_prediction_has_the_log_loss_of_ten_scenes():
+    uniform = np.full((20, 10), -math.log(10), np.float32)
+    (micro, *_) = score(uniform, np.arange(20) % 10, np.zeros(20, int), "test")
+    assert micro.log_loss == pytest.approx(math.log(10))
+
+
+def test_devices_without_segments_have_no_score():
+    rows = score(np.zeros((4, 10), np.float32), np.array([0, 1, 0, 1]), np.array([0, 0, 3, 3]), "test")
+    assert [s.name for s in rows if s.by == "device"] == ["a", DEVICES[3]]
+
+
+def test_predictions_do_not_depend_on_the_batch_they_stand_in(session, monkeypatch):
+    rows = session.rows["test"][:40]
+    together = predict(session.network, session.features, session.data, rows, "cpu")
+    monkeypatch.setattr("asc_sweeps.training.evaluate.BATCH", 7)
+    apart = predict(session.network, session.features, session.data, rows, "cpu")
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+    np.testing.assert_allclose(np.exp(together).sum(axis=1), 1, atol=1e-5)
+
+
+def test_predicting_leaves_weights_and_statistics_alone(session):
+    before = {k: v.clone() for k, v in session.network.state_dict().items()}
+    predict(session.network, session.features, session.data, session.rows["test"][:10], "cpu")
+    assert all(torch.equal(v, before[k]) for k, v in session.network.state_dict().items())

@@ -1,0 +1,184 @@
+"""A trial is its settings: asked twice, run once; data count; a failure is written down."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from asc_sweeps.config import Setting, make_config
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.prepare import prepare
+from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.errors import DataError, TrialError, WorkspaceError
+from asc_sweeps.results import load_failures, load_result, load_results
+from asc_sweeps.trial import find_result, run_trial
+from asc_sweeps.workspace import Workspace
+
+SMALL = {
+    "features.n_mels": 32,
+    "features.hop": 1024,
+    "model.width": 8,
+    "model.mfa": False,
+    "model.fpm": False,
+    "pretrain.epochs": 2,
+    "pretrain.warmup_epochs": 1,
+    "pretrain.batch_size": 32,
+}
+TUNED = {"finetune.epochs": 1, "finetune.head_epochs": 1, "finetune.batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return Workspace(tmp_path_factory.mktemp("trials"))
+
+
+@pytest.fixture(scope="module")
+def data(workspace):
+    synthesize(workspace.data / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    return prepare(workspace.data / "set", workspace.prepared)
+
+
+@pytest.fixture(scope="module")
+def config_of(data):
+    def make(**settings):
+        chosen = {**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}
+        return make_config([Setting(k, v) for k, v in chosen.items()]).bound(data.name, data.fingerprint)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tuned(config_of, workspace):
+    config = config_of(**TUNED)
+    return config, run_trial(config, workspace)
+
+
+def test_a_fine_tuning_runs_its_start_first_and_both_are_results(tuned, workspace):
+    config, result = tuned
+    start = load_result(workspace, config.start().signature)
+    assert result.start == start.signature
+    assert [row["phase"] for row in start.history] == ["pretrain"] * 2
+    assert [row["phase"] for row in result.history] == ["classifier", "finetune"]
+    assert {r.signature for r in load_results(workspace)} >= {result.signature, start.signature}
+
+
+def test_a_result_holds_what_tables_need(tuned, data):
+    config, result = tuned
+    assert result.settings == json.loads(config.model_dump_json())
+    assert result.data["generated"] is True
+    assert result.data["dropped_device"] == "a"
+    assert result.data["fingerprint"] == data.fingerprint
+    test = {(s.by, s.name): s for s in result.scores if s.split == "test"}
+    assert {name for by, name in test if by == "device"} == {"a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"}
+    assert {name for by, name in test if by == "scene"} == set(SCENES[:3])
+    assert test["overall", "micro"].segments == result.data["segments"]["test"] == (data.splits == "test").sum()
+    assert any(s.split == "validation" for s in result.scores)
+    assert (result.complexity.params, result.complexity.macs) == (5_454, 106_934)
+
+
+def test_the_stored_predictions_give_the_stored_scores(tuned, workspace, data):
+    config, result = tuned
+    kept = np.load(workspace.trial(config.signature) / "test_predictions.npz")
+    losses = -kept["log_probability"][np.arange(len(kept["scene"])), kept["scene"]].astype(float)
+    (micro,) = [s for s in result.scores if (s.split, s.name) == ("test", "micro")]
+    assert micro.log_loss == pytest.approx(losses.mean())
+    assert list(kept["filename"]) == [data.filenames[i] for i in np.flatnonzero(data.splits == "test")]
+
+
+def test_an_equal_trial_is_answered_from_the_store(tuned, workspace):
+    config, result = tuned
+    rows = []
+    assert run_trial(config, workspace, rows.append) == result
+    assert rows == []
+
+
+def test_the_same_settings_and_seed_give_the_same_numbers(tuned, workspace, data, tmp_path):
+    config, result = tuned
+    other = Workspace(tmp_path)
+    prepare(workspace.data / "set", other.prepared)
+    again = run_trial(config, other)
+    assert again.scores == result.scores
+    weights = [torch.load(w.trial(config.signature) / "model.pt", weights_only=True) for w in (workspace, other)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_another_seed_is_another_trial_with_other_numbers(config_of, tuned, workspace):
+    config, _ = tuned
+    other = config_of(seed=1)
+    assert other.signature != config.start().signature
+    losses = [row["train_loss"] for row in run_trial(other, workspace).history]
+    assert losses != [row["train_loss"] for row in load_result(workspace, config.start().signature).history]
+
+
+def test_other_data_under_the_same_settings_are_another_trial(config_of, data):
+    config = config_of()
+    assert config.bound(data.name, "0" * 32).signature != config.signature
+
+
+def test_a_trial_on_data_that_are_not_here_says_how_to_get_them(config_of, workspace):
+    with pytest.raises(DataError, match="asc-sweeps data prepare"):
+        run_trial(config_of().bound("tau2022", "0" * 32), workspace)
+
+
+def test_a_failed_trial_keeps_its_cause_until_it_succeeds(config_of, workspace):
+    config = config_of(pretrain__learning_rate=1e30, pretrain__warmup_epochs=0)
+    with pytest.raises(TrialError, match="training loss is"):
+        run_trial(config, workspace)
+    (failure,) = [f for f in load_failures(workspace) if f.signature == config.signature]
+    assert failure.cause == "nan"
+    assert "learning rate" in failure.message
+    assert load_result(workspace, config.signature) is None
+
+
+def test_what_builds_on_a_failed_start_fails_with_it(config_of, workspace):
+    with pytest.raises(TrialError, match="training loss is"):
+        run_trial(config_of(**TUNED, pretrain__learning_rate=1e30, pretrain__warmup_epochs=0), workspace)
+
+
+def test_a_result_of_before_a_changed_default_answers_no_more(tuned, workspace, tmp_path):
+    config, result = tuned
+    other = Workspace(tmp_path)
+    folder = other.trial(config.signature)
+    folder.mkdir(parents=True)
+    older = dataclasses.asdict(result)
+    older["settings"]["augment"]["roll_seconds"] = 0.25  # as if the default had been another when it was written
+    (folder / "result.json").write_text(json.dumps(older))
+    with pytest.raises(WorkspaceError, match="a default changed"):
+        find_result(config, other)
+
+
+def test_a_setting_added_since_whose_default_is_as_before_leaves_results_valid(tuned, tmp_path):
+    config, result = tuned
+    other = Workspace(tmp_path)
+    folder = other.trial(config.signature)
+    folder.mkdir(parents=True)
+    older = dataclasses.asdict(result)
+    del older["settings"]["augment"]["mask_probability"]
+    (folder / "result.json").write_text(json.dumps(older))
+    assert find_result(config, other).scores == result.scores
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1, "x": 2}'])
+def test_a_result_file_that_is_not_ours_is_refused_by_its_path(content, config_of, tmp_path):
+    config, workspace = config_of(), Workspace(tmp_path)
+    workspace.trial(config.signature).mkdir(parents=True)
+    (workspace.trial(config.signature) / "result.json").write_text(content)
+    with pytest.raises(WorkspaceError, match=r"result\.json"):
+        find_result(config, workspace)
+
+
+def test_a_finished_trial_leaves_no_checkpoint_and_no_temporary_file(tuned, workspace):
+    config, _ = tuned
+    names = {p.name for p in workspace.trial(config.signature).iterdir()}
+    assert names == {".lock", "settings.json", "result.json", "model.pt", "test_predictions.npz"}
+
+
+def test_a_damaged_start_is_refused_by_name(config_of, workspace):
+    start = config_of(seed=3)
+    run_trial(start, workspace)
+    path = workspace.trial(start.signature) / "model.pt"
+    path.write_bytes(path.read_bytes()[:-5] + b"12345")
+    with pytest.raises(TrialError, match=r"model\.pt: its content is not what was written"):
+        run_trial(config_of(**TUNED, seed=3), workspace)
