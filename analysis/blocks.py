@@ -14,17 +14,28 @@ from analysis.words import MISSING
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits` or `verdict-differs`."""
+    """A cell of a table.
+
+    `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits` or `verdict-differs`.
+    """
 
     text: str
     kind: str = "number"
     small: str = ""
     """A second, smaller line."""
-    code: str = ""
-    """A command or an identifier, set in a fixed width after the text."""
+    codes: tuple[str, ...] = ()
+    """Commands or identifiers, any of which will do, set in a fixed width after the text."""
     head: bool = False
     rows: int = 1
     columns: int = 1
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, with commands behind it, any of which will do."""
+
+    text: str
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Table:
     caption: str
     head: list[list[Cell]]
     groups: list[list[list[Cell]]]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
     """Lines under the table."""
 
 
@@ -47,14 +58,6 @@ class Plot:
     label: str
     figure: go.Figure
     caption: str = ""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph, with commands behind it."""
-
-    text: str
-    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,14 @@ def paper(text: str) -> Cell:
     return Cell(text, "paper")
 
 
-def words(text: str, code: str = "", small: str = "") -> Cell:
+def words(text: str, small: str = "") -> Cell:
     """A cell of words."""
-    return Cell(text, "text", small, code)
+    return Cell(text, "text", small)
+
+
+def code(text: str) -> Cell:
+    """A cell that holds a command or an identifier."""
+    return Cell("", "text", codes=(text,))
 
 
 def row_head(text: str, small: str = "") -> Cell:
@@ -95,7 +103,7 @@ def heads(*names: str | Cell) -> list[Cell]:
 
 
 def head_of(*cells: tuple[str | Cell, int], below: list[Cell]) -> list[list[Cell]]:
-    """A head in two rows: (name, columns it spans) above, those of one column reaching down; `below` names the others."""
+    """A head in two rows: (name, columns it spans), those of one column reaching down; `below` names the others."""
     top = [replace(heads(name)[0], columns=span, rows=2 if span == 1 else 1) for name, span in cells]
     return [top, below]
 

@@ -1,4 +1,4 @@
-"""Counted parameters and MACs against the printed ones: exact within the printed digits. Needs no training and no data."""
+"""Counted parameters and MACs against the printed ones: exact within the printed digits. Needs no training."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ def counts_at_paper_size(studies: Sequence[StudyRecord], frame: pd.DataFrame) ->
 
     Rows: system, block, width, mfa, fpm, stem_attention, params, macs; each network once, the latest study's first.
     """
+    paper_size = {name: setting_fields()[name].default for name in SIZE_SETTINGS}
     rows = [row for study in sorted(studies, key=lambda s: s.ended_at, reverse=True) for row in study.counts]
-    fields = setting_fields()
-    trials = frame
-    for name in SIZE_SETTINGS:
-        trials = trials[trials[name] == fields[name].default]
+    trials = frame[frame[list(paper_size)].eq(pd.Series(paper_size)).all(axis=1)]
     columns = {f"model.{name}": name for name in ("block", "width", "mfa", "fpm", "stem_attention")}
     rows += trials[["system", *columns, "params", "macs"]].rename(columns=columns).to_dict("records")
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
-        if row["width"] == WIDTH:
+        # A study's row may say its size in more detail; what it leaves out is the paper's.
+        if all(row.get(name.rpartition(".")[2], usual) == usual for name, usual in paper_size.items()):
             found.setdefault((row["block"], row["mfa"], row["fpm"], row["stem_attention"]), row)
     return list(found.values())
 

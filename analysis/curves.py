@@ -12,7 +12,6 @@ from analysis.figure3 import figure3_family
 from analysis.style import BLUE, DASHES, GRID, SERIES, VERMILLION, shown, styled
 from analysis.table2 import table2_family
 from analysis.table4 import table4_family
-from analysis.words import plural
 
 MOST_PANELS = 16
 COLUMNS = 4
@@ -63,12 +62,17 @@ def pretraining(evidence: Evidence) -> Plot | None:
                     legend.add(name)
         figure.update_xaxes(title_text="Epoch" if place[0] == lines else None, row=place[0], col=place[1])
     styled(figure, 120 + 180 * lines)
+    figure.update_xaxes(dtick=_step(curves))
     figure.update_yaxes(title_text="Loss", col=1)
+    figure.update_annotations(font_size=11)  # the panels' titles, four beside each other on a page
     figure.update_layout(legend_y=-60 / (60 + 180 * lines))
-    left = (
-        f" {plural(len(systems) - len(drawn), 'more system')} stand under Trials." if len(systems) > len(drawn) else ""
+    left = f"; not drawn: {', '.join(systems[MOST_PANELS:])}" if len(systems) > MOST_PANELS else ""
+    return Plot(
+        "plot-pretraining",
+        f"Loss by epoch of pretraining: {', '.join(drawn)}.",
+        figure,
+        f"Pretraining of the trials in Table 2 and Figure 3{left}.",
     )
-    return Plot("plot-pretraining", f"Loss by epoch of pretraining: {', '.join(drawn)}.", figure, f"Pretraining of the trials in Table 2 and Figure 3.{left}")
 
 
 def finetuning(evidence: Evidence) -> Plot | None:
@@ -94,12 +98,18 @@ def finetuning(evidence: Evidence) -> Plot | None:
         note = {"annotation_text": "whole network", "annotation_position": "top right"}
         figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=1, col=1, **note)
         figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=2, col=1)
+    figure.update_xaxes(dtick=_step(curves))
     figure.update_xaxes(title_text="Epoch", row=2, col=1)
     figure.update_yaxes(title_text="Training loss", row=1, col=1)
     figure.update_yaxes(title_text="Drop rate", range=[-0.05, 1.05], row=2, col=1)
     caption = "Fine-tuning of Table 4: the new classifier alone, then the whole network while the drop rate rises."
     label = f"Training loss and drop rate by epoch of fine-tuning, up to {', '.join(f'{rate:.2f}' for rate in rates)}."
     return Plot("plot-finetuning", label, figure, caption)
+
+
+def _step(curves: pd.DataFrame) -> int | None:
+    """Distance of an axis's ticks where plotly's own choice would cut epochs in parts."""
+    return 1 if curves["step"].max() <= 10 else None
 
 
 def _line(epochs: pd.DataFrame, y: str, name: str, look: dict[str, object], legend: bool) -> go.Scatter:

@@ -41,8 +41,13 @@ class Family:
         widths = self.trials["model.width"].unique()
         return int(widths[0]) if len(widths) == 1 else None
 
+    @property
+    def caveat(self) -> str:
+        """What a figure's caption begins with."""
+        return "Generated data. " if self.generated else ""
+
     def describe(self) -> str:
-        """Width, epochs, mel bands, data and seeds, every other setting that is not at its default, and what is left out."""
+        """Width, epochs, mel bands, data, seeds, every other setting not at its default, and what is left out."""
         first = self.trials.iloc[0]
         seeds = sorted(int(seed) for seed in self.trials["seed"].unique())
         parts = [
@@ -60,18 +65,15 @@ class Family:
             if name not in {*NAMED, *self.axes, "seed"} and (self.trials[name].dropna() != known.default).any()
         ]
         text = f"Shown: {', '.join(parts)}. "
-        text += f"Not at their defaults: {', '.join(unusual)}." if unusual else "All other settings are at their defaults."
+        text += f"Not at their default: {', '.join(unusual)}." if unusual else "Everything else is at its default."
         if self.others:
-            verb = "is" if self.others == 1 else "are"
-            text += (
-                f" {plural(self.others, 'other family')} of settings {verb} left out; the trials stand under Trials."
-            )
+            text += f" Left out: {plural(self.others, 'other family')} of settings, whose trials stand under Trials."
         return text
 
 
 def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
     """For each trial its settings but the axes and the seed, and its data, as one JSON text: equal in a family."""
-    columns = [c for c in setting_columns(frame) if c not in axes] + ["data_name", "data_fingerprint", "dropped_device"]
+    columns = [c for c in setting_columns(frame) if c not in axes] + ["data_name", "data_fingerprint"]
     rows = frame[columns].astype(object).where(frame[columns].notna(), None).to_dict("records")
     return pd.Series([json.dumps(row, sort_keys=True, default=str) for row in rows], index=frame.index, dtype=object)
 

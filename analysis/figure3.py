@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head
+from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
-from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH
+from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH, WIDTHS
 from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.table2 import score_notes
-from analysis.words import MISSING, fixed, millions, percent, spread, thousands
+from analysis.words import MISSING, fixed, listed, millions, percent, spread, thousands
 
-TWINS = "table2_ablation"
-"""The study whose plain networks are the two points that the paper prints."""
+STUDY = "figure3_widths"
 AXES = ("model.block", "model.width")
 NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
 PANELS = (("params", 1e3, "Parameters, K", BUDGET_PARAMS), ("macs", 1e6, "MACs of one segment, M", BUDGET_MACS))
+TICKS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
+"""Of logarithmic axes, in K parameters and M MACs."""
 
 
 def figure3_family(frame: pd.DataFrame) -> Family | None:
@@ -65,7 +68,7 @@ def figure3(frame: pd.DataFrame) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=(printed[f"paper_{size}"] / unit).tolist(),
-                y=(100 * printed["paper_accuracy"]).tolist(),
+                y=(100 * printed["paper_accuracy"]).round(3).tolist(),
                 text=[NAMES[block] for block in printed["block"]],
                 name=f"paper, width {WIDTH}",
                 showlegend=once,
@@ -83,10 +86,11 @@ def figure3(frame: pd.DataFrame) -> go.Figure:
             figure.add_trace(
                 go.Scatter(
                     x=(line[size] / unit).tolist(),
-                    y=(100 * line["accuracy"]).tolist(),
+                    y=(100 * line["accuracy"]).round(3).tolist(),
                     error_y={"array": (100 * line["accuracy_sd"]).fillna(0).tolist(), "thickness": 1, "width": 4},
                     text=[f"C = {width}" for width in line["width"]],
                     textposition=place,
+                    cliponaxis=False,
                     textfont_color=colour,
                     name=NAMES[block],
                     showlegend=once and len(line) > 0,
@@ -97,17 +101,26 @@ def figure3(frame: pd.DataFrame) -> go.Figure:
                 ),
                 *(1, column),
             )
-        sizes = pd.concat([points[size], points[f"paper_{size}"]]) / unit
-        margin = 0.12 * (sizes.max() - sizes.min()) + 0.02 * sizes.max()  # room for the labels of the outer points
-        limits = (sizes.min() - margin, sizes.max() + margin)
-        figure.update_xaxes(title_text=title, range=limits, row=1, col=column)
-        if budget / unit <= limits[1]:
-            line = {"color": PAPER, "dash": "dash", "width": 1.5}
-            note = {"annotation_text": f"limit {budget / unit:g}", "annotation_position": "bottom right"}
-            figure.add_vline(budget / unit, line=line, **note, row=1, col=column)
+        sizes = pd.concat([points[size], points[f"paper_{size}"]]).dropna() / unit
+        _size_axis(figure, column, title, sizes.min(), sizes.max(), budget / unit)
     styled(figure, 400)
     figure.update_yaxes(title_text="Accuracy, %", col=1)
     return figure
+
+
+def _size_axis(figure: go.Figure, column: int, title: str, low: float, high: float, limit: float) -> None:
+    """Scale one panel to its sizes, logarithmic where they differ much, with the challenge's limit if in sight."""
+    log = high > 8 * low
+    scale = math.log10 if log else float
+    start, end = scale(low), scale(high)
+    margin = 0.12 * (end - start) + 0.02 * abs(end)  # room for the labels of the outer points
+    axis = {"type": "log", "tickvals": TICKS} if log else {"type": "linear"}
+    figure.update_xaxes(title_text=title, range=(start - margin, end + margin), row=1, col=column, **axis)
+    if scale(limit) <= end + margin:
+        side = "right" if scale(limit) > end else "left"
+        place = {"x": scale(limit), "xanchor": side, "y": 0, "yref": "y domain", "yanchor": "bottom"}
+        figure.add_vline(limit, line={"color": PAPER, "dash": "dash", "width": 1.5}, row=1, col=column)
+        figure.add_annotation(text=f"limit {limit:g}", showarrow=False, row=1, col=column, **place)
 
 
 def section(evidence: Evidence) -> Section:
@@ -119,20 +132,19 @@ def section(evidence: Evidence) -> Section:
         for _, p in done.iterrows()
     )
     label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
-    caption = (
-        "Open diamonds are the paper's two printed points; its other widths stand in the figure alone, without numbers."
-    )
+    caption = family.caveat if family else ""
+    caption += "Open diamonds are the two points the paper prints numbers of; its other widths it only draws."
     return Section(
         "figure-3",
         "Figure 3",
-        "At the same size, is BC-Res2Net more accurate than BC-ResNet? Networks without MFA and FPM, from narrow to wide.",
+        "At the same size, is BC-Res2Net more accurate than BC-ResNet? Networks without MFA and FPM, narrow to wide.",
         (_table(points, family, evidence), Plot("plot-figure-3", label, figure3(evidence.frame), caption)),
     )
 
 
 def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
-    # Only the paper's own points can be missing: at generated data's small width they are filled at full size alone.
-    fill = missing.commands(TWINS, family)[: 1 if family else 2]
+    # Rows without a trial are the paper's own, of width 40: small networks on generated data never fill them.
+    fill = missing.commands(STUDY, False if family else None)
     groups = []
     for _, point in points.iterrows():
         done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"
@@ -146,8 +158,17 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
         cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_sd"], 1)))
         cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_sd"], 3)))
         cells.append(Cell(str(point["seeds"]) if done else MISSING))
-        groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill)))
+        groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill if family else ())))
     top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", 2)]
     top += [("Log loss, measured", 1), ("Seeds", 1)]
     head = head_of(*top, below=heads(*("paper", "measured") * 3))
-    return Table("figure-3-points", "Figure 3, its points", head, groups, score_notes(family))
+    notes = score_notes(family, fill)
+    if family and not family.generated and (absent := _absent(points)):
+        notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)
+    return Table("figure-3-points", "Figure 3, its points", head, groups, notes)
+
+
+def _absent(points: pd.DataFrame) -> list[str]:
+    """Networks of the paper's widths without a trial, those apart that have a row of their own."""
+    there = set(zip(points["block"], points["width"], strict=True))
+    return [f"{name}-{width}" for block, name in NAMES.items() for width in WIDTHS if (block, width) not in there]

@@ -82,7 +82,7 @@ def _row(result: TrialResult) -> dict[str, Any]:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name: those that the result is older than have their defaults, those of a phase that is off NaN."""
+    """Settings by dotted name: those of a phase that is off NaN, those newer than the result at their default."""
     flat: dict[str, Any] = {}
     for name, field in setting_fields().items():
         group = name.rpartition(".")[0]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.blocks import Cell
-from analysis.families import Family
+from analysis.blocks import Cell, Text
 from asc_sweeps.results import TrialFailure
 from asc_sweeps.space import shipped_spaces
 
@@ -14,17 +13,15 @@ COUNTING = "asc-sweeps sweep table2_ablation --mini"
 """Every study counts the networks at the paper's size; this one takes minutes and no data."""
 
 
-def commands(study: str, family: Family | None) -> tuple[str, ...]:
-    """The lines that fill rows of this study's table: at the size that is shown, or both where nothing is.
+def commands(study: str, generated: bool | None) -> tuple[str, ...]:
+    """The lines that fill rows of this study's table: the small size on generated data, the full one, or both for None.
 
-    None where no study of this name is shipped.
+    No line where no study of this name is shipped.
     """
     if study not in shipped_spaces():
         return ()
     full, mini = f"asc-sweeps sweep {study}", f"asc-sweeps sweep {study} --mini"
-    if family is None:
-        return (full, mini)
-    return (mini,) if family.generated else (full,)
+    return (full, mini) if generated is None else (mini,) if generated else (full,)
 
 
 def failures_of(failures: Sequence[TrialFailure], system: str, phase: str, width: int | None) -> list[TrialFailure]:
@@ -45,13 +42,16 @@ def _split(system: str) -> tuple[str, int | None]:
 
 def remark(failures: Sequence[TrialFailure], done: bool, fill: Sequence[str]) -> Cell | None:
     """What stands below a row: failed trials with their cause, and where no trial is done, the command to run."""
-    parts = []
+    text = ""
     if failures:
         first = failures[0]
-        count = "a trial" if len(failures) == 1 else f"{len(failures)} trials"
-        parts.append(f"{count} of {first.system} failed ({first.cause}): {first.message}")
-    elif not done:
-        parts.append("no trial yet" if fill else "no trial; no shipped study fills this row")
-    if not done and fill:
-        parts.append("run")
-    return Cell("; ".join(parts), "remark", code="" if done else " or ".join(fill)) if parts else None
+        count = "A trial" if len(failures) == 1 else f"{len(failures)} trials"
+        text = f"{count} of {first.system} failed ({first.cause}): {first.message}"
+    if done or not fill:
+        return Cell(text, "remark") if text else None
+    return Cell(f"{text or 'No trial yet'}; run", "remark", codes=tuple(fill))
+
+
+def empty(fill: tuple[str, ...]) -> Text:
+    """The line under a table without any trial."""
+    return Text("No trial of this table is finished; run" if fill else "No trial of this table is finished.", fill)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.blocks import Cell, Section, Table, heads, paper, row_head
+from analysis.blocks import Cell, Section, Table, Text, heads, paper, row_head
 from analysis.evidence import Evidence
 from analysis.paper import SEEN, TABLE4, UNSEEN, claims
 from analysis.words import percent
@@ -22,6 +22,6 @@ def section(_: Evidence) -> Section:
         means.append([[row_head(name), *(paper(percent(row.mean(group))) for group in (SEEN, UNSEEN))]])
     head = [heads(row_head("Drop rate"), "Seen devices, %", "Unseen devices, %")]
     note = "The paper prints no such means: they show that most of what drop adds is added on the unseen devices."
-    groups_table = Table("notes-means", "Mean accuracy of the paper's Table 4", head, means, (note,))
+    groups_table = Table("notes-means", "Mean accuracy of the paper's Table 4", head, means, (Text(note),))
     sentence = "What the paper says of its own numbers, checked by arithmetic; nothing here was trained or counted."
     return Section("notes", "Notes on the paper", sentence, (arithmetic, groups_table))

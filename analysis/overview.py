@@ -25,7 +25,7 @@ class Card:
 
 
 def data_warning(frame: pd.DataFrame) -> str:
-    """The strip above everything else: which data were generated, and what is therefore not said; empty for real data."""
+    """The strip above all else: which data were generated, and what is therefore not said; empty for real data."""
     generated = sorted(frame.loc[frame["generated"], "data_name"].astype(str).unique())
     real = sorted(frame.loc[~frame["generated"], "data_name"].astype(str).unique())
     if not generated:

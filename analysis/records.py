@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analysis.blocks import Cell, Section, Table, Text, heads, row_head, words
+from analysis.blocks import Cell, Section, Table, Text, code, heads, row_head, words
 from analysis.evidence import Evidence
 from analysis.words import MISSING, duration, fixed, percent, plural
 
@@ -18,7 +18,7 @@ def trials(evidence: Evidence) -> Section:
     groups = []
     for _, row in order.iterrows():
         data = f"{row['data_name']} (generated)" if row["generated"] else str(row["data_name"])
-        cells = [Cell("", "text", code=row["signature"], head=True), words(row["system"]), words(row["phase"])]
+        cells = [code(row["signature"]), words(row["system"]), words(row["phase"])]
         cells += [words(data), Cell(str(row["seed"])), Cell(fixed(row["log_loss"], 3)), Cell(percent(row["accuracy"]))]
         cells += [Cell(f"{row['params']:,}"), Cell(f"{row['macs']:,}"), Cell(duration(row["seconds"]))]
         groups.append([cells])
@@ -35,7 +35,7 @@ def failures(evidence: Evidence) -> Section:
         return Section("failures", "Failures", sentence, (Text("No trial has failed."),))
     groups = []
     for f in evidence.failures:
-        cells = [Cell("", "text", code=f.signature, head=True), words(f.system), words(f.phase), words(f.cause)]
+        cells = [code(f.signature), words(f.system), words(f.phase), words(f.cause)]
         groups.append([[*cells, words(f.message), words(f.failed_at)]])
     names = [row_head(name) for name in ("Signature", "System", "Phase", "Cause", "Message", "Failed at (UTC)")]
     caption = plural(len(evidence.failures), "failed trial")
@@ -53,7 +53,7 @@ def studies(evidence: Evidence) -> Section:
         counts = [
             Cell(str(states.get(state, 0)) if study.trials else MISSING) for state in ("done", "failed", "planned")
         ]
-        cells = [row_head(study.name), words(study.state), *counts, words(study.ended_at), words("", study.command)]
+        cells = [row_head(study.name), words(study.state), *counts, words(study.ended_at), code(study.command)]
         groups.append([cells])
     head = [row_head("Study"), row_head("State"), *heads("Done", "Failed", "Planned")]
     head += [row_head("Ended at (UTC)"), row_head("Command")]

@@ -66,10 +66,10 @@ def render(evidence: Evidence) -> str:
 
 
 def inert_json(text: str) -> str:
-    """JSON that cannot end the script element it stands in, nor open another; parses to the same.
+    r"""JSON that cannot end the script element it stands in, nor open another; parses to the same.
 
     >>> inert_json('"</script>&"')
-    '"\\\\u003c/script\\\\u003e\\\\u0026"'
+    '"\\u003c/script\\u003e\\u0026"'
     """
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -48,7 +48,7 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 13, "color": INK},
-        margin={"l": 10, "r": 16, "t": 30, "b": 10},
+        margin={"l": 10, "r": 16, "t": 44, "b": 10},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": PAPER, "activecolor": INK},
         hoverlabel={"font": {"family": FONT, "size": 13}},

@@ -10,13 +10,26 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import MISSING_CELL, Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head, words
+from analysis.blocks import (
+    MISSING_CELL,
+    Cell,
+    Plot,
+    Section,
+    Table,
+    Text,
+    head_of,
+    heads,
+    paper,
+    row_group,
+    row_head,
+    words,
+)
 from analysis.counts import Verdict, count_of, macs_verdict, params_verdict, remark
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
 from analysis.paper import TABLE2, WIDTH
 from analysis.style import BLUE, paper_marker, shown, styled
-from analysis.words import MISSING, fixed, millions, percent, signed, spread, thousands
+from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
 
 STUDY = "table2_ablation"
 AXES = ("model.block", "model.mfa", "model.fpm")
@@ -82,24 +95,20 @@ def _sizes(counts: Sequence[dict[str, Any]]) -> Table:
     groups = []
     for row in TABLE2:
         counted = count_of(row, counts)
-        cells = [
-            paper(thousands(row.params)),
-            MISSING_CELL,
-            MISSING_CELL,
-            paper(millions(row.macs)),
-            MISSING_CELL,
-            MISSING_CELL,
-        ]
-        text, code = "not counted yet; run", missing.COUNTING
+        params, macs, text = [MISSING_CELL, MISSING_CELL], [MISSING_CELL, MISSING_CELL], ""
         if counted:
-            cells[1:3] = [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
-            cells[4:6] = [Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
-            text, code = remark(row, counted), ""
-        groups.append(row_group(row_head(row.system), [cells], Cell(text, "remark", code=code) if text else None))
+            params = [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
+            macs = [Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
+            text = remark(row, counted)
+        cells = [paper(thousands(row.params)), *params, paper(millions(row.macs)), *macs]
+        groups.append(row_group(row_head(row.system), [cells], Cell(text, "remark") if text else None))
     names = heads("paper", "counted", row_head("verdict"))
     head = head_of((row_head("System"), 1), ("Parameters", 3), ("MACs of one segment", 3), below=[*names, *names])
-    note = "Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits."
-    return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, (note,))
+    notes = [Text("Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits.")]
+    absent = [row.label for row in TABLE2 if not count_of(row, counts)]
+    if absent:
+        notes.append(Text(f"Not counted yet: {listed(absent)}; run", (missing.COUNTING,)))
+    return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, tuple(notes))
 
 
 def _chip(verdict: Verdict) -> Cell:
@@ -109,7 +118,7 @@ def _chip(verdict: Verdict) -> Cell:
 def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     compare = family is not None and not family.generated
     resized = family is not None and family.width != WIDTH
-    fill = missing.commands(STUDY, family)
+    fill = missing.commands(STUDY, family and family.generated)
     groups = []
     for system, row in numbers.iterrows():
         failures = missing.failures_of(evidence.failures, str(system), "pretraining", family and family.width)
@@ -124,26 +133,24 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
             if compare:
                 cells.append(Cell(signed(measured - printed, digits)) if done else MISSING_CELL)
         cells.append(Cell(str(row["seeds"])) if done else MISSING_CELL)
-        groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill)))
+        groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill if family else ())))
     names = heads("paper", "measured", "difference")[: 3 if compare else 2]
     shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
     top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names)), ("Seeds", 1)]
     head = head_of(*top, below=[*names, *names])
-    notes = score_notes(family)
-    notes += ("A difference is measured minus paper; it is no test of significance.",) if compare else ()
+    notes = score_notes(family, fill)
+    notes += (Text("A difference is measured minus paper; it is no test of significance."),) if compare else ()
     return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
 
 
-def score_notes(family: Family | None) -> tuple[str, ...]:
-    """The lines under a table of scores: which trials it shows, and what its numbers are."""
+def score_notes(family: Family | None, fill: tuple[str, ...]) -> tuple[Text, ...]:
+    """The lines under a table of scores: which trials it shows and what its numbers are, or what fills it."""
     if family is None:
-        return ("No trial of this table is finished.",)
+        return (missing.empty(fill),)
     if family.generated:
-        return (family.describe(), "Generated data: no differences from the paper are drawn.")
-    return (
-        family.describe(),
-        "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more.",
-    )
+        return (Text(family.describe()), Text("Generated data: no differences from the paper are drawn."))
+    how = "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more."
+    return (Text(family.describe()), Text(how))
 
 
 def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
@@ -191,5 +198,5 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
     found = "; ".join(
         f"{system} {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for system, r in done.iterrows()
     )
-    caption = "Dots are means over seeds, strokes single seeds, open diamonds the paper's numbers."
+    caption = f"{family.caveat}Dots are means over seeds, strokes single seeds, open diamonds the paper's numbers."
     return Plot("plot-table-2", f"Log loss and accuracy of each row of Table 2. Measured: {found}.", figure, caption)

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Cell, Plot, Section, Table, head_of, heads, paper, row_group, row_head, words
+from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head, words
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
@@ -85,7 +85,7 @@ def section(evidence: Evidence) -> Section:
     numbers, family = table4(evidence.frame), table4_family(evidence.frame)
     blocks: list[Table | Plot] = [_table(numbers, family, evidence)]
     if family:
-        blocks.append(_plot(numbers))
+        blocks.append(_plot(numbers, family))
     return Section(
         "table-4",
         "Table 4",
@@ -96,7 +96,7 @@ def section(evidence: Evidence) -> Section:
 
 
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
-    fill = missing.commands(STUDY, family)
+    fill = missing.commands(STUDY, family and family.generated)
     groups = []
     for rate, row in numbers.iterrows():
         phase = "pretraining" if rate == "X" else f"fine-tuning (drop rate {rate})"
@@ -109,7 +109,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
             measured.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_sd"], digits)))
         lines = [[*printed, Cell("")], [*measured, Cell(str(row["seeds"]) if done else MISSING)]]
         name = row_head(str(rate), "no fine-tuning" if rate == "X" else "")
-        groups.append(row_group(name, lines, missing.remark(failures, done, fill)))
+        groups.append(row_group(name, lines, missing.remark(failures, done, fill if family else ())))
     names = heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
     top = [(row_head("Drop rate"), 1), (row_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN))]
     top += [("Unseen devices, %", len(UNSEEN)), ("Mean, %", 2), ("Average", 2), ("Seeds", 1)]
@@ -120,7 +120,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         f"Table 4, fine-tuning of {system} by drop rate, test split",
         head_of(*top, below=names),
         groups,
-        (*score_notes(family), averages),
+        (*score_notes(family, fill), Text(averages)),
     )
 
 
@@ -129,7 +129,7 @@ def _unit(measure: str) -> tuple[int, int]:
     return (1, 3) if measure == "log_loss" else (100, 1)
 
 
-def _plot(numbers: pd.DataFrame) -> Plot:
+def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
     panels = (("accuracy_seen", "Seen devices, %"), ("accuracy_unseen", "Unseen devices, %"), ("log_loss", "Log loss"))
     figure = make_subplots(1, 3, horizontal_spacing=0.08)
     looks = {
@@ -167,7 +167,7 @@ def _plot(numbers: pd.DataFrame) -> Plot:
         f"{r}: {percent(n['accuracy_seen'])} and {percent(n['accuracy_unseen'])}" for r, n in done.iterrows()
     )
     label = f"Mean accuracy of seen and unseen devices, and log loss, by drop rate. Measured seen and unseen: {found}."
-    caption = "Both panels of accuracy span the same number of points. Bars are ± one standard deviation over seeds."
+    caption = f"{family.caveat}Both panels of accuracy span equally many points; bars are ± one standard deviation."
     return Plot("plot-table-4", label, figure, caption)
 
 

@@ -64,7 +64,8 @@ class SweepProgress:
         }
         self._share = dict.fromkeys(self._cost, 0.0)
         self.trained: set[str] = set()
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, tuple[str, str]] = {}
+        """Cause and message by signature."""
 
     def on_row(self, signature: str, row: dict[str, Any]) -> None:
         """Take one report of a trial: an epoch's or its end's."""
@@ -73,8 +74,8 @@ class SweepProgress:
             self.trained.add(signature)
             self.failed.pop(signature, None)
         elif state == "failed":
-            self.failed[signature] = f"{row['cause']}: {row['message']}"
-            self._line.say(f"failed: {self._name[signature]} ({signature})\n  {self.failed[signature]}")
+            self.failed[signature] = row["cause"], row["message"]
+            self._line.say(f"failed: {self._name[signature]} ({signature})\n  {row['cause']}: {row['message']}")
         self._share[signature] = 1.0 if state else row["epochs_done"] / row["epochs_total"]
         total = sum(self._cost.values())
         share = sum(self._cost[s] * done for s, done in self._share.items()) / total

@@ -69,9 +69,9 @@ def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
     """Counted networks of some trials, one row each, for a study's record."""
     rows = {}
     for config in trials:
-        n, model = complexity_of(config), config.model
-        key = (model, config.features.n_mels, config.features.hop)
-        names = ("block", "width", "mfa", "fpm", "stem_attention")
+        n, model, features = complexity_of(config), config.model, config.features
+        names = ("block", "width", "mfa", "fpm", "stem_attention", "scale", "sub_bands")
         traits = {name: getattr(model, name) for name in names}
-        rows[key] = {"system": config.system, **traits, "params": n.params, "macs": n.macs}
+        size = {"n_mels": features.n_mels, "hop": features.hop, "params": n.params, "macs": n.macs}
+        rows[config.system, *traits.values(), *size.values()] = {"system": config.system, **traits, **size}
     return list(rows.values())

@@ -6,6 +6,7 @@ Knows nothing of torch or Ray; `analysis` reads results through this module alon
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class StudyRecord:
     trials: list[dict[str, Any]]
     """One row a planned trial: signature, system, phase, seed, state (done, failed, planned), params, macs."""
     counts: list[dict[str, Any]]
-    """Counted networks at the paper's size: system, block, width, mfa, fpm, stem_attention, params, macs."""
+    """Counted networks of the study at its full size and at this one: system, block, width, mfa, fpm, ..., params, macs."""
     state: str
     """`complete`, `failures` or `interrupted`."""
     ended_at: str
@@ -144,6 +145,11 @@ def save_study(workspace: Workspace, record: StudyRecord) -> None:
 def load_studies(workspace: Workspace) -> list[StudyRecord]:
     """The records of all studies of a workspace."""
     return [_load(path, StudyRecord) for path in sorted(workspace.studies.glob("*.json"))]
+
+
+def now() -> str:
+    """The time as results write it: ISO 8601, UTC, whole seconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _result(path: Path) -> TrialResult:

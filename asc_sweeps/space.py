@@ -133,7 +133,8 @@ def _find(name: str) -> Path:
     shipped = shipped_spaces()
     if name not in shipped:
         known = f"; known: {', '.join(shipped)}, or a path ending in .yaml"
-        raise ConfigError([f"unknown study '{name}'{did_you_mean(name, shipped) or known}"])
+        hint = did_you_mean(name, shipped) or next((f"; did you mean '{n}'?" for n in shipped if n.startswith(name)), known)
+        raise ConfigError([f"unknown study '{name}'{hint}"])
     return shipped[name]
 
 

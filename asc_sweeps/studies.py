@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.errors import DataError
 from asc_sweeps.plan import Plan, distinct_models, make_plan
 from asc_sweeps.request import Request
-from asc_sweeps.results import StudyRecord, load_failures, save_study
+from asc_sweeps.results import StudyRecord, TrialFailure, load_failures, now, save_failure, save_study
 from asc_sweeps.space import SearchSpace, load_space
 from asc_sweeps.trial import find_result
 from asc_sweeps.workspace import Workspace
@@ -32,6 +30,16 @@ def plan_studies(
     """The plan of some studies, and their own trials by study."""
     studies = {space.study: configs for space, configs in zip(spaces, trials, strict=True)}
     return make_plan(studies, workspace), studies
+
+
+def note_failures(plan: Plan, failed: dict[str, tuple[str, str]], workspace: Workspace) -> None:
+    """Write down the failures that no trial could write down itself: its start's, or its process's end."""
+    written = {f.signature for f in load_failures(workspace)}
+    for trial in plan.todo:
+        c = trial.config
+        if c.signature in failed and c.signature not in written:
+            cause, message = failed[c.signature]
+            save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, now()))
 
 
 def record_studies(request: Request, spaces: list[SearchSpace], plan: Plan, workspace: Workspace) -> list[StudyRecord]:
@@ -58,7 +66,7 @@ def record_studies(request: Request, spaces: list[SearchSpace], plan: Plan, work
             trials=rows,
             counts=distinct_models([*full_size, *(t.config for t in plan.trials if space.study in t.studies)]),
             state=state,
-            ended_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            ended_at=now(),
         )
         save_study(workspace, record)
         records.append(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from asc_sweeps.files import write_bytes, write_json
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
 from asc_sweeps.provenance import environment
-from asc_sweeps.results import Complexity, Score, TrialFailure, TrialResult, load_result, save_failure, save_result
+from asc_sweeps.results import Complexity, Score, TrialFailure, TrialResult, load_result, now, save_failure, save_result
 from asc_sweeps.training.checkpoint import clear_checkpoint, load_state, save_state
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune
@@ -77,7 +76,7 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     cause = error.cause if isinstance(error, TrialError) else "out of memory" if memory else "crash"
     message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
-    return TrialFailure(config.signature, config.system, config.phase, cause, message, _now())
+    return TrialFailure(config.signature, config.system, config.phase, cause, message, now())
 
 
 def complexity_of(config: TrialConfig, seconds: float = 1.0) -> Complexity:
@@ -143,7 +142,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
         history=session.history,
         seconds=sum(row["seconds"] for row in session.history) + time.monotonic() - began,
         environment={**environment(), "accelerator": accelerator, "threads": workspace.threads, "model_sha256": digest},
-        finished_at=_now(),
+        finished_at=now(),
     )
     save_result(workspace, result)
     clear_checkpoint(folder)
@@ -174,7 +173,3 @@ def _keep_predictions(folder: Path, data: Prepared, rows: np.ndarray, prediction
     names = np.array([data.filenames[row] for row in rows])
     np.savez_compressed(buffer, filename=names, scene=data.scenes[rows], log_probability=predictions)
     write_bytes(folder / "test_predictions.npz", buffer.getvalue())
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@
   const specs = [...document.querySelectorAll("script[data-plot]")];
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const button = document.getElementById("theme");
+  const PAGE_WIDTH = 700; // CSS pixels of an A4 page between its margins
   let ready = false;
 
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
@@ -19,13 +20,14 @@
     element.replaceChildren(message);
   };
 
-  const draw = (dark) => {
+  const draw = (dark, width) => {
     if (!ready) return;
     for (const script of specs) {
       const element = document.getElementById(script.dataset.plot);
       let text = script.textContent;
       if (dark) for (const [light, partner] of partners) text = text.replaceAll(light, partner);
       const { data, layout } = JSON.parse(text);
+      if (width) Object.assign(layout, { width, autosize: false });
       const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
       window.Plotly.react(element, data, layout, config).catch((error) => complain(element, "This figure could not be drawn: " + error + "."));
     }
@@ -36,7 +38,7 @@
   button.hidden = false;
   button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; change(); });
   prefersDark.addEventListener("change", change);
-  addEventListener("beforeprint", () => draw(false));
+  addEventListener("beforeprint", () => draw(false, PAGE_WIDTH));
   addEventListener("afterprint", () => draw(isDark()));
   label();
 

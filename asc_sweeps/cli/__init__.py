@@ -1,0 +1,58 @@
+"""The command line: thin, and slow to import nothing that a command does not need."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+
+from asc_sweeps import __version__
+from asc_sweeps.cli import data_commands, study_commands, trial_commands
+from asc_sweeps.cli.options import Commands
+from asc_sweeps.errors import AscSweepsError
+
+
+def main() -> None:
+    """Run a command; a user's mistake is told in a line or a few, without a traceback."""
+    # Being asked to end is being interrupted: what Ctrl-C keeps, a batch system's SIGTERM keeps too.
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AscSweepsError as error:
+        click.echo(
+            "\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()),
+            err=True,
+        )
+        sys.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="asc-sweeps")
+def cli() -> None:
+    """Studies of low-complexity acoustic scene classification on Ray Tune.
+
+    `asc-sweeps demo` runs everything once, small, on generated data.
+    """
+
+
+for command in (
+    study_commands.demo,
+    study_commands.plan,
+    study_commands.sweep,
+    study_commands.report,
+    trial_commands.train,
+    trial_commands.complexity,
+    trial_commands.settings,
+    data_commands.data,
+):
+    cli.add_command(command)

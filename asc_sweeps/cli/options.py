@@ -1,0 +1,50 @@
+"""What commands share: their options, and a group that knows the nearest command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asc_sweeps.errors import did_you_mean
+
+
+def workspace_option(command: Any) -> Any:
+    """`--workspace DIR`, handed on as `root`."""
+    return click.option(
+        "--workspace",
+        "root",
+        type=click.Path(path_type=Path),
+        default=Path("workspace"),
+        envvar="ASC_SWEEPS_WORKSPACE",
+        show_default=True,
+        help="Folder of data, trials and results.",
+    )(command)
+
+
+set_option = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="A setting, e.g. model.width=48.")
+data_option = click.option("--data", metavar="DIR", help="Folder of the data set (meta.csv, audio/).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+mini_option = click.option("--mini", is_flag=True, help="The small size of the study, on generated data.")
+seeds_option = click.option("--seeds", metavar="N|A,B,..", help="Number of seeds, or a list of them.")
+accelerator_option = click.option(
+    "--accelerator",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="What computes.",
+)
+
+
+class Commands(click.Group):
+    """A group that names the nearest command when there is no such one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of this name; otherwise an error with the nearest name."""
+        if self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            ctx.fail(f"no such command '{args[0]}'{did_you_mean(args[0], known) or '; known: ' + ', '.join(known)}")
+        return super().resolve_command(ctx, args)

@@ -1,0 +1,96 @@
+"""Commands about single trials: train, complexity, settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asc_sweeps.cli.options import accelerator_option, data_option, json_option, set_option, workspace_option
+from asc_sweeps.workspace import Workspace
+
+
+@click.command()
+@set_option
+@data_option
+@workspace_option
+@accelerator_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one a core]")
+@json_option
+def train(
+    sets: tuple[str, ...], data: str | None, root: Path, accelerator: str, threads: int | None, as_json: bool
+) -> None:
+    """Run one trial without Ray.
+
+    The defaults are the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any finetune.* setting adds the fine-tuning.
+    """
+    from asc_sweeps.config import make_config
+    from asc_sweeps.request import overrides_of
+
+    config = make_config(overrides_of(sets, data))
+    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.studies import bind
+    from asc_sweeps.trial import run_trial
+    from asc_sweeps.workspace import cores
+
+    line = ProgressLine()
+    workspace = Workspace(root, accelerator, threads or cores())
+    (config,) = bind([config], workspace, line.clips)
+
+    def on_row(row: dict[str, Any]) -> None:
+        text = (
+            f"epoch {row['epoch']}, {row['epochs_done']} of {row['epochs_total']} in all, loss {row['train_loss']:.4f}"
+        )
+        if row["validation_log_loss"] is not None:
+            text += f", validation log loss {row['validation_log_loss']:.4f}, accuracy {row['validation_accuracy']:.1%}"
+        line.update(row["phase"], row["epochs_done"] / row["epochs_total"], text)
+
+    result = run_trial(config, workspace, on_row)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(result), indent=1))
+        return
+    click.echo(f"{result.signature}  {result.system}, {result.phase}, seed {config.seed}, on {result.data['name']}")
+    click.echo(f"{result.complexity.params:,} params, {result.complexity.macs:,} MACs")
+    for row in result.scores:
+        if row.by == "overall" and row.name == "micro":
+            click.echo(
+                f"{row.split}: log loss {row.log_loss:.4f}, accuracy {row.accuracy:.2%} of {row.segments:,} segments"
+            )
+    click.echo(f"kept in {workspace.trial(result.signature)}")
+
+
+@click.command()
+@set_option
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of the clip.")
+@json_option
+def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
+    """Count params and MACs of a network."""
+    from asc_sweeps.config import make_config
+    from asc_sweeps.request import overrides_of
+
+    config = make_config(overrides_of(sets, None))
+    from asc_sweeps.data.features import frames
+    from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
+    from asc_sweeps.trial import complexity_of
+
+    n = complexity_of(config, seconds)
+    shape = [1, config.features.n_mels, frames(config.features, seconds)]
+    if as_json:
+        click.echo(json.dumps({"system": config.system, "input": shape, **dataclasses.asdict(n)}))
+        return
+    click.echo(f"{config.system}, input {shape[0]} x {shape[1]} x {shape[2]}")
+    for name, value, limit in (("params", n.params, PARAMS_LIMIT), ("MACs", n.macs, MACS_LIMIT)):
+        verdict = "within" if value <= limit else "over"
+        click.echo(f"{name:<7} {value:>12,}   {verdict} the challenge's {limit:,}")
+
+
+@click.command()
+def settings() -> None:
+    """List every setting, its default and source."""
+    from asc_sweeps.config import setting_fields
+
+    for name, field in setting_fields().items():
+        click.echo(f"{name} = {json.dumps(field.default)}\n    {field.description}")

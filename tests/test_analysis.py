@@ -1,0 +1,504 @@
+"""What the report promises: the paper's numbers, the measured ones beside them, and nothing said that is not known."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import plotly.offline
+import pytest
+
+from analysis.counts import counts_at_paper_size
+from analysis.evidence import Evidence
+from analysis.figure3 import figure3
+from analysis.frames import curves_frame, trials_frame
+from analysis.paper import DEVICES, TABLE2, TABLE4
+from analysis.report import SECTIONS, inert_json, render, write_report
+from analysis.table2 import table2, table2_family
+from analysis.table4 import table4, table4_family
+from asc_sweeps.config import (
+    FeatureConfig,
+    FinetuneConfig,
+    ModelConfig,
+    PretrainConfig,
+    TrialConfig,
+)
+from asc_sweeps.results import (
+    Complexity,
+    Score,
+    StudyRecord,
+    TrialFailure,
+    TrialResult,
+    save_failure,
+    save_result,
+    save_study,
+)
+from asc_sweeps.workspace import Workspace
+
+COUNTED = {
+    ("bcresnet", False, False): (88_140, 16_108_000),
+    ("bcres2net", False, False): (85_830, 15_890_000),
+    ("bcres2net", True, False): (93_580, 17_057_000),
+    ("bcres2net", False, True): (118_840, 25_600_000),
+    ("bcres2net", True, True): (126_590, 26_762_930),
+}
+COUNTS = [
+    {
+        **{"system": "", "block": block, "width": 40, "mfa": mfa, "fpm": fpm, "stem_attention": True},
+        **{"params": params, "macs": macs},
+    }
+    for (block, mfa, fpm), (params, macs) in COUNTED.items()
+]
+
+
+def trial(config, *, accuracy=0.6, log_loss=1.2, generated=False, name=None, devices=DEVICES, history=()):
+    """A finished trial of these settings, with the same scores on every device unless `devices` is a mapping."""
+    name = name or ("synthetic-small" if generated else "tau2022")
+    config = config.bound(name, f"fingerprint of {name}")
+    by_device = devices if isinstance(devices, dict) else dict.fromkeys(devices, accuracy)
+    scores = [Score("test", "overall", "micro", 29_680, log_loss, accuracy)]
+    scores += [Score("test", "device", device, 3_300, log_loss, value) for device, value in by_device.items()]
+    start = config.start()
+    params, macs = COUNTED.get((config.model.block, config.model.mfa, config.model.fpm), (1, 1))
+    if config.model.width != 40:
+        params, macs = params * config.model.width // 40, macs * config.model.width // 40
+    return TrialResult(
+        signature=config.signature,
+        system=config.system,
+        phase=config.phase,
+        settings=config.model_dump(mode="json"),
+        start=start.signature if start else None,
+        data={
+            "name": name,
+            "fingerprint": f"fingerprint of {name}",
+            "generated": generated,
+            "dropped_device": "a" if config.finetune else None,
+            "segments": {"train": 139_620, "validation": 0, "test": 29_680},
+        },
+        complexity=Complexity(params, macs, 4 * params),
+        scores=scores,
+        history=list(history),
+        seconds=60.0,
+        environment={"python": "3.11.7", "git_commit": "0123abc", "git_dirty": False, "host": "here"},
+        finished_at="2026-01-02T03:04:05+00:00",
+    )
+
+
+def settings(row=TABLE2[-1], *, seed=0, width=40, epochs=300, drop=None, **more):
+    finetune = None if drop is None else FinetuneConfig(max_drop_rate=drop)
+    model = ModelConfig(block=row.block, mfa=row.mfa, fpm=row.fpm, width=width)
+    pretrain = PretrainConfig(epochs=epochs, warmup_epochs=0)
+    return TrialConfig(seed=seed, model=model, pretrain=pretrain, finetune=finetune, **more)
+
+
+def record(**more):
+    usual = {
+        "study": "table2_ablation",
+        "mini": False,
+        "command": "asc-sweeps sweep table2_ablation",
+        "trials": [],
+        "counts": COUNTS,
+        "state": "complete",
+        "ended_at": "2026-01-02T03:04:05+00:00",
+    }
+    return StudyRecord(**(usual | more))
+
+
+def failure(system, *, phase="pretraining", cause="nan", message="train_loss became NaN"):
+    return TrialFailure("0123456789ab", system, phase, cause, message, "2026-01-02T03:04:05+00:00")
+
+
+class Page(HTMLParser):
+    """The tables of a page as lists of rows of texts, all its text, and every attribute of every element."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tables, self.texts, self.attributes, self.elements, self.open = {}, [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        if tag == "table":
+            self.rows = self.tables.setdefault(dict(attributes)["id"], [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "script" in self.open or "style" in self.open:
+            return
+        self.texts.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    @property
+    def text(self):
+        return " ".join("".join(self.texts).split())
+
+    def row(self, table, name):
+        """The row of a table that begins with this name, and the line under it where it has one."""
+        position = next(i for i, row in enumerate(self.tables[table]) if row[0] == name)
+        return self.tables[table][position], self.tables[table][position + 1 : position + 2]
+
+
+def page(results=(), failures=(), studies=()):
+    return Page(render(Evidence(list(results), list(failures), list(studies))))
+
+
+@pytest.fixture(scope="module")
+def empty():
+    return page()
+
+
+# -- the paper
+
+
+def test_the_papers_averages_are_means_over_its_devices():
+    for row in TABLE4:
+        assert round(100 * statistics.mean(row.devices.values()), 1) == round(100 * row.accuracy, 1)
+
+
+def test_the_notes_show_what_the_papers_text_and_tables_say_of_each_other(empty):
+    rows = {row[0]: row[1:] for row in empty.tables["notes-arithmetic"]}
+    assert rows["Parameters of BC-Res2Net-40 against BC-ResNet-40 (Sec. 5)"] == ["−2.6%", "−2.6%", "= agrees"]
+    assert rows["MACs of BC-Res2Net-40 against BC-ResNet-40 (Sec. 5)"] == ["−7.7%", "−7.7%", "= agrees"]
+    assert rows["FPM alone, accuracy (Sec. 5, Table 2)"] == ["+0.3%", "+0.4%", "≠ differs"]
+    assert rows["Average accuracy is the mean of the nine devices (Table 4, drop rate 0.50)"][1] == "62.48%"
+    assert [row[1:] for row in empty.tables["notes-means"][1:]] == [
+        ["65.2", "52.0"],
+        ["67.0", "52.3"],
+        ["67.0", "53.5"],
+        ["67.0", "53.8"],
+        ["66.9", "54.0"],
+    ]
+
+
+# -- counted sizes
+
+
+def test_counts_are_compared_with_the_printed_ones_within_the_printed_digits():
+    sizes = page(studies=[record()])
+    assert sizes.row("table-2-sizes", "BC-Res2Net-40")[0][1:] == [
+        *("85.8K", "85,830", "= fits"),
+        *("15.89M", "15,890,000", "= fits"),
+    ]
+    resnet, remark = sizes.row("table-2-sizes", "BC-ResNet-40")
+    assert resnet[1:] == ["88.1K", "88,140", "= fits", "17.21M", "16,108,000", "≠ differs by −1.10M"]
+    assert "fit no variant" in remark[0][0]
+    mfa, remark = sizes.row("table-2-sizes", "BC-Res2Net-40 w/ MFA")
+    assert mfa[1:] == ["123.6K", "93,580", "≠ differs by −30.0K", "17.45M", "17,057,000", "≠ differs by −0.39M"]
+    assert "Equals the row printed “w/ FPM” (93.6K / 17.06M)" in remark[0][0]
+
+
+def test_a_printed_size_is_never_shown_as_counted(empty):
+    for row in TABLE2:
+        cells, _ = empty.row("table-2-sizes", row.system)
+        assert cells[2:4] == ["—", "—"]
+        assert cells[5:] == ["—", "—"]
+    assert "Not counted yet" in empty.text
+    assert "asc-sweeps sweep table2_ablation --mini" in empty.text
+
+
+def test_only_networks_of_the_papers_size_are_compared():
+    small = trial(settings(width=8), generated=True)
+    coarse = trial(settings(features=FeatureConfig(n_mels=64)))
+    assert counts_at_paper_size([], trials_frame([small, coarse])) == []
+    [count] = counts_at_paper_size([], trials_frame([small, coarse, trial(settings())]))
+    assert (count["params"], count["macs"]) == (126_590, 26_762_930)
+
+
+def test_sizes_are_compared_even_where_all_data_are_generated():
+    sizes = page([trial(settings(width=8), generated=True)], studies=[record(mini=True)])
+    assert sizes.row("table-2-sizes", "BC-Res2Net-40 w/ MFA & FPM")[0][2:4] == ["126,590", "= fits"]
+
+
+# -- scores
+
+
+def test_table_2_holds_means_and_deviations_over_seeds():
+    scores = [(0.611, 1.17), (0.598, 1.21), (0.607, 1.16)]
+    results = [trial(settings(seed=s), accuracy=a, log_loss=n) for s, (a, n) in enumerate(scores)]
+    numbers = table2(trials_frame(results), []).loc["BC-Res2Net-40 w/ MFA & FPM"]
+    assert numbers["accuracy"] == pytest.approx(statistics.mean(a for a, _ in scores))
+    assert numbers["accuracy_sd"] == pytest.approx(statistics.stdev(a for a, _ in scores))
+    assert numbers["log_loss"] == pytest.approx(statistics.mean(n for _, n in scores))
+    assert numbers["seeds"] == 3
+    cells, _ = page(results).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
+    assert cells[1:] == ["1.167", "1.180± 0.026", "+0.013", "60.8", "60.5± 0.7", "−0.3", "3"]
+
+
+def test_one_seed_has_no_deviation():
+    cells, _ = page([trial(settings(), accuracy=0.61)]).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
+    assert cells[4:] == ["60.8", "61.0", "+0.2", "1"]
+
+
+def test_table_4_starts_with_the_trial_that_fine_tuning_starts_from():
+    accuracies = {device: 0.3 + 0.05 * i for i, device in enumerate(DEVICES)}
+    start, tuned = trial(settings(), devices=accuracies), trial(settings(drop=0.9), accuracy=0.65)
+    numbers = table4(trials_frame([start, tuned]))
+    assert numbers.loc["X", "signatures"] == start.signature == tuned.start
+    assert numbers.loc["X", "accuracy_seen"] == pytest.approx(statistics.mean(list(accuracies.values())[:6]))
+    assert numbers.loc["X", "accuracy_unseen"] == pytest.approx(statistics.mean(list(accuracies.values())[6:]))
+    assert numbers.loc["0.90", "accuracy"] == pytest.approx(0.65)
+    assert numbers["seeds"].tolist() == [1, 0, 0, 1, 0]
+
+
+def test_table_4_shows_every_device_of_paper_and_measurement():
+    results = [trial(settings(seed=s, drop=0.5), accuracy=a) for s, a in enumerate((0.6, 0.62))]
+    rows = page(results).tables["table-4-scores"]
+    position = next(i for i, row in enumerate(rows) if row[0] == "0.50")
+    printed = ["73.0", "67.8", "70.1", "62.9", "61.6", "66.5", "55.2", "56.8", "48.4", "67.0", "53.5", "1.085", "62.5"]
+    assert rows[position][1:-1] == ["paper", *printed]
+    assert rows[position + 1] == ["measured", *["61.0± 1.4"] * 11, "1.200± 0.000", "61.0± 1.4", "2"]
+
+
+def test_a_mean_over_devices_needs_all_of_them():
+    some = trial(settings(drop=0.5), devices=("a", "b", "c", "s1", "s2", "s4", "s5", "s6"))
+    numbers = table4(trials_frame([some])).loc["0.50"]
+    assert math.isnan(numbers["accuracy_seen"])
+    assert not math.isnan(numbers["accuracy_unseen"])
+
+
+def test_drop_rates_that_the_paper_lacks_come_last():
+    numbers = table4(trials_frame([trial(settings(drop=0.25)), trial(settings(drop=0.9))]))
+    assert numbers.index.tolist() == ["X", "0.00", "0.50", "0.90", "0.99", "0.25"]
+    assert math.isnan(numbers.loc["0.25", "paper_accuracy"])
+
+
+def test_figure_3_draws_lines_of_widths_and_the_two_printed_points():
+    results = [trial(settings(row, width=width), accuracy=0.5) for row in TABLE2[:2] for width in (40, 48)]
+    traces = figure3(trials_frame(results)).to_dict()["data"]
+    paper = next(trace for trace in traces if trace["name"] == "paper, width 40")
+    assert sorted(zip(paper["x"], paper["y"], strict=True)) == [(85.8, 59.1), (88.1, 57.1)]
+    assert paper["marker"]["symbol"] == "diamond-open"
+    line = next(trace for trace in traces if trace["name"] == "BC-ResNet")
+    assert line["text"] == ["C = 40", "C = 48"]
+
+
+@pytest.mark.parametrize(("width", "limits"), [(40, 0), (80, 2)])
+def test_the_challenges_limits_stand_in_figure_3_where_they_are_in_range(width, limits):
+    figure = figure3(trials_frame([trial(settings(TABLE2[1], width=width))]))
+    assert len(figure.layout.shapes) == limits
+
+
+# -- families
+
+
+def test_trials_of_other_settings_are_never_averaged():
+    long = [trial(settings(seed=s), accuracy=0.61) for s in (0, 1)]
+    short = [trial(settings(seed=s, epochs=10), accuracy=0.31) for s in (0, 1)]
+    frame = trials_frame([*short, *long])
+    assert table2(frame, []).loc["BC-Res2Net-40 w/ MFA & FPM", "accuracy"] == pytest.approx(0.61)
+    assert set(table2_family(frame).trials["pretrain.epochs"]) == {300}
+    text = page([*short, *long]).text
+    assert "Shown: width 40, 300 epochs, 256 mel bands, data tau2022" in text
+    assert "Left out: 1 other family of settings" in text
+
+
+def test_the_family_with_more_rows_is_shown():
+    rows = [trial(settings(row, epochs=10), accuracy=0.5) for row in TABLE2]
+    family = table2_family(trials_frame([trial(settings()), *rows]))
+    assert set(family.trials["pretrain.epochs"]) == {10}
+
+
+def test_fine_tunings_that_differ_in_more_than_the_drop_rate_do_not_share_a_table():
+    def tuned(drop, epochs):
+        finetune = FinetuneConfig(max_drop_rate=drop, epochs=epochs)
+        return trial(settings().model_copy(update={"finetune": finetune}))
+
+    results = [trial(settings()), tuned(0.0, 50), tuned(0.9, 50), tuned(0.5, 20)]
+    family = table4_family(trials_frame(results))
+    assert set(family.trials["finetune.epochs"].dropna()) == {50}
+    assert table4(trials_frame(results))["seeds"].tolist() == [1, 1, 0, 1, 0]
+    assert family.others == 1
+
+
+def test_real_data_are_preferred_and_never_mixed_with_generated():
+    generated = [trial(settings(row), accuracy=0.9, generated=True) for row in TABLE2]
+    mixed = page([*generated, trial(settings(), accuracy=0.6)])
+    assert "Generated data: synthetic-small, beside real data: tau2022" in mixed.text
+    assert mixed.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")[0][5] == "60.0"
+    assert mixed.row("table-2-scores", "BC-Res2Net-40")[0][5] == "—"
+
+
+def test_trials_without_the_stems_attention_fill_no_row():
+    bare = settings().model_copy(update={"model": ModelConfig(stem_attention=False)})
+    assert table2_family(trials_frame([trial(bare)])) is None
+
+
+def test_a_smaller_network_stands_in_its_systems_row_under_its_own_name():
+    cells, _ = page([trial(settings(width=8), generated=True)]).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
+    assert cells[1].startswith("BC-Res2Net-8 w/ MFA & FPM")
+
+
+def test_a_setting_newer_than_a_result_has_its_default():
+    old = trial(settings())
+    del old.settings["model"]["dropout"]
+    frame = trials_frame([old, trial(settings(seed=1))])
+    assert len(table2_family(frame).trials) == 2
+
+
+# -- what is not there
+
+
+def test_an_empty_workspace_says_how_to_fill_each_table(empty):
+    for study in ("table2_ablation", "table4_drop_rate", "figure3_widths"):
+        line = f"No trial of this table is finished; run asc-sweeps sweep {study} or asc-sweeps sweep {study} --mini"
+        assert line in empty.text
+    assert empty.row("table-2-scores", "BC-ResNet-40")[0][1:] == ["1.327", "—", "57.1", "—", "—"]
+
+
+@pytest.mark.parametrize(("generated", "command"), [(False, ""), (True, " --mini")])
+def test_a_missing_row_carries_the_command_that_fills_it(generated, command):
+    part = page([trial(settings(), generated=generated), trial(settings(drop=0.5), generated=generated)])
+    cells, remark = part.row("table-2-scores", "BC-ResNet-40")
+    assert "—" in cells
+    assert remark == [[f"No trial yet; run asc-sweeps sweep table2_ablation{command}"]]
+    drops = part.tables["table-4-scores"]
+    position = next(i for i, row in enumerate(drops) if row[0] == "0.90")
+    assert drops[position + 2] == [f"No trial yet; run asc-sweeps sweep table4_drop_rate{command}"]
+
+
+def test_a_failed_row_says_why():
+    failed = page([trial(settings())], [failure("BC-ResNet-40"), failure("BC-Res2Net-8", cause="killed")])
+    _, remark = failed.row("table-2-scores", "BC-ResNet-40")
+    assert remark[0][0].startswith("A trial of BC-ResNet-40 failed (nan): train_loss became NaN; run asc-sweeps sweep")
+    assert "killed" not in str(failed.tables["table-2-scores"])  # of another width than the one that is shown
+    assert failed.tables["failures-list"][1][1:5] == ["BC-ResNet-40", "pretraining", "nan", "train_loss became NaN"]
+
+
+def test_a_workspace_of_failures_alone_renders():
+    failed = page(failures=[failure("BC-Res2Net-40 w/ MFA & FPM", phase="fine-tuning (drop rate 0.90)")])
+    drops = failed.tables["table-4-scores"]
+    position = next(i for i, row in enumerate(drops) if row[0] == "0.90")
+    assert "failed (nan)" in drops[position + 2][0]
+
+
+def test_studies_are_listed_with_their_state_and_command():
+    trials = [{"state": "done"}, {"state": "done"}, {"state": "failed"}, {"state": "planned"}]
+    rows = page(studies=[record(trials=trials, state="interrupted", mini=True)]).tables["studies-list"]
+    assert rows[1][:5] == ["table2_ablation-mini", "interrupted", "2", "1", "1"]
+    assert rows[1][-1] == "asc-sweeps sweep table2_ablation"
+
+
+def test_a_history_may_lack_what_was_not_logged():
+    history = [{"phase": "pretrain", "epoch": 1, "train_loss": 2.0}, {"phase": "pretrain", "epoch": 2}]
+    curves = curves_frame([trial(settings(), history=history)])
+    assert curves["step"].tolist() == [1, 2]
+    assert curves["validation_log_loss"].isna().all()
+    assert "Training curves" in page([trial(settings(), history=history)]).text
+
+
+# -- generated data
+
+
+def test_generated_data_are_named_at_the_top_and_no_verdict_is_drawn():
+    html = render(Evidence([trial(settings(row), generated=True) for row in TABLE2], [], []))
+    body = html.split("<body>")[1].lstrip()
+    assert re.match(r'<p class="warning"[^>]*>Generated data: synthetic-small\.', body)
+    generated = Page(html)
+    assert not any("difference" in row for row in generated.tables["table-2-scores"])
+    assert "no differences from the paper are drawn" in generated.text
+    assert "Generated data." in generated.text.split("Figure 3, its points")[1]
+
+
+def test_real_data_have_no_warning():
+    html = render(Evidence([trial(settings())], [], []))
+    assert 'class="warning"' not in html.split("<body>")[1]
+
+
+# -- the file
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def hostile():
+    """A workspace whose every name is markup."""
+    result = trial(settings(), name=HOSTILE, history=[{"phase": HOSTILE, "epoch": 1, "train_loss": 1.0}])
+    result = TrialResult(**{**vars(result), "system": HOSTILE, "environment": {"host": HOSTILE}})
+    studies = [record(study=HOSTILE, command=HOSTILE, state=HOSTILE)]
+    return Evidence([result], [failure(HOSTILE, cause=HOSTILE, message=HOSTILE)], studies)
+
+
+def test_hostile_names_are_inert_text():
+    html = render(hostile())
+    harmless = render(Evidence([trial(settings(), history=[{"phase": "", "epoch": 1, "train_loss": 1.0}])], [], []))
+    assert Page(html).elements.count("script") == Page(harmless).elements.count("script")
+    assert "img" not in Page(html).elements
+    assert "<script>alert" not in html
+    assert Page(html).text.count("<script>alert(1)</script>") >= 6
+    figures = re.findall(r'<script type="application/json" data-plot="[^"]+">(.*?)</script>', html, re.DOTALL)
+    assert not any("<img" in json.dumps(json.loads(figure)) for figure in figures)  # plotly reads HTML in its labels
+
+
+def test_json_in_the_page_cannot_leave_its_element():
+    text = json.dumps("</script>&\u2028\u2029", ensure_ascii=False)
+    assert not set(inert_json(text)) & set("<>&\u2028\u2029")
+    assert json.loads(inert_json(text)) == json.loads(text)
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        workspace = Workspace(tmp_path / name)
+        for seed in (0, 1):
+            save_result(workspace, trial(settings(seed=seed), history=[{"phase": "pretrain", "train_loss": 1.0}]))
+        save_failure(workspace, failure("BC-ResNet-40"))
+        save_study(workspace, record())
+        assert write_report(workspace, tmp_path / f"{name}.html") == tmp_path / f"{name}.html"
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_the_file_asks_the_network_for_nothing():
+    html = render(Evidence([trial(settings()), trial(settings(drop=0.9))], [failure("BC-ResNet-40")], [record()]))
+    links = [value for _, name, value in Page(html).attributes if name in ("src", "href", "action", "srcset", "data")]
+    assert links
+    assert all(value.startswith("#") for value in links)
+    assert "link" not in Page(html).elements
+    assert not re.search(r"@import|url\(|https?:", html)
+    policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+    assert ("meta", "content", policy) in Page(html).attributes
+
+
+def test_plotly_travels_inside_the_file(empty):
+    html = render(Evidence([], [], []))
+    packed = re.search(r'id="plotly-gzip">([^<]+)<', html)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == plotly.offline.get_plotlyjs()
+    assert len(html) < 2_500_000
+
+
+def test_every_section_has_a_sentence_and_a_place_in_the_navigation(empty):
+    names = [section(Evidence([], [], [])) for section in SECTIONS]
+    assert all(section.sentence.endswith(".") for section in names)
+    links = [value for tag, name, value in empty.attributes if tag == "a" and name == "href"]
+    assert links == [f"#{section.id}" for section in names]
+
+
+def test_tables_have_captions_and_scopes_and_figures_have_labels():
+    full = page([trial(settings(row)) for row in TABLE2], studies=[record()])
+    assert full.elements.count("caption") == full.elements.count("table")
+    heads = full.elements.count("th")
+    assert sum(tag == "th" and name == "scope" for tag, name, _ in full.attributes) == heads
+    figures = full.elements.count("figure")
+    assert figures == 3
+    assert sum(tag == "figure" and name == "aria-label" for tag, name, _ in full.attributes) == figures
+
+
+def test_the_report_needs_neither_torch_nor_ray():
+    code = "import sys, analysis.report; print([m for m in ('torch', 'ray', 'optuna') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,119 @@
+"""The commands as a person types them: answers, errors without traceback, exit codes, and what is not imported."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.synthetic import Plan, synthesize
+
+SLOW_TO_IMPORT = ("torch", "torchaudio", "ray", "optuna", "plotly", "pandas")
+
+
+def run(*words, cwd, code=0, env=None):
+    command = [sys.executable, "-m", "asc_sweeps", *words]
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def typo(tmp_path):
+    (tmp_path / "my.yaml").write_text("study: s\nsettings:\n  modle.width: 40\ngrid:\n  model.width: [40, 42]\n")
+    return "./my.yaml"
+
+
+@pytest.mark.parametrize("words", [["plan"], ["sweep"], ["sweep", "--mini"]])
+def test_a_mistake_in_a_yaml_file_is_told_at_once_and_imports_nothing_slow(words, typo, tmp_path):
+    script = (
+        "import sys; from asc_sweeps.cli import main; sys.argv[1:] = %r\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, [m for m in %r if m in sys.modules])"
+    )
+    if "--mini" not in words:
+        began = time.monotonic()
+        done = run(*words, typo, cwd=tmp_path, code=2)
+        assert time.monotonic() - began < 10  # a second on an idle machine; the imports below are what is promised
+        assert "error: my.yaml:3:3: unknown setting 'modle.width'; did you mean 'model.width'?" in done.stderr
+    code = script % ([*words, typo], SLOW_TO_IMPORT)
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "2 []"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["complexity", "--set", "model.width=42"], "--set model.width=42: model.width must be a multiple of 8"),
+        (["complexity", "--set", "model.widht=40"], "did you mean 'model.width'?"),
+        (["complexity", "--set", "model.width"], "--set model.width: must be NAME=VALUE"),
+        (["train", "--set", "pretrain.epochs=0"], "pretrain.epochs must be at least 1; got 0"),
+        (["plan", "table2"], "unknown study 'table2'; did you mean 'table2_ablation'?"),
+        (["plan", "table2_ablation", "--seeds", "x"], "--seeds x: must be a number of seeds"),
+        (["sweeep"], "no such command 'sweeep'; did you mean 'sweep'?"),
+        (["data", "chek"], "no such command 'chek'; did you mean 'check'?"),
+        (["sweep", "table2_ablation", "--min"], "--mini"),
+        (["data", "check", "nowhere"], "nowhere: there is no such folder"),
+        (["data", "prepare", "nowhere"], "nowhere: there is no such folder"),
+        (["data", "synthesize", "x", "--plan", "smal"], "did you mean"),
+        (["sweep", "table2_ablation"], "data set 'tau2022': there is no folder"),
+        (["sweep", "table2_ablation", "--data", "nowhere"], "there is no folder"),
+        (["train"], "give the folder that holds meta.csv and audio/ with --data DIR"),
+    ],
+)
+def test_a_users_mistake_ends_with_exit_2_and_the_way_out(words, told, tmp_path):
+    assert told in run(*words, cwd=tmp_path, code=2).stderr
+
+
+def test_help_imports_nothing_slow(tmp_path):
+    code = (
+        "import sys; from asc_sweeps.cli import cli; cli(['sweep', '--help'], standalone_mode=False); "
+        f"print([m for m in {SLOW_TO_IMPORT!r} if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
+def test_complexity_gives_exact_integers_as_json(tmp_path):
+    told = json.loads(run("complexity", "--set", "model.width=40", "--json", cwd=tmp_path).stdout)
+    assert told == {
+        "system": "BC-Res2Net-40 w/ MFA & FPM",
+        "input": [1, 256, 32],
+        "params": 126_590,
+        "macs": 26_762_930,
+        "model_bytes": 506_360,
+    }
+    plain = ["--set", "model.mfa=false", "--set", "model.fpm=false"]
+    text = run("complexity", *plain, "--set", "model.width=80", "--seconds", "10", cwd=tmp_path).stdout
+    assert "BC-Res2Net-80, input 1 x 256 x 313" in text
+    assert "over the challenge's 128,000" in text
+
+
+def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
+    done = run("plan", "table4_drop_rate", "--seeds", "1", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert [t["phase"] for t in told["trials"]][0] == "pretraining"
+    assert [t["params"] for t in told["trials"]] == [126_590] * 5
+    assert [t["macs"] for t in told["trials"]] == [26_762_930] * 5
+    assert {t["start"] for t in told["trials"][1:]} == {told["trials"][0]["signature"]}
+    assert "Until the data are there" in told["note"]
+    assert told["totals"]["epochs_to_train"] == 300 + 4 * 55
+
+
+def test_a_corrupt_wav_stops_the_sweep_before_any_training_and_is_named(tmp_path):
+    synthesize(tmp_path / "set", Plan("mini", 1, 1, 1, scenes=SCENES[:2]), workers=1)
+    broken = sorted((tmp_path / "set" / "audio").glob("*.wav"))[3]
+    broken.write_bytes(broken.read_bytes()[:1000])
+    done = run("train", "--data", "set", "--set", "model.width=8", cwd=tmp_path, code=2)
+    assert broken.name in done.stderr
+    assert not list((tmp_path / "workspace").glob("trials/*"))
+
+
+def test_settings_are_listed_with_default_and_source(tmp_path):
+    text = run("settings", cwd=tmp_path).stdout
+    assert "finetune.reg_lambda = 0.4\n    Lambda of Eq. 3 (Sec. 4.2)" in text
