@@ -9,7 +9,7 @@ import importlib.resources
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,9 @@ def _find(name: str) -> Path:
     shipped = shipped_spaces()
     if name not in shipped:
         known = f"; known: {', '.join(shipped)}, or a path ending in .yaml"
-        hint = did_you_mean(name, shipped) or next((f"; did you mean '{n}'?" for n in shipped if n.startswith(name)), known)
+        hint = did_you_mean(name, shipped) or next(
+            (f"; did you mean '{n}'?" for n in shipped if n.startswith(name)), known
+        )
         raise ConfigError([f"unknown study '{name}'{hint}"])
     return shipped[name]
 
@@ -167,12 +169,25 @@ class _Reader:
         points = sum(_product(len(axis) for axis in block) for block in blocks) * len(seeds)
         if points > LARGEST_PLAN:
             self.problems.append(f"{self.file}: the grid has {points:,} trials, more than {LARGEST_PLAN:,}")
-        every = [*settings, *small, *(s for block in blocks for axis in block for s in axis)]
-        self.problems += unknown_settings(every)
-        if self.problems:
-            raise ConfigError(list(dict.fromkeys(self.problems)))
         settings = [*settings, *small] if self.mini else settings
-        return SearchSpace(study, self.text(top, "about"), tuple(settings), blocks, seeds, self.mini, self.file)
+        space = SearchSpace(study, self.text(top, "about"), tuple(settings), blocks, seeds, self.mini, self.file)
+        if blocks and points <= LARGEST_PLAN:
+            self.check_values(space)
+        if self.problems:
+            raise ConfigError(sorted(set(self.problems), key=_place))
+        return space
+
+    def check_values(self, space: SearchSpace) -> None:
+        """Collect what is wrong with the values of every point, beside the names that are wrong already."""
+
+        def known(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+            return tuple(s for s in settings if not unknown_settings([s]))
+
+        axes = (tuple(axis for axis in map(known, block) if axis) for block in space.grid)
+        try:
+            replace(space, settings=known(space.settings), grid=tuple(axes)).trials()
+        except ConfigError as error:
+            self.problems += error.problems
 
     # -- parts of the file; a `pair` is (key node, value node)
 
@@ -213,11 +228,12 @@ class _Reader:
     # -- nodes
 
     def leaves(self, node: yaml.Node, prefix: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
-        """Dotted name, key and value of each setting; groups may be nested or dotted."""
+        """Dotted name, key and value of each setting, told where the name is none; groups may be nested or dotted."""
         for name, (key, value) in self.mapping(node, "settings").items():
             if isinstance(value, yaml.MappingNode):
                 yield from self.leaves(value, f"{prefix}{name}.")
             else:
+                self.problems += unknown_settings([Setting(f"{prefix}{name}", self.value(value), self.at(key))])
                 yield f"{prefix}{name}", key, value
 
     def mapping(self, node: yaml.Node, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
@@ -252,6 +268,12 @@ class _Reader:
 
     def say(self, node: yaml.Node, text: str) -> None:
         self.problems.append(f"{self.at(node)}: {text}")
+
+
+def _place(problem: str) -> tuple[int, int, str]:
+    """Line and column at the head of a problem, so that they are told in the order of the file."""
+    found = re.match(r"[^:]*:(\d+):(\d+): ", problem)
+    return (int(found[1]), int(found[2]), problem) if found else (0, 0, problem)
 
 
 def _product(numbers: Iterable[int]) -> int:

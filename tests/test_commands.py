@@ -97,7 +97,7 @@ def test_complexity_gives_exact_integers_as_json(tmp_path):
 def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
     done = run("plan", "table4_drop_rate", "--seeds", "1", "--json", cwd=tmp_path)
     told = json.loads(done.stdout)
-    assert [t["phase"] for t in told["trials"]][0] == "pretraining"
+    assert told["trials"][0]["phase"] == "pretraining"
     assert [t["params"] for t in told["trials"]] == [126_590] * 5
     assert [t["macs"] for t in told["trials"]] == [26_762_930] * 5
     assert {t["start"] for t in told["trials"][1:]} == {told["trials"][0]["signature"]}

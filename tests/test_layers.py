@@ -19,7 +19,7 @@ DOORS = {
     "pydantic": {"asc_sweeps/config.py"},
     "pydantic_core": {"asc_sweeps/config.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "studies", "plan", "trial", "training", "models", "data", "results"]
+LAYERS = "__main__ analysis cli console sweeps studies plan trial training models data results".split()
 
 
 def imported(path):

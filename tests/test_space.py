@@ -82,24 +82,24 @@ def test_overrides_win_over_the_file(space_of):
 
 def test_all_mistakes_of_a_file_are_told_with_line_and_column(problems_of):
     problems = problems_of(
-        "study: s\nsead: 3\nsettings:\n  finetune.max_drop_rat: 0.5\ngrid:\n  model.widht: [40]\nseeds: [a]\n"
+        "study: s\nsead: 3\nsettings:\n  finetune.max_drop_rat: 0.5\n  pretrain.epochs: 0\ngrid:\n  model.widht: [40]\nseeds: [a]\n"
     )
-    assert problems[:2] == [
+    assert problems == [
         "my.yaml:2:1: unknown key 'sead'; did you mean 'seeds'?",
-        "my.yaml:7:8: seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got ['a']",
+        "my.yaml:4:3: unknown setting 'finetune.max_drop_rat'; did you mean 'finetune.max_drop_rate'?",
+        "my.yaml:5:3: pretrain.epochs must be at least 1; got 0",
+        "my.yaml:7:3: unknown setting 'model.widht'; did you mean 'model.width'?",
+        "my.yaml:8:8: seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got ['a']",
     ]
-    assert "my.yaml:4:3: unknown setting 'finetune.max_drop_rat'; did you mean 'finetune.max_drop_rate'?" in problems
-    assert "my.yaml:6:17: unknown setting 'model.widht'; did you mean 'model.width'?" in problems
 
 
 def test_a_wrong_value_in_a_grid_is_told_at_its_own_place(problems_of):
     problems = problems_of("study: s\ngrid:\n  model.width: [40, 42, 48, 50]\n  model.mfa: [true, maybe]\n")
-    assert len(problems) == 3
-    assert problems[0].startswith("my.yaml:4:21: model.mfa must be true or false") or problems[0].startswith(
-        "my.yaml:3:21"
-    )
-    assert any(p.startswith("my.yaml:3:21: model.width must be a multiple of 8") for p in problems)
-    assert any(p.startswith("my.yaml:3:29: model.width must be a multiple of 8") for p in problems)
+    assert [p[: p.index(" must")] for p in problems] == [
+        "my.yaml:3:21: model.width",
+        "my.yaml:3:29: model.width",
+        "my.yaml:4:21: model.mfa",
+    ]
 
 
 @pytest.mark.parametrize(

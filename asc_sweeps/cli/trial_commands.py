@@ -41,9 +41,9 @@ def train(
     (config,) = bind([config], workspace, line.clips)
 
     def on_row(row: dict[str, Any]) -> None:
-        text = (
-            f"epoch {row['epoch']}, {row['epochs_done']} of {row['epochs_total']} in all, loss {row['train_loss']:.4f}"
-        )
+        text = f"epoch {row['epoch']}, {row['epochs_done']} of {row['epochs_total']} in all"
+        if row["train_loss"] is not None:
+            text += f", loss {row['train_loss']:.4f}"
         if row["validation_log_loss"] is not None:
             text += f", validation log loss {row['validation_log_loss']:.4f}, accuracy {row['validation_accuracy']:.1%}"
         line.update(row["phase"], row["epochs_done"] / row["epochs_total"], text)

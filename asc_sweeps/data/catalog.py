@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from asc_sweeps.data.prepare import Prepared, prepare
 from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.data.tau import FOLDER_NAME
@@ -31,9 +33,9 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
     """
     folder = dataset_folder(dataset, workspace)
     if dataset.startswith(GENERATED):
-        synthesize(
-            folder, dataset.removeprefix(GENERATED), progress=lambda done, total: progress("generating", done, total)
-        )
+        plan = dataset.removeprefix(GENERATED)
+        with FileLock(workspace.data / f".{dataset}.lock"):  # of two sweeps that start at once, one writes, one waits
+            synthesize(folder, plan, progress=lambda done, total: progress("generating", done, total))
     elif not folder.is_dir():
         raise missing(dataset, folder)
     return prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))

@@ -36,4 +36,4 @@ class LogMel(nn.Module):
 
 def frames(config: FeatureConfig, seconds: float = 1.0) -> int:
     """Number of time frames T of a clip."""
-    return 1 + int(seconds * RATE) // config.hop
+    return 1 + round(seconds * RATE) // config.hop

@@ -7,37 +7,34 @@ and a copied folder is never trained twice. All trials of a node share the one m
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soundfile
-import torch
 from filelock import FileLock
 
+from asc_sweeps.data.check import read_folder
+from asc_sweeps.data.convert import ARRAY, JOURNAL, RATE, Progress, convert
+from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import DEVICES, SCENES
-from asc_sweeps.data.tau import FRAMES, NO_FILE, UNREADABLE, Findings, Segment, header_problem, read_folder, stamp_of
-from asc_sweeps.data.torchaudio_door import Resample
+from asc_sweeps.data.tau import Segment, stamp_of
+from asc_sweeps.data.wav import BadWav, stat_wav
 from asc_sweeps.errors import DataError
 from asc_sweeps.files import write_bytes, write_json
-from asc_sweeps.workspace import cores
 
-RATE = 16_000
-CHUNK = 256
-"""Segments converted, flushed and recorded together: what a killed run loses at most, for each thread."""
 FORMAT = 1
 """Raised when the conversion changes; part of a cache's name."""
 
-JOURNAL = "converted.jsonl"
-
-Progress = Callable[[int, int], None]
+MANIFEST = "manifest.json"
+TABLE = "segments.tsv"
+COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
 
 
 @dataclass(frozen=True)
@@ -63,171 +60,151 @@ class Prepared:
     @cached_property
     def waveforms(self) -> np.ndarray:
         """int16, shape [segments, 16000], memory-mapped."""
-        return np.load(self.folder / "waveforms.npy", mmap_mode="r")
+        return np.load(self.folder / ARRAY, mmap_mode="r")
 
 
 def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Prepared:
     """Make, finish or find the cache of a data set's folder under `caches`.
 
-    Raises DataError for a folder that breaks the layout's rules, and for WAVs that cannot be read, naming them.
+    Raises DataError for a folder that breaks the layout's rules, for WAVs that cannot be read, naming them, and for a disk
+    that cannot be written to. What is converted by then is kept: the next call goes on from there.
     """
     findings = Findings()
     segments = [s for s in read_folder(folder, findings) if s.split != "unused"]
     findings.refuse_fatal(folder)
     segments.sort(key=lambda s: (s.split == "test", s.filename))
-    key = _stat_key(folder, segments)
-    index = caches / "index" / f"{key}.json"
-    caches.mkdir(parents=True, exist_ok=True)
-    with FileLock(caches / f".{key}.lock"):
-        if index.exists():
-            target = caches / json.loads(index.read_text())["cache"]
-            if (target / "manifest.json").exists():
-                return open_prepared(target)
-        target = _build(folder, segments, caches, key, progress)
-        write_json(index, {"folder": str(folder), "cache": target.name})
-    return open_prepared(target)
+    marks = _marks(folder, segments)
+    stamp = stamp_of(folder)
+    key = _digest(FORMAT, stamp, *(f"{marks[s.filename]}\0{s.scene}\0{s.split}" for s in segments))
+    place = _digest(folder.resolve())[:16]
+    made = _find(caches, place, key)
+    if made is None:
+        with _writing_to(caches):
+            caches.mkdir(parents=True, exist_ok=True)
+            with FileLock(caches / f".{place}.lock"):
+                made = _find(caches, place, key)  # another process may have made it meanwhile
+                if made is None:
+                    building = caches / f".building-{place}"
+                    building.mkdir(exist_ok=True)
+                    digests = convert(folder, marks, building, progress)
+                    made = _publish(building, segments, digests, stamp)
+                    write_json(_index(caches, place), {"folder": str(folder), "key": key, "cache": made.folder.name})
+    return made
 
 
 def find_prepared(caches: Path, fingerprint: str) -> Prepared:
     """The cache of a data set by its content; raises DataError when this workspace has none."""
     target = caches / _cache_name(fingerprint)
-    if not (target / "manifest.json").exists():
+    if not target.exists():
         raise DataError(f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`")
     return open_prepared(target)
 
 
 def open_prepared(target: Path) -> Prepared:
-    """Read a finished cache's manifest and segments."""
-    manifest = json.loads((target / "manifest.json").read_text())
-    rows = [line.split("\t") for line in (target / "segments.tsv").read_text().splitlines()[1:]]
-    filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
-    return Prepared(
-        folder=target,
-        name=manifest["name"],
-        fingerprint=manifest["fingerprint"],
-        generated=manifest["generated"],
-        filenames=filenames,
-        locations=np.array(locations),
-        recordings=np.array(recordings),
-        splits=np.array(splits),
-        scenes=np.array([SCENES.index(scene) for scene in scenes]),
-        devices=np.array([DEVICES.index(device) for device in devices]),
-    )
+    """Read a finished cache's manifest and segments. Raises DataError for one that is damaged or not whole."""
+    try:
+        manifest = json.loads((target / MANIFEST).read_text())
+        table = (target / TABLE).read_bytes()
+        if _cache_name(manifest["fingerprint"]) != target.name or _table_digest(table) != manifest["table_sha256"]:
+            raise ValueError(f"{MANIFEST} and {TABLE} do not belong together")
+        rows = [line.split("\t") for line in table.decode().splitlines()[1:]]
+        filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
+        made = Prepared(
+            folder=target,
+            name=manifest["name"],
+            fingerprint=manifest["fingerprint"],
+            generated=manifest["generated"],
+            filenames=filenames,
+            locations=np.array(locations),
+            recordings=np.array(recordings),
+            splits=np.array(splits),
+            scenes=np.array([SCENES.index(scene) for scene in scenes]),
+            devices=np.array([DEVICES.index(device) for device in devices]),
+        )
+        if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
+            raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
+        ) from None
+    return made
 
 
-def _stat_key(folder: Path, segments: list[Segment]) -> str:
-    """Changes when a list, a file's size or its times change; needs no file to be read."""
-    digest = hashlib.sha256(f"{FORMAT}\0{stamp_of(folder)}".encode())
-    missing = Findings()
+def _find(caches: Path, place: str, key: str) -> Prepared | None:
+    """The cache made of a folder as it stands now, if there is a whole one."""
+    try:
+        index = json.loads(_index(caches, place).read_text())
+        return open_prepared(caches / index["cache"]) if index["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return None
+
+
+def _index(caches: Path, place: str) -> Path:
+    return caches / "index" / f"{place}.json"
+
+
+def _marks(folder: Path, segments: list[Segment]) -> dict[str, str]:
+    """Name -> what changes when the file does: its name, size and times. Needs no file to be read."""
+    marks, missing = {}, Findings()
     for s in segments:
         try:
-            stat = os.stat(folder / s.filename)
-        except OSError:
-            missing.add(NO_FILE, s.filename)
-            continue
-        row = f"{s.filename}\0{s.scene}\0{s.split}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n"
-        digest.update(row.encode())
+            stat = stat_wav(folder / s.filename)
+            marks[s.filename] = f"{s.filename}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
+        except BadWav as problem:
+            missing.add(problem.rule, problem.at(s.filename))
     missing.refuse_fatal(folder)
-    return digest.hexdigest()[:16]
+    return marks
+
+
+def _publish(building: Path, segments: list[Segment], digests: list[str], stamp: dict[str, Any] | None) -> Prepared:
+    """Turn what was built into a cache under its content's name; an equal one that is there already is taken instead."""
+    rows = [f"{s.filename}\t{s.scene}\t{s.device}\t{s.split}\t{d}" for s, d in zip(segments, digests, strict=True)]
+    fingerprint = hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:32]
+    target = building.with_name(_cache_name(fingerprint))
+    with FileLock(building.with_name(".publish.lock")):  # copies of one folder have one cache
+        try:
+            made = open_prepared(target)
+            shutil.rmtree(building)
+            return made
+        except DataError:
+            pass
+        table = [COLUMNS, *([getattr(s, column) for column in COLUMNS] for s in segments)]
+        content = "".join("\t".join(row) + "\n" for row in table).encode()
+        write_bytes(building / TABLE, content)
+        manifest = {
+            "name": f"synthetic-{stamp['plan']}" if stamp else "tau2022",
+            "generated": bool(stamp),
+            "fingerprint": fingerprint,
+            "rate": RATE,
+            "segments": len(segments),
+            "table_sha256": _table_digest(content),
+            "stamp": stamp,
+        }
+        write_json(building / MANIFEST, manifest)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(building, target)
+        (target / JOURNAL).unlink(missing_ok=True)
+        return open_prepared(target)
+
+
+@contextmanager
+def _writing_to(caches: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{caches}: the training cache cannot be written ({error.strerror or error}); once it can, the same command "
+            "goes on from what is there"
+        ) from error
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
+
+
+def _table_digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _cache_name(fingerprint: str) -> str:
     return f"{fingerprint[:16]}-v{FORMAT}"
-
-
-def _build(folder: Path, segments: list[Segment], caches: Path, key: str, progress: Progress | None) -> Path:
-    building = caches / f".building-{key}"
-    building.mkdir(exist_ok=True)
-    digests = _convert_all(folder, segments, building, progress)
-    rows = [f"{s.filename}\t{s.scene}\t{s.device}\t{s.split}\t{d}" for s, d in zip(segments, digests, strict=True)]
-    fingerprint = hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:32]
-    target = caches / _cache_name(fingerprint)
-    if (target / "manifest.json").exists():  # the same content under other times: an equal cache is there already
-        shutil.rmtree(building)
-        return target
-    header = "filename\tscene\tlocation\trecording\tdevice\tsplit\n"
-    table = "".join(f"{s.filename}\t{s.scene}\t{s.location}\t{s.recording}\t{s.device}\t{s.split}\n" for s in segments)
-    write_bytes(building / "segments.tsv", (header + table).encode())
-    stamp = stamp_of(folder)
-    manifest = {
-        "name": f"synthetic-{stamp['plan']}" if stamp else "tau2022",
-        "generated": bool(stamp),
-        "fingerprint": fingerprint,
-        "rate": RATE,
-        "segments": len(segments),
-        "stamp": stamp,
-    }
-    write_json(building / "manifest.json", manifest)
-    (building / JOURNAL).unlink()
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(building, target)
-    return target
-
-
-def _convert_all(folder: Path, segments: list[Segment], building: Path, progress: Progress | None) -> list[str]:
-    """Fill `waveforms.npy`; returns the SHA-256 of each WAV. Chunks that an earlier run recorded are not read again."""
-    array, digests = _open_array(building, len(segments))
-    chunks = [segments[at : at + CHUNK] for at in range(0, len(segments), CHUNK)]
-    todo = [i for i in range(len(chunks)) if i not in digests]
-    done = len(segments) - sum(len(chunks[i]) for i in todo)
-    resample = Resample(44_100, RATE)
-    bad = Findings()
-
-    def convert(i: int) -> tuple[int, list[str]]:
-        digests, waveforms = zip(*(_read_wav(folder, segment, bad) for segment in chunks[i]), strict=True)
-        for at in range(0, len(waveforms), 16):  # few at a time stay in the processor's cache
-            part = resample(torch.from_numpy(np.stack(waveforms[at : at + 16])))
-            row = i * CHUNK + at
-            array[row : row + len(part)] = (part * 32768).round_().clamp_(-32768, 32767).to(torch.int16).numpy()
-        return i, list(digests)
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the pool's threads share the cores already
-    try:
-        with ThreadPoolExecutor(cores()) as pool, open(building / JOURNAL, "a") as journal:
-            for i, digests[i] in pool.map(convert, todo):
-                array.flush()  # before the journal says that they are there
-                if not len(bad):
-                    journal.write(json.dumps({"chunk": i, "sha256": digests[i]}) + "\n")
-                    journal.flush()
-                done += len(chunks[i])
-                if progress:
-                    progress(done, len(segments))
-    finally:
-        torch.set_num_threads(threads)
-    bad.refuse_fatal(folder)
-    return [digest for i in range(len(chunks)) for digest in digests[i]]
-
-
-def _open_array(building: Path, segments: int) -> tuple[np.ndarray, dict[int, list[str]]]:
-    """The array under construction and the chunks of it that are done."""
-    path, journal = building / "waveforms.npy", building / JOURNAL
-    if path.exists() and journal.exists():
-        array = np.lib.format.open_memmap(path, mode="r+")
-        if array.shape == (segments, RATE):
-            return array, _read_journal(journal)
-    journal.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=(segments, RATE)), {}
-
-
-def _read_journal(path: Path) -> dict[int, list[str]]:
-    """Chunk number -> digests; a last line torn by a kill does not count."""
-    text = path.read_text()
-    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-    return {row["chunk"]: row["sha256"] for row in rows}
-
-
-def _read_wav(folder: Path, segment: Segment, bad: Findings) -> tuple[str, np.ndarray]:
-    """SHA-256 of the file and its waveform, float32 [44100]; what cannot be read goes to `bad`."""
-    content = (folder / segment.filename).read_bytes()
-    waveform = np.zeros(FRAMES, np.float32)
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            problem = header_problem(file)
-            if not problem:
-                waveform = file.read(dtype="float32")
-    except soundfile.LibsndfileError as error:
-        problem = UNREADABLE, f"{len(content):,} bytes, {error.error_string}"
-    if problem:
-        bad.add(problem[0], f"{segment.filename}: {problem[1]}")
-    return hashlib.sha256(content).hexdigest(), waveform

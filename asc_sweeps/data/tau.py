@@ -1,31 +1,23 @@
-"""The folder of TAU Urban Acoustic Scenes 2022 Mobile, development: its lists, read and checked; its WAV headers, checked.
+"""The folder of TAU Urban Acoustic Scenes 2022 Mobile, development: its layout, its lists, and how other sets are told apart.
 
-Layout: `meta.csv`, `evaluation_setup/fold1_{train,test,evaluate}.csv`, `audio/*.wav`. Knows nothing of torch.
+Layout: `meta.csv`, `evaluation_setup/fold1_{train,test,evaluate}.csv`, `audio/*.wav`. Reads no audio; the rules are in check.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple
 
-import soundfile
-
-from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
+from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.synthetic import GENERATED_STAMP
-from asc_sweeps.errors import DataError, did_you_mean
-from asc_sweeps.workspace import cores
+from asc_sweeps.errors import DataError
 
-SAMPLE_RATE = 44_100
-FRAMES = 44_100
-UNREADABLE = "not readable as audio"
-NO_FILE = "listed, but there is no such file"
 FOLDER_NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 META = "meta.csv"
 LISTS = {name: f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate")}
@@ -35,9 +27,9 @@ COLUMNS = {
     LISTS["test"]: ("filename",),
     LISTS["evaluate"]: ("filename", "scene_label"),
 }
-SEGMENT = re.compile(r"audio/([a-z_]+)-([a-z]+)-(\d+)-(\d+)-(\d)-([a-z]\d*)\.wav")
-RECORDING_OF_2020 = re.compile(r"audio/([a-z_]+)-([a-z]+)-(\d+)-(\d+)-([a-z]\d*)\.wav")
-EVALUATION = re.compile(r"audio/\d+\.wav")
+SEGMENT = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([0-9])-([a-z][0-9]*)\.wav")
+RECORDING_OF_2020 = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([a-z][0-9]*)\.wav")
+EVALUATION = re.compile(r"audio/[0-9]+\.wav")
 
 
 @dataclass(frozen=True)
@@ -56,257 +48,141 @@ class Segment:
     """`train`, `test`, or `unused` when it stands in neither list."""
 
 
-@dataclass
-class Finding:
-    """One rule that a folder breaks: how often, and the first places."""
+class Row(NamedTuple):
+    """One row of a list."""
 
-    rule: str
-    fatal: bool
-    """Whether training is refused; otherwise the folder is usable, but not what was published."""
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        more = f" (and {self.count - len(self.examples):,} more)" if self.count > len(self.examples) else ""
-        return f"{self.rule}: {self.count:,}\n    " + "\n    ".join(self.examples) + more
+    where: str
+    """List and line, e.g. `meta.csv:12`."""
+    fields: tuple[str, ...]
 
 
-class Findings:
-    """Collects broken rules, each with its count and first examples."""
+def stamp_of(folder: Path) -> dict[str, Any] | None:
+    """What the generator wrote into a generated folder, or None for any other.
 
-    EXAMPLES = 5
-
-    def __init__(self) -> None:
-        self._found: dict[str, Finding] = {}
-
-    def add(self, rule: str, example: str, fatal: bool = True) -> None:
-        """Count one more place that breaks `rule`."""
-        finding = self._found.setdefault(rule, Finding(rule, fatal))
-        finding.count += 1
-        if len(finding.examples) < self.EXAMPLES:
-            finding.examples.append(example)
-
-    def __iter__(self) -> Iterator[Finding]:
-        return iter(self._found.values())
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def refuse_fatal(self, folder: Path) -> None:
-        """Raise DataError with all fatal findings, if there are any."""
-        fatal = [str(f) for f in self if f.fatal]
-        if fatal:
-            raise DataError(f"{folder}: cannot be used as a data set\n  " + "\n  ".join(fatal))
-
-
-def stamp_of(folder: Path) -> dict[str, object] | None:
-    """What the generator wrote into a generated folder, or None for any other."""
-    path = folder / GENERATED_STAMP
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def read_folder(folder: Path, findings: Findings) -> list[Segment]:
-    """The segments of a data set's lists, in the order of meta.csv; what is wrong goes to `findings`.
-
-    Raises DataError where there is nothing to read: no such folder, another year's set, no lists.
+    Raises DataError for a damaged stamp: generated sound must never pass for recordings.
     """
-    _refuse_other_folders(folder)
-    tables = {name: _read_table(folder, name, findings) for name in COLUMNS}
-    _refuse_other_sets(folder, [row[0] for _, row in tables[META]])
-    splits = _splits(tables, findings)
-    segments = []
-    seen: set[str] = set()
-    for line, row in tables[META]:
-        segment = _segment(row, f"{META}:{line}", splits.get(row[0], "unused"), findings)
-        if row[0] in seen:
-            findings.add("listed twice", f"{META}:{line}: {row[0]}")
-        elif segment:
-            segments.append(segment)
-        seen.add(row[0])
-    _check_lists(tables, segments, findings)
-    _check_locations(segments, findings)
-    _check_pieces(segments, findings)
-    return segments
-
-
-def check_audio(
-    folder: Path, segments: list[Segment], findings: Findings, progress: Callable[[int, int], None] | None = None
-) -> None:
-    """Look for each listed WAV and read its header: 44.1 kHz, mono, 24 bit, one second."""
-    present = {entry.name: entry.stat().st_size for entry in os.scandir(folder / "audio")}
-    found = [s for s in segments if Path(s.filename).name in present]
-    for segment in segments:
-        if Path(segment.filename).name not in present:
-            findings.add(NO_FILE, segment.filename)
-    listed = {Path(s.filename).name for s in segments}
-    for name in sorted(present.keys() - listed):
-        findings.add("not listed in meta.csv", f"audio/{name}", fatal=False)
-    with ThreadPoolExecutor(cores()) as pool:
-        problems = pool.map(lambda s: _file_problem(folder / s.filename), found)
-        for i, (segment, problem) in enumerate(zip(found, problems, strict=True)):
-            if problem:
-                findings.add(problem[0], f"{segment.filename}: {problem[1]}")
-            if progress:
-                progress(i + 1, len(found))
-
-
-class WavHeader(Protocol):
-    """What soundfile tells of a file, opened or not."""
-
-    format: str
-    samplerate: int
-    channels: int
-    subtype: str
-    frames: int
-
-
-def header_problem(header: WavHeader) -> tuple[str, str] | None:
-    """The rule that a WAV's header breaks and what stands there instead, or None."""
-    rules = (
-        ("must be a WAV file", header.format, "WAV"),
-        ("must have 44,100 samples a second", header.samplerate, SAMPLE_RATE),
-        ("must have one channel", header.channels, 1),
-        ("must be 24-bit PCM", header.subtype, "PCM_24"),
-        ("must hold 44,100 samples (one second)", header.frames, FRAMES),
-    )
-    return next(((rule, f"has {value}") for rule, value, wanted in rules if value != wanted), None)
-
-
-def _file_problem(path: Path) -> tuple[str, str] | None:
+    path = folder / GENERATED_STAMP
+    if not os.path.lexists(path):
+        return None
     try:
-        return header_problem(soundfile.info(str(path)))
-    except (soundfile.LibsndfileError, OSError) as error:
-        return UNREADABLE, f"{path.stat().st_size:,} bytes, {getattr(error, 'error_string', error)}"
+        stamp = json.loads(path.read_text(encoding="utf-8"))
+        if stamp["generated"] is True and isinstance(stamp["plan"], str):
+            return stamp
+        problem = "does not say what was generated"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"cannot be read ({type(error).__name__}: {error})"
+    raise DataError(
+        f"{printable(path)}: the stamp of generated data {problem}; "
+        "delete the folder and generate it again with `asc-sweeps data synthesize`"
+    )
+
+
+def read_lists(folder: Path, findings: Findings) -> dict[str, list[Row]]:
+    """The rows of the four lists by the list's name; rows of a wrong length go to `findings`.
+
+    Raises DataError where there is nothing to read: no such folder, another year's set, lists that are not there.
+    """
+    try:
+        _refuse_other_folders(folder)
+        lists, problems = {}, []
+        for name in COLUMNS:
+            try:
+                lists[name] = _read_list(folder, name, findings)
+            except DataError as error:
+                problems.append(str(error))
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
+    if problems:
+        raise DataError("\n".join(problems))
+    if not lists[META]:
+        raise DataError(f"{printable(folder / META)}: lists no segments; is the file complete?")
+    return lists
 
 
 def _refuse_other_folders(folder: Path) -> None:
+    if not folder.exists():
+        raise DataError(f"{printable(folder)}: there is no such folder; give the one that holds {META} and audio/")
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; give the one that holds {META} and audio/")
+        raise DataError(f"{printable(folder)}: is a file; give the folder that holds {META} and audio/")
+    _refuse_other_sets(folder)
     if (folder / META).is_file() and (folder / "audio").is_dir():
         return
-    inner = next((p for p in [*sorted(folder.iterdir()), folder.parent] if (p / META).is_file()), None)
-    if (folder / "evaluation_setup" / "fold1_test.csv").is_file() and not (folder / META).is_file():
-        raise DataError(
-            f"{folder}: has a list of test files but no {META}: an evaluation set, which comes without labels; "
-            f"training needs the development set ({FOLDER_NAME})"
-        )
-    hint = f"; did you mean {inner}?" if inner else f"; the 2022 set is the folder {FOLDER_NAME}"
-    missing = META if not (folder / META).is_file() else "audio/"
-    raise DataError(f"{folder}: not a data set of this layout: there is no {missing} in it{hint}")
+    near = [*sorted(folder.iterdir()), folder.resolve().parent]
+    inner = next((p for p in near if (p / META).is_file() and (p / "audio").is_dir()), None)
+    hint = f"did you mean {printable(inner)}?" if inner else f"the 2022 set is the folder {FOLDER_NAME}"
+    missing = next(name for name, there in ((META, (folder / META).is_file()), ("folder audio/", False)) if not there)
+    raise DataError(f"{printable(folder)}: not a data set of this layout: there is no {missing} in it; {hint}")
 
 
-def _refuse_other_sets(folder: Path, names: list[str]) -> None:
-    if not names:
-        raise DataError(f"{folder / META}: lists no segments; is the file complete?")
-    of_2020 = sum(bool(RECORDING_OF_2020.fullmatch(name)) for name in names)
-    if of_2020 > len(names) / 2:
+def _refuse_other_sets(folder: Path) -> None:
+    names = _some_names(folder)
+    of_2020 = [name for name in names if RECORDING_OF_2020.fullmatch(name)]
+    if len(of_2020) > len(names) / 2:
         raise DataError(
-            f"{folder}: holds 10 s recordings as the 2019 and 2020 sets do ({of_2020:,} of {len(names):,} names lack the "
-            f"piece field, e.g. {names[0]}); this command needs the 1 s segments of 2022 ({FOLDER_NAME})"
+            f"{printable(folder)}: holds 10 s recordings as the 2019 and 2020 sets do ({len(of_2020):,} of {len(names):,} "
+            f"names lack the piece field, e.g. {of_2020[0]}); training needs the 1 s segments of 2022 ({FOLDER_NAME})"
         )
-    unlabelled = sum(bool(EVALUATION.fullmatch(name)) for name in names)
-    if unlabelled > len(names) / 2:
+    numbers = [name for name in names if EVALUATION.fullmatch(name)]
+    labelled = any((folder / name).is_file() for name, columns in COLUMNS.items() if "scene_label" in columns)
+    unlabelled = (folder / LISTS["test"]).is_file() and not labelled
+    if len(numbers) > len(names) / 2 or (names and unlabelled):
         raise DataError(
-            f"{folder}: an evaluation set (names are numbers, e.g. {names[0]}); training needs {FOLDER_NAME}"
+            f"{printable(folder)}: an evaluation set, which comes without labels (its files are called "
+            f"{printable(names[0])} and so on); training needs the development set ({FOLDER_NAME})"
         )
 
 
-def _read_table(folder: Path, name: str, findings: Findings) -> list[tuple[int, tuple[str, ...]]]:
-    """Line number and fields of each row; LF or CRLF, with or without a last newline or a byte-order mark."""
+def _some_names(folder: Path) -> list[str]:
+    """File names by which a set can be told: of its first list, whatever its columns are, or else of its audio."""
+    for name in COLUMNS:
+        if (folder / name).is_file():
+            text = (folder / name).read_text(encoding="utf-8-sig", errors="replace")
+            return [line.partition("\t")[0] for line in text.split("\n")[1:] if line.startswith("audio/")]
+    if not (folder / "audio").is_dir():
+        return []
+    with os.scandir(folder / "audio") as entries:
+        return [f"audio/{entry.name}" for entry in itertools.islice(entries, 1000)]
+
+
+def _read_list(folder: Path, name: str, findings: Findings) -> list[Row]:
+    """LF or CRLF, with or without a last newline or a byte-order mark."""
     path, columns = folder / name, COLUMNS[name]
     if not path.is_file():
-        hint = ""
-        if (folder / "evaluation_setup" / "split100.csv").is_file():
-            hint = " (split100.csv is there: lists of the 2024 challenge; add the fold1 lists of 2022)"
-        raise DataError(f"{folder}: there is no {name}{hint}")
+        raise DataError(f"{printable(folder)}: there is no {name}{_lists_of_2024(folder, name)}")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text (byte {error.start})") from None
-    header = tuple(lines[0].split("\t")) if lines else ()
+        raise DataError(f"{printable(path)}: not a UTF-8 text (byte {error.start})") from None
+    header = tuple(lines[0].split("\t"))
     if header[: len(columns)] != columns:
-        found = lines[0] if lines else "an empty file"
-        hint = "; columns are parted by TABs, not commas" if lines and "," in lines[0] else ""
-        raise DataError(f"{path}:1: the header must be {' TAB '.join(columns)}; found {found!r}{hint}")
+        raise DataError(f"{printable(path)}:1: the header must be {' TAB '.join(columns)}; {_found(lines[0], columns)}")
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         fields = tuple(line.split("\t"))
+        if not line.strip():
+            continue
         if len(fields) == len(header):
-            rows.append((number, fields[: len(columns)]))
-        elif line.strip():
-            findings.add(f"a row must have {len(header)} columns", f"{name}:{number}: {line!r}")
+            rows.append(Row(f"{name}:{number}", fields[: len(columns)]))
+        else:
+            findings.add(f"a row must have {len(header)} columns", f"{name}:{number}: {line}")
     return rows
 
 
-def _splits(tables: dict[str, list[tuple[int, tuple[str, ...]]]], findings: Findings) -> dict[str, str]:
-    """Filename -> train or test."""
-    splits: dict[str, str] = {}
-    for split, list_name in (("train", LISTS["train"]), ("test", LISTS["evaluate"])):
-        for line, row in tables[list_name]:
-            if splits.get(row[0], split) != split:
-                findings.add("stands in train and in test", f"{list_name}:{line}: {row[0]}")
-            elif row[0] in splits:
-                findings.add("listed twice", f"{list_name}:{line}: {row[0]}")
-            splits[row[0]] = split
-    return splits
+def _found(header: str, columns: Sequence[str]) -> str:
+    if not header:
+        return "the file is empty, or its first line is"
+    text = f"found '{printable(header)}'"
+    if "," in header or ";" in header:
+        return f"{text}; columns are parted by TABs"
+    missing = [column for column in columns if column not in header.split("\t")]
+    return f"{text}; missing: {', '.join(missing)}" if missing else text
 
 
-def _segment(row: tuple[str, ...], where: str, split: str, findings: Findings) -> Segment | None:
-    name, scene, identifier, device = row
-    match = SEGMENT.fullmatch(name)
-    if not match:
-        rule = "a name must read audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav"
-        findings.add(rule, f"{where}: {name!r}")
-        return None
-    known = True
-    for word, value, choices in (("scene", scene, SCENES), ("device", device, DEVICES), ("city", match[2], CITIES)):
-        if value not in choices:
-            findings.add(f"unknown {word}", f"{where}: '{value}'{did_you_mean(value, choices)} ({name})")
-            known = False
-    if (match[1], f"{match[2]}-{match[3]}", match[6]) != (scene, identifier, device):
-        findings.add("the row and the file's name disagree", f"{where}: {' '.join(row)}")
-    recording = name.removeprefix("audio/").rsplit("-", 2)[0] + f"-{match[6]}"
-    return Segment(name, scene, identifier, recording, int(match[5]), device, split) if known else None
-
-
-def _check_lists(
-    tables: dict[str, list[tuple[int, tuple[str, ...]]]], segments: list[Segment], findings: Findings
-) -> None:
-    scenes = {s.filename: s.scene for s in segments}
-    named = {row[0] for _, row in tables[META]}
-    for key in ("train", "evaluate"):
-        for line, (name, scene) in tables[LISTS[key]]:
-            if name not in named:
-                findings.add(f"listed, but not in {META}", f"{LISTS[key]}:{line}: {name}")
-            elif name in scenes and scene != scenes[name]:
-                findings.add(f"scene differs from {META}", f"{LISTS[key]}:{line}: {name} is called {scene}")
-    test = {row[0] for _, row in tables[LISTS["test"]]}
-    evaluate = {row[0] for _, row in tables[LISTS["evaluate"]]}
-    for name in sorted(test ^ evaluate):
-        findings.add("must stand in both fold1_test.csv and fold1_evaluate.csv", name)
-    for split in ("train", "test"):
-        if not any(s.split == split for s in segments):
-            findings.add("a split has no segments", split)
-
-
-def _check_locations(segments: list[Segment], findings: Findings) -> None:
-    splits: dict[str, Counter[str]] = defaultdict(Counter)
-    for segment in segments:
-        if segment.split != "unused":
-            splits[segment.location][segment.split] += 1
-    for location, counts in sorted(splits.items()):
-        if len(counts) > 1:
-            findings.add("a location stands in train and in test", f"{location}: {dict(counts)} segments")
-
-
-def _check_pieces(segments: list[Segment], findings: Findings) -> None:
-    pieces: dict[str, dict[int, str]] = defaultdict(dict)
-    for segment in segments:
-        pieces[segment.recording][segment.piece] = segment.split
-    for recording, found in sorted(pieces.items()):
-        missing = sorted(set(range(10)) - found.keys())
-        if missing:
-            lack = f"{recording}: lacks {', '.join(map(str, missing))}"
-            findings.add("a recording must have all ten pieces", lack, fatal=False)
-        if len(set(found.values())) > 1:
-            findings.add("pieces of one recording stand in different splits", recording)
+def _lists_of_2024(folder: Path, name: str) -> str:
+    """A hint for the subsets of the 2024 and 2025 challenges, which come without the lists of 2022."""
+    found = [
+        p for place in (".", "evaluation_setup", "split_setup") for p in sorted((folder / place).glob("split*.csv"))
+    ]
+    if not found or name != LISTS["train"]:
+        return ""
+    return f" ({found[0].name} is there: a list of the 2024 and 2025 challenges; the fold1 lists of 2022 are needed)"

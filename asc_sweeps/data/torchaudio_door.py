@@ -1,8 +1,8 @@
 """The one place that imports torchaudio, made to work beside a CPU build of torch.
 
 PyPI's wheel of torchaudio links CUDA libraries in its compiled part, which only alignment and the like need; beside a CPU
-torch the import fails with OSError. Without that part torchaudio runs on plain torch, so it is told that the part is absent.
-Where the import works, nothing is touched.
+torch the import fails with OSError, beside a torch of another CUDA version with that or RuntimeError. Without that part
+torchaudio runs on plain torch, so it is told that the part is absent. Where the import works, nothing is touched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _without_compiled_part() -> None:
 
 try:
     import torchaudio
-except OSError:
+except (OSError, RuntimeError):
     _without_compiled_part()
     import torchaudio
 

@@ -138,8 +138,8 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         optimizer.step()
         loss_sum += loss.detach().double().cpu() * len(batch)
         seen += len(batch)
-    train_loss = float(loss_sum / seen) if seen else 0.0
-    if not math.isfinite(train_loss):
+    train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
+    if train_loss is not None and not math.isfinite(train_loss):
         raise TrialError(
             "nan",
             f"{phase.name}, epoch {epoch + 1}: the training loss is {train_loss} (learning rate {learning_rate:g}); "

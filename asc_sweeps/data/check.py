@@ -1,0 +1,155 @@
+"""The rules that a data set's lists and files keep, and the segments of lists that keep them. Knows nothing of torch."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from asc_sweeps.data.findings import Findings, printable
+from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
+from asc_sweeps.data.tau import LISTS, META, SEGMENT, Row, Segment, read_lists
+from asc_sweeps.data.wav import BadWav, check_wav
+from asc_sweeps.errors import DataError, did_you_mean
+from asc_sweeps.workspace import cores
+
+CHUNK = 256
+"""Files that a thread looks at before it tells."""
+
+
+def read_folder(folder: Path, findings: Findings) -> list[Segment]:
+    """The segments of a data set's lists, in the order of meta.csv; what is wrong goes to `findings`.
+
+    Raises DataError where there is nothing to read: no such folder, another year's set, no lists.
+    """
+    lists = read_lists(folder, findings)
+    _check_repeats(lists, findings)
+    splits = _splits(lists, findings)
+    segments: dict[str, Segment] = {}
+    for where, row in lists[META]:
+        segment = _segment(row, where, splits.get(row[0], "unused"), findings)
+        if segment:
+            segments.setdefault(segment.filename, segment)
+    _check_against_meta(lists, findings)
+    _check_splits(list(segments.values()), findings)
+    _check_pieces(list(segments.values()), findings)
+    return list(segments.values())
+
+
+def check_audio(
+    folder: Path, segments: list[Segment], findings: Findings, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Look for each listed WAV and read its header: 44.1 kHz, mono, 24 bit, one second; and for files not listed."""
+    try:
+        names = sorted(os.listdir(folder / "audio"))
+    except OSError as error:
+        raise DataError(f"{printable(folder / 'audio')}: cannot be read ({error.strerror})") from None
+    listed = {Path(s.filename).name for s in segments}
+    for name in names:
+        if name not in listed:
+            findings.add(f"not listed in {META}", f"audio/{name}", fatal=False)
+
+    def check(chunk: list[Segment]) -> list[tuple[Segment, BadWav]]:
+        bad = []
+        for segment in chunk:
+            try:
+                check_wav(folder / segment.filename)
+            except BadWav as problem:
+                bad.append((segment, problem))
+        return bad
+
+    chunks = [segments[at : at + CHUNK] for at in range(0, len(segments), CHUNK)]
+    with ThreadPoolExecutor(cores()) as pool:
+        for i, bad in enumerate(pool.map(check, chunks), start=1):
+            for segment, problem in bad:
+                findings.add(problem.rule, problem.at(segment.filename))
+            if progress:
+                progress(min(i * CHUNK, len(segments)), len(segments))
+
+
+def _check_repeats(lists: dict[str, list[Row]], findings: Findings) -> None:
+    for rows in lists.values():
+        seen: set[str] = set()
+        for where, (name, *_) in rows:
+            if name in seen:
+                findings.add("listed twice", f"{where}: {name}")
+            seen.add(name)
+
+
+def _splits(lists: dict[str, list[Row]], findings: Findings) -> dict[str, str]:
+    """Filename -> train or test."""
+    splits = {name: "train" for _, (name, _) in lists[LISTS["train"]]}
+    for where, (name, _) in lists[LISTS["evaluate"]]:
+        if splits.get(name) == "train":
+            findings.add("stands in train and in test", f"{where}: {name}")
+    return splits | {name: "test" for _, (name, _) in lists[LISTS["evaluate"]]}
+
+
+def _segment(row: tuple[str, ...], where: str, split: str, findings: Findings) -> Segment | None:
+    name, scene, identifier, device = row
+    match = SEGMENT.fullmatch(name)
+    if not match:
+        rule = "a name must read audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav"
+        findings.add(rule, f"{where}: {name}")
+        return None
+    words = (("scene", scene, SCENES, True), ("device", device, DEVICES, True), ("city", match[2], CITIES, False))
+    for word, value, known, fatal in words:
+        if value not in known:
+            findings.add(f"unknown {word}", f"{where}: '{value}'{_nearest(value, known)} ({name})", fatal)
+    if (match[1], f"{match[2]}-{match[3]}", match[6]) != (scene, identifier, device):
+        findings.add("the row and the file's name disagree", f"{where}: {' '.join(row)}")
+    recording = name.removeprefix("audio/").rsplit("-", 2)[0] + f"-{match[6]}"
+    return Segment(name, scene, identifier, recording, int(match[5]), device, split)
+
+
+@lru_cache
+def _nearest(value: str, known: tuple[str, ...]) -> str:
+    return did_you_mean(value.lower(), known) or f"; known: {', '.join(known)}"
+
+
+def _check_against_meta(lists: dict[str, list[Row]], findings: Findings) -> None:
+    scenes = {row[0]: row[1] for _, row in lists[META]}
+    for key in ("train", "evaluate"):
+        for where, (name, scene) in lists[LISTS[key]]:
+            if name not in scenes:
+                findings.add(f"listed, but not in {META}", f"{where}: {name}")
+            elif scene != scenes[name]:
+                findings.add(f"scene differs from {META}", f"{where}: {name} is called {scene}")
+    test, evaluate = ({row[0] for _, row in lists[LISTS[key]]} for key in ("test", "evaluate"))
+    for name in sorted(test ^ evaluate):
+        where = "fold1_test.csv" if name in test else "fold1_evaluate.csv"
+        findings.add("must stand in both fold1_test.csv and fold1_evaluate.csv", f"{name} only in {where}")
+
+
+def _check_splits(segments: list[Segment], findings: Findings) -> None:
+    for split in ("train", "test"):
+        if not any(s.split == split for s in segments):
+            findings.add("a split has no segments", split)
+    for place in ("location", "recording"):
+        splits: dict[str, Counter[str]] = defaultdict(Counter)
+        for segment in segments:
+            if segment.split != "unused":
+                splits[getattr(segment, place)][segment.split] += 1
+        for name, counts in sorted(splits.items()):
+            if len(counts) > 1:
+                findings.add(
+                    f"a {place} stands in train and in test", f"{name}: {counts['train']} train, {counts['test']} test"
+                )
+
+
+def _check_pieces(segments: list[Segment], findings: Findings) -> None:
+    pieces: dict[str, dict[int, str]] = defaultdict(dict)
+    for segment in segments:
+        pieces[segment.recording][segment.piece] = segment.split
+    for recording, found in sorted(pieces.items()):
+        missing = sorted(set(range(10)) - found.keys())
+        if missing:
+            lack = f"{recording}: lacks {', '.join(map(str, missing))}"
+            findings.add("a recording must have all ten pieces", lack, fatal=False)
+        unused = sorted(piece for piece, split in found.items() if split == "unused")
+        if 0 < len(unused) < len(found):
+            lack = f"{recording}: {', '.join(map(str, unused))} in neither list"
+            findings.add("all pieces of a recording must stand in the same list", lack, fatal=False)

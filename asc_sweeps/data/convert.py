@@ -1,0 +1,154 @@
+"""WAV files to one array of 16 kHz int16, in chunks that a journal remembers: killed, it goes on where it was.
+
+Knows nothing of labels and caches.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asc_sweeps.data.findings import Findings
+from asc_sweeps.data.torchaudio_door import Resample
+from asc_sweeps.data.wav import FRAMES, WAV_RATE, BadWav, read_wav
+from asc_sweeps.files import write_bytes
+from asc_sweeps.workspace import cores
+
+RATE = 16_000
+CHUNK = 256
+"""Files converted, flushed and recorded together: what a killed run loses at most, for each thread."""
+TOGETHER = 16
+"""Files resampled at once: that many stay in the processor's cache (measured: 8 to 32 are alike, 1 and 256 slower)."""
+
+ARRAY = "waveforms.npy"
+JOURNAL = "converted.jsonl"
+
+Progress = Callable[[int, int], None]
+
+
+def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progress | None = None) -> list[str]:
+    """Write `waveforms.npy` (int16, [files, 16000]) into `building`; returns the SHA-256 of each WAV.
+
+    `marks`: file name -> what changes when the file does. Chunks that an earlier run recorded under the same marks are not
+    read again. Raises DataError naming the WAVs that break a rule; all other chunks are done by then.
+    """
+    names = list(marks)
+    chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
+    keys = [_key(i, [marks[name] for name in chunk]) for i, chunk in enumerate(chunks)]
+    start, resumes = _open_array(building / ARRAY, len(names))
+    digests = _read_journal(building / JOURNAL, keys, chunks) if resumes else {}
+    _write_journal(building / JOURNAL, keys, digests)
+    todo = [i for i in range(len(chunks)) if i not in digests]
+    done = sum(len(chunks[i]) for i in digests)
+    resample = Resample(WAV_RATE, RATE)
+    findings = Findings()
+    with (
+        open(building / ARRAY, "r+b", buffering=0) as array,
+        open(building / JOURNAL, "a") as journal,
+        _one_thread_in_torch(),
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+
+        def convert_chunk(i: int) -> tuple[int, list[str], list[tuple[str, BadWav]]]:
+            found, bad = [], []
+            for at in range(0, len(chunks[i]), TOGETHER):
+                waveforms = []
+                for name in chunks[i][at : at + TOGETHER]:
+                    try:
+                        digest, waveform = read_wav(folder / name)
+                    except BadWav as problem:
+                        bad.append((name, problem))
+                        digest, waveform = "", np.zeros(FRAMES, np.float32)
+                    found.append(digest)
+                    waveforms.append(waveform)
+                rows = (resample(torch.from_numpy(np.stack(waveforms))) * 32768).round_().clamp_(-32768, 32767)
+                _write_at(array, rows.to(torch.int16).numpy().tobytes(), start + (i * CHUNK + at) * RATE * 2)
+            return i, found, bad
+
+        for i, found, bad in pool.map(convert_chunk, todo):
+            for name, problem in bad:
+                findings.add(problem.rule, problem.at(name))
+            os.fsync(array.fileno())  # before the journal says that they are there
+            if not bad:
+                digests[i] = found
+                journal.write(_line(keys[i], found))
+                journal.flush()
+            done += len(chunks[i])
+            if progress:
+                progress(done, len(names))
+    findings.refuse_fatal(folder)
+    return [digest for i in range(len(chunks)) for digest in digests[i]]
+
+
+@contextmanager
+def _one_thread_in_torch() -> Iterator[None]:
+    """The pool's threads share the cores already."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _open_array(path: Path, rows: int) -> tuple[int, bool]:
+    """Make room for the array; where its samples begin, and whether an equal one stood there already."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<i2", "fortran_order": False, "shape": (rows, RATE)})
+    header = buffer.getvalue()
+    size = len(header) + rows * RATE * 2
+    if path.exists() and path.stat().st_size == size:
+        with open(path, "rb") as file:
+            if file.read(len(header)) == header:
+                return len(header), True
+    path.unlink(missing_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise OSError(errno.ENOSPC, f"{size / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free")
+    with open(path, "wb") as file:
+        file.write(header)
+        file.truncate(size)
+    return len(header), False
+
+
+def _write_at(file: io.FileIO, content: bytes, position: int) -> None:
+    # Not through a mapping: on a full disk a mapping's write is a signal that ends the process, this one an error.
+    if os.pwrite(file.fileno(), content, position) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _key(chunk: int, marks: list[str]) -> str:
+    """Names a chunk's place and files."""
+    return hashlib.sha256("\0".join([str(chunk), *marks]).encode()).hexdigest()[:16]
+
+
+def _read_journal(path: Path, keys: list[str], chunks: list[list[str]]) -> dict[int, list[str]]:
+    """Chunk number -> digests. A line torn by a kill, or of files that changed since, does not count."""
+    recorded = {}
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+            recorded[row["key"]] = row["sha256"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return {i: recorded[key] for i, key in enumerate(keys) if len(recorded.get(key, ())) == len(chunks[i])}
+
+
+def _write_journal(path: Path, keys: list[str], digests: dict[int, list[str]]) -> None:
+    """Start the journal anew with what counts: a torn line would spoil the next one."""
+    write_bytes(path, "".join(_line(keys[i], found) for i, found in digests.items()).encode())
+
+
+def _line(key: str, digests: list[str]) -> str:
+    return json.dumps({"key": key, "sha256": digests}) + "\n"

@@ -1,0 +1,110 @@
+"""One WAV file of the data set: 24 bit, mono, 44.1 kHz, one second; read as it is, or refused with the rule that it breaks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soundfile
+
+WAV_RATE = 44_100
+FRAMES = 44_100
+MAGIC = b"RIFFWAVE"
+"""Bytes 0 to 3 and 8 to 11."""
+NO_FILE = "listed, but there is no such file"
+UNREADABLE = "not readable as audio"
+
+
+class BadWav(Exception):  # noqa: N818  (a finding, not a failure of the program)
+    """A file that breaks a rule of the layout."""
+
+    def __init__(self, rule: str, found: str) -> None:
+        super().__init__(rule, found)
+        self.rule = rule
+        self.found = found
+
+    def at(self, name: str) -> str:
+        """The file and what stands there, for a finding."""
+        return f"{name}: {self.found}" if self.found else name
+
+
+class Header(Protocol):
+    """What soundfile tells of a file, opened or not."""
+
+    format: str
+    samplerate: int
+    channels: int
+    subtype: str
+    frames: int
+
+
+def stat_wav(path: Path) -> os.stat_result:
+    """Size and times of a regular file. Raises BadWav where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise BadWav(NO_FILE, "") from None
+    except OSError as error:
+        raise BadWav(UNREADABLE, error.strerror) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BadWav(UNREADABLE, "not a regular file")
+    return found
+
+
+def check_wav(path: Path) -> None:
+    """Look for a file and read its header. Raises BadWav."""
+    size = stat_wav(path).st_size
+    _check_magic(_read(path, 12), size)
+    try:
+        header = soundfile.info(os.fsencode(path))  # as bytes: a folder's name may be no text
+    except soundfile.LibsndfileError as error:
+        raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+    _check_header(header)
+
+
+def read_wav(path: Path) -> tuple[str, np.ndarray]:
+    """SHA-256 of a file and its waveform, float32 [44100]. Raises BadWav."""
+    content = _read(path)
+    _check_magic(content, len(content))
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            _check_header(file)
+            waveform = file.read(dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
+    return hashlib.sha256(content).hexdigest(), waveform
+
+
+def _read(path: Path, size: int = -1) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        raise BadWav(NO_FILE, "") from None
+    except OSError as error:
+        raise BadWav(UNREADABLE, error.strerror) from None
+
+
+def _check_magic(content: bytes, size: int) -> None:
+    # Given anything else, libsndfile tries its other decoders, which write to the terminal.
+    if content[:4] + content[8:12] != MAGIC:
+        raise BadWav("must be a WAV file", f"{size:,} bytes, the first ones {content[:4]!r}" if size else "0 bytes")
+
+
+def _check_header(header: Header) -> None:
+    rules = (
+        # WAVEX is a WAV with a longer header, which some programs write for 24 bit.
+        ("must be a WAV file", header.format, ("WAV", "WAVEX")),
+        ("must have 44,100 samples a second", header.samplerate, (WAV_RATE,)),
+        ("must have one channel", header.channels, (1,)),
+        ("must be 24-bit PCM", header.subtype, ("PCM_24",)),
+        ("must hold 44,100 samples (one second)", header.frames, (FRAMES,)),
+    )
+    for rule, value, wanted in rules:
+        if value not in wanted:
+            raise BadWav(rule, f"has {value}")

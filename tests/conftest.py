@@ -1,0 +1,40 @@
+"""Generated data that several tests share: made once, and copied where a test changes them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from asc_sweeps.data.prepare import Prepared, prepare
+from asc_sweeps.data.synthetic import Plan, synthesize
+
+SMALL = Plan("mini", train_locations=2, test_locations=1, recordings=1, scenes=("airport", "metro_station"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated data set `tiny`: ten scenes, 1,350 segments. To be read only."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    synthesize(folder, "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The cache of `tiny_folder`. To be read only."""
+    return prepare(tiny_folder, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def _small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "small"
+    synthesize(folder, SMALL, workers=1)
+    return folder
+
+
+@pytest.fixture
+def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
+    """A generated data set of two scenes and 240 segments that a test may change and break."""
+    return shutil.copytree(_small_folder, tmp_path / "small")

@@ -1,0 +1,97 @@
+"""The front door is true: commands, files, examples, tables and figures of the README."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from asc_sweeps.cli import cli
+from asc_sweeps.config import SILENT, ModelConfig, setting_fields
+from asc_sweeps.errors import ConfigError
+from asc_sweeps.models.complexity import count
+from asc_sweeps.space import load_space, shipped_spaces
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.M | re.S)
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.splitlines()
+    if line.startswith("asc-sweeps")
+] + re.findall(r"^\| `(asc-sweeps [^`]*)` \|", README, flags=re.M)
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else():
+    installs = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if "pip install" in line]
+    assert len(installs) == 2
+    ci = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in ci if ".venv" in line] == [installs[1]]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_of_the_readme_exists_with_its_options(line):
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    while words and isinstance(command, click.Group):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    options = {o for p in command.params for o in p.opts}
+    used = [w for w in words if w.startswith("--")]
+    assert set(used) <= options, line
+    for word in words:
+        if command.name in ("plan", "sweep") and re.fullmatch(r"[a-z0-9_]+", word):
+            assert word in shipped_spaces(), line
+        if re.fullmatch(r"[a-z]+\.[a-z_]+=.*", word):
+            assert word.partition("=")[0] in setting_fields(), line
+
+
+def test_every_command_stands_in_the_readme():
+    named = {tuple(c.split()[1:3]) for c in COMMANDS}
+    for name, command in cli.commands.items():
+        for inner in getattr(command, "commands", {"": None}):
+            assert any(n[0] == name and (not inner or inner in n) for n in named), f"{name} {inner}"
+
+
+def test_the_files_that_the_readme_names_exist():
+    tree = next(block for _, block in BLOCKS if block.startswith("asc_sweeps/cli/"))
+    for line in tree.splitlines():
+        for name in re.split(r",\s+", re.split(r"\s{3,}", line)[0]):
+            assert any((base / name).exists() for base in (ROOT, ROOT / "asc_sweeps")), name
+    for name in re.findall(r"`((?:tests|search_spaces|asc_sweeps|analysis)/[\w./]*)`", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_example_of_a_search_space_is_one(tmp_path):
+    (yaml,) = [block for kind, block in BLOCKS if kind == "yaml"]
+    (tmp_path / "my_study.yaml").write_text(yaml)
+    assert len(load_space(str(tmp_path / "my_study.yaml")).trials()) == 12
+    assert len(load_space(str(tmp_path / "my_study.yaml"), mini=True).trials()) == 4
+
+
+def test_the_example_of_an_error_is_what_is_printed(tmp_path):
+    (shown,) = [block for _, block in BLOCKS if block.startswith("error: ")]
+    path = tmp_path / "my_study.yaml"
+    path.write_text("study: s\nsettings:\n  seed: 0\n  model.width: 42\ngrid:\n  finetune.max_drop_rat: [0.5]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_space(str(path))
+    assert caught.value.problems == [line.removeprefix("error: ") for line in shown.splitlines()]
+
+
+def test_every_setting_that_the_paper_is_silent_about_has_its_row():
+    rows = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \|", README, flags=re.M))
+    silent = {name: json.dumps(f.default) for name, f in setting_fields().items() if SILENT in f.description}
+    assert rows == silent
+
+
+def test_the_counts_of_the_readme_are_counted():
+    rows = re.findall(r"^\| (BC-[^|]*?) \| ([\d,]+) \| ([\d,]+) \|", README, flags=re.M)
+    assert len(rows) == 5
+    for system, params, macs in rows:
+        block = "bcresnet" if system.startswith("BC-ResNet") else "bcres2net"
+        counted = count(ModelConfig(block=block, mfa="MFA" in system, fpm="FPM" in system), 256, 32)
+        assert (f"{counted.params:,}", f"{counted.macs:,}") == (params, macs)
