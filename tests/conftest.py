@@ -6,9 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from asc_sweeps.data.prepare import Prepared, prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
+
+# Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.
+torch.set_num_threads(1)
 
 SMALL = Plan("mini", train_locations=2, test_locations=1, recordings=1, scenes=("airport", "metro_station"))
 
@@ -38,3 +42,8 @@ def _small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
     """A generated data set of two scenes and 240 segments that a test may change and break."""
     return shutil.copytree(_small_folder, tmp_path / "small")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: a mistake is told in seconds, before Ray and the browser start."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -85,7 +85,9 @@ def masked_lines(config: AugmentConfig, batch: int) -> tuple[torch.Tensor, torch
     kept = masked != 0
     assert torch.equal(masked[kept], spectrogram[kept])
     bands, frames = ~kept.any(dim=3)[:, 0], ~kept.any(dim=2)[:, 0]
-    assert torch.equal(~kept[:, 0], bands[:, :, None] | frames[:, None, :])  # whole bands and whole frames, nothing else
+    assert torch.equal(
+        ~kept[:, 0], bands[:, :, None] | frames[:, None, :]
+    )  # whole bands and whole frames, nothing else
     return bands, frames
 
 

@@ -162,14 +162,20 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "stereo": (lambda p: write_wav(p, channels=2), r"must have one channel: 1\n    {name}: has 2"),
     "16 bit": (lambda p: write_wav(p, subtype="PCM_16"), r"must be 24-bit PCM: 1\n    {name}: has PCM_16"),
     "float": (lambda p: write_wav(p, subtype="FLOAT"), r"must be 24-bit PCM: 1\n    {name}: has FLOAT"),
-    "ten seconds": (lambda p: write_wav(p, frames=441_000), r"44,100 samples \(one second\): 1\n    {name}: has 441000"),
+    "ten seconds": (
+        lambda p: write_wav(p, frames=441_000),
+        r"44,100 samples \(one second\): 1\n    {name}: has 441000",
+    ),
     "flac": (
         lambda p: soundfile.write(p, np.zeros(44_100), 44_100, subtype="PCM_24", format="FLAC"),
         r"must be a WAV file: 1\n    {name}: [0-9,]+ bytes, the first ones b'fLaC'",
     ),
     "folder": (lambda p: (p.unlink(), p.mkdir()), r"not readable as audio: 1\n    {name}: not a regular file"),
     "named pipe": (lambda p: (p.unlink(), os.mkfifo(p)), r"not readable as audio: 1\n    {name}: not a regular file"),
-    "link to itself": (lambda p: (p.unlink(), p.symlink_to(p)), r"not readable as audio: 1\n    {name}: Too many levels"),
+    "link to itself": (
+        lambda p: (p.unlink(), p.symlink_to(p)),
+        r"not readable as audio: 1\n    {name}: Too many levels",
+    ),
     "dangling link": (lambda p: (p.unlink(), p.symlink_to("nowhere")), r"there is no such file: 1\n    {name}\n"),
 }
 

@@ -73,7 +73,9 @@ def test_the_spectrogram_is_the_formula_written_out(which: str, tiny_prepared: P
     rows = np.array([0, 500, 1000])
     assert len(set(tiny_prepared.scenes[rows])) > 1, SCENES
     waveforms = fetch(tiny_prepared, rows, "cpu")
-    for waveform, found in zip(torch.cat([waveforms, noise()]), LogMel(config)(torch.cat([waveforms, noise()])), strict=True):
+    for waveform, found in zip(
+        torch.cat([waveforms, noise()]), LogMel(config)(torch.cat([waveforms, noise()])), strict=True
+    ):
         expected = log_mel_of(waveform.double().numpy(), config)
         assert np.abs(found[0].numpy() - expected).max() < 2e-3
 
@@ -153,7 +155,9 @@ def test_a_torchaudio_that_imports_is_left_as_it_is(tmp_path: Path) -> None:
     assert run(code, folder) == f"{folder}/torchaudio/_extension/__init__.py True"
 
 
-@pytest.mark.parametrize("error", ["OSError('libcudart.so.13: cannot open')", "RuntimeError('different CUDA versions')"])
+@pytest.mark.parametrize(
+    "error", ["OSError('libcudart.so.13: cannot open')", "RuntimeError('different CUDA versions')"]
+)
 def test_a_compiled_part_that_does_not_load_is_said_to_be_absent(tmp_path: Path, error: str) -> None:
     folder = make_torchaudio(tmp_path, f"{WHOLE}raise {error}\n")
     code = DOOR + (

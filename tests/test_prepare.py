@@ -125,7 +125,9 @@ def test_generated_data_are_called_so_and_others_are_not(small_tree: Path, cache
 
 def test_a_damaged_stamp_is_refused(small_tree: Path, caches: Path) -> None:
     (small_tree / "GENERATED.json").write_text("{")
-    with pytest.raises(DataError, match=r"GENERATED.json: the stamp of generated data cannot be read.*generate it again"):
+    with pytest.raises(
+        DataError, match=r"GENERATED.json: the stamp of generated data cannot be read.*generate it again"
+    ):
         prepare(small_tree, caches)
 
 
@@ -305,7 +307,6 @@ def test_a_file_that_may_not_grow_is_an_error_and_not_a_crash(small_tree: Path, 
 
 
 # A damaged cache
-
 
 
 DAMAGES = {
