@@ -462,21 +462,16 @@ def test_a_stamp_that_is_whole_is_believed(tree: Path, check: Callable) -> None:
 # As a process
 
 
-def run(folder: bytes | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "asc_sweeps", "data", "check", folder]
-    return subprocess.run(command, capture_output=True, env={**os.environ, **environment})
-
-
-def test_names_that_are_no_text_are_told_escaped_whatever_the_terminal_can_write(tree: Path) -> None:
+def test_names_that_are_no_text_are_told_escaped_in_a_terminal_that_writes_ascii_alone(tree: Path) -> None:
     put(tree, "audio/é.wav", b"")
     (tree / "audio" / os.fsdecode(b"\xff\xfe.wav")).touch()
     odd = os.fsencode(tree.parent) + b"/\xff\xe9"
     os.rename(tree, odd)
-    for environment in ({}, {"PYTHONIOENCODING": "ascii"}):
-        done = run(odd, **environment)
-        assert b"Traceback" not in done.stderr
-        assert done.returncode == 2
-        assert rb"audio/\udcff\udcfe.wav" in done.stdout
+    command = [sys.executable, "-m", "asc_sweeps", "data", "check", odd]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert rb"audio/\udcff\udcfe.wav" in done.stdout
 
 
 def test_checking_needs_no_torch(tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the features promise: the paper's shape, HTK mel bands, the level of the clip; checked against formulas written out here."""
+"""What the features promise: the paper's shape, HTK mel bands, the clip's level; by formulas written out here."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ DOORS = {
     "pydantic": {"asc_sweeps/config.py"},
     "pydantic_core": {"asc_sweeps/config.py"},
 }
-LAYERS = "__main__ analysis cli console sweeps studies plan trial training models data results".split()
+LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "studies", "plan", "trial"]
+LAYERS += ["training", "models", "data", "results"]
 
 
 def imported(path):

@@ -1,4 +1,4 @@
-"""What the training cache promises: the recordings' own sound and level, at 16 kHz, and never anything stale, torn or half-made."""
+"""What the training cache promises: the recordings' own sound and level, at 16 kHz; nothing stale, torn or half-made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -212,20 +214,29 @@ def start(folder: Path, caches: Path, stop_at: int = NEVER) -> subprocess.Popen[
     return process
 
 
+def interrupt_at(segments: int) -> Callable[[int, int], None]:
+    """A progress that ends a run when so many segments are done, as Ctrl-C does."""
+
+    def progress(done: int, total: int) -> None:
+        if done >= segments:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 def test_a_killed_run_is_continued_and_ends_as_an_unbroken_one(
     small_tree: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for stop_at in (48, 144):
-        process = start(small_tree, caches, stop_at)
-        assert process.stdout.readline() == "stopped\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not finished(caches)
-        (journal,) = caches.glob(".building-*/converted.jsonl")
-        with open(journal, "a") as file:  # as a kill in the middle of a line leaves it
-            file.write('{"key": "0123456789abcdef", "sha')
-    done = [json.loads(line) for line in journal.read_text().splitlines()[:-1]]
-    assert len(done) == 144 // 16
+    process = start(small_tree, caches, 48)
+    assert process.stdout.readline() == "stopped\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not finished(caches)
+    tear_the_journal(caches)
+    monkeypatch.setattr(convert, "CHUNK", 16)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(small_tree, caches, interrupt_at(144))
+    assert tear_the_journal(caches) == 144 // 16
     process = start(small_tree, caches)
     fingerprint, *opened = process.communicate()[0].split()
     unbroken = prepare(small_tree, caches.with_name("unbroken"))
@@ -233,25 +244,33 @@ def test_a_killed_run_is_continued_and_ends_as_an_unbroken_one(
     assert content(find_prepared(caches, fingerprint)) == content(unbroken)
 
 
+def tear_the_journal(caches: Path) -> int:
+    """Add a line as a kill in the middle of one leaves it; the number of whole lines."""
+    (journal,) = caches.glob(".building-*/converted.jsonl")
+    whole = [json.loads(line) for line in journal.read_text().splitlines()]
+    with open(journal, "a") as file:
+        file.write('{"key": "0123456789abcdef", "sha')
+    return len(whole)
+
+
 def test_of_two_processes_one_prepares_and_the_other_waits(small_tree: Path, caches: Path) -> None:
     first = start(small_tree, caches, 48)
     assert first.stdout.readline() == "stopped\n"
-    second = start(small_tree, caches)
-    time.sleep(0.5)
-    assert second.poll() is None
-    out = first.communicate("\n" * 100)[0].splitlines()[-1].split()
-    other = second.communicate()[0].split()
-    made = find_prepared(caches, out[0])
-    assert len(out) == 1 + len(made.filenames)
-    assert other == [made.fingerprint]
+    calls: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(prepare, small_tree, caches, lambda done, total: calls.append(done))
+        time.sleep(0.3)
+        assert not second.done()
+        fingerprint, *opened = first.communicate("\n" * 100)[0].splitlines()[-1].split()
+        made = second.result()
+    assert made.fingerprint == fingerprint
+    assert len(opened) == len(made.filenames)
+    assert not calls
 
 
 def test_an_interrupted_run_ends_at_once_and_is_continued(small_tree: Path, caches: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        prepare(small_tree, caches, interrupt)
+        prepare(small_tree, caches, interrupt_at(1))
     assert not finished(caches)
     assert len(prepare(small_tree, caches).filenames) == 230
 

@@ -1,4 +1,4 @@
-"""What the splits promise: validation shares no place with training, depends on its seed alone, and test is the official list."""
+"""What the splits promise: validation shares no place with training, depends on its seed alone; test is the official list."""
 
 from __future__ import annotations
 
@@ -104,14 +104,18 @@ def test_a_scene_with_one_location_keeps_it_for_training_and_one_with_two_gives_
         assert len(set(data.locations[rows["validation"]])) == 2
 
 
-def test_a_place_of_two_scenes_never_stands_on_both_sides() -> None:
+@pytest.mark.parametrize(("places", "share", "expected"), [(6, 0.3, 2), (2, 0.5, 1)])
+def test_a_place_of_two_scenes_is_drawn_once_and_never_stands_on_both_sides(
+    places: int, share: float, expected: int
+) -> None:
     for seed in SEEDS:
-        data = make_prepared({"bus": 6, "tram": 6}, seed)
-        locations = np.array([location.replace("-9", "-1") for location in data.locations])  # tram's become bus's
+        data = make_prepared({"bus": places, "tram": places}, seed)
+        locations = np.array([location.replace("-90", "-10") for location in data.locations])  # tram's become bus's
         data = dataclasses.replace(data, locations=locations)
-        rows = split_rows(data, DataConfig(validation_share=0.3, split_seed=seed))
-        assert not set(locations[rows["train"]]) & set(locations[rows["validation"]])
-        assert len(rows["validation"])
+        rows = split_rows(data, DataConfig(validation_share=share, split_seed=seed))
+        train, validation = (set(locations[rows[split]]) for split in ("train", "validation"))
+        assert not train & validation
+        assert (len(train), len(validation)) == (places - expected, expected)
 
 
 def test_the_split_depends_on_its_seed_and_not_on_the_order_of_rows(data: Prepared) -> None:

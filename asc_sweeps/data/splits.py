@@ -22,7 +22,7 @@ def split_rows(data: Prepared, config: DataConfig) -> dict[str, np.ndarray]:
     if config.validation_share > 0:
         seen: set[str] = set()
         for scene in range(len(SCENES)):
-            # A location known from an earlier scene was decided there: it must not stand on both sides.
+            # A location known from an earlier scene was decided there: drawn again, training could lose all of them.
             locations = sorted(set(data.locations[train[data.scenes[train] == scene]]) - seen)
             seen |= set(locations)
             if len(locations) > 1:
