@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asc_sweeps.plan import Plan
+if TYPE_CHECKING:  # a progress line must not bring torch with it
+    from asc_sweeps.plan import Plan
 
 
 class ProgressLine:

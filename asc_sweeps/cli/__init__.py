@@ -20,19 +20,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
         sys.exit(cli(standalone_mode=False))
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command goes on from here", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except AscSweepsError as error:
-        click.echo(
-            "\n".join(f"error: {line}" if not line.startswith(" ") else line for line in str(error).splitlines()),
-            err=True,
-        )
+        for line in str(error).splitlines():
+            click.echo(line if line.startswith(" ") else f"error: {line}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -43,10 +43,10 @@ class Header(Protocol):
     frames: int
 
 
-def stat_wav(path: Path) -> os.stat_result:
+def stat_wav(path: Path | str) -> os.stat_result:
     """Size and times of a regular file. Raises BadWav where there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except FileNotFoundError:
         raise BadWav(NO_FILE, "") from None
     except OSError as error:
