@@ -52,7 +52,13 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -
                 failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except ray.exceptions.RayError as error:  # e.g. a worker killed for its memory, which Tune does not survive
+            raise WorkspaceError(
+                f"Ray ended the sweep ({type(error).__name__}: {str(error).splitlines()[0]}); finished trials and epochs are "
+                "kept, the same command goes on"
+            ) from error
         shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
     finally:
         ray.shutdown()

@@ -70,9 +70,11 @@ def test_a_users_mistake_ends_with_exit_2_and_the_way_out(words, told, tmp_path)
     assert told in run(*words, cwd=tmp_path, code=2).stderr
 
 
-def test_help_imports_nothing_slow(tmp_path):
+@pytest.mark.parametrize("words", [["sweep", "--help"], ["settings"], ["data", "check", "set"]])
+def test_help_settings_and_data_check_import_nothing_slow(words, tmp_path):
+    synthesize(tmp_path / "set", Plan("mini", 1, 1, 1, scenes=SCENES[:1]), workers=1)
     code = (
-        "import sys; from asc_sweeps.cli import cli; cli(['sweep', '--help'], standalone_mode=False); "
+        f"import sys; from asc_sweeps.cli import cli; cli({words!r}, standalone_mode=False); "
         f"print([m for m in {SLOW_TO_IMPORT!r} if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
