@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asc_sweeps.config import Setting, TrialConfig
+from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import ConfigError
+from asc_sweeps.settings import Setting
 from asc_sweeps.space import SearchSpace, load_space, read_scalar
 
 

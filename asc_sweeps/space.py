@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from asc_sweeps.config import Setting, TrialConfig, make_config, unknown_settings
+from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.settings import Setting, make_config, unknown_settings
 
 LARGEST_FILE = 1_000_000
 LARGEST_PLAN = 10_000

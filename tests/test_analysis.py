@@ -23,13 +23,7 @@ from analysis.paper import DEVICES, TABLE2, TABLE4
 from analysis.report import SECTIONS, inert_json, render, write_report
 from analysis.table2 import table2, table2_family
 from analysis.table4 import table4, table4_family
-from asc_sweeps.config import (
-    FeatureConfig,
-    FinetuneConfig,
-    ModelConfig,
-    PretrainConfig,
-    TrialConfig,
-)
+from asc_sweeps.config import FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrialConfig
 from asc_sweeps.results import (
     Complexity,
     Score,

@@ -5,16 +5,9 @@ import re
 
 import pytest
 
-from asc_sweeps.config import (
-    FinetuneConfig,
-    ModelConfig,
-    Setting,
-    TrialConfig,
-    differences,
-    make_config,
-    setting_fields,
-)
+from asc_sweeps.config import FinetuneConfig, ModelConfig, TrialConfig, differences, setting_fields
 from asc_sweeps.errors import ConfigError
+from asc_sweeps.settings import Setting, make_config
 
 
 def problems_of(*settings):

@@ -16,8 +16,8 @@ DOORS = {
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/space.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
-    "pydantic": {"asc_sweeps/config.py"},
-    "pydantic_core": {"asc_sweeps/config.py"},
+    "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
+    "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
 LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "studies", "plan", "trial"]
 LAYERS += ["training", "models", "data", "results"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from asc_sweeps.config import Setting
 from asc_sweeps.errors import ConfigError
+from asc_sweeps.settings import Setting
 from asc_sweeps.space import load_space, read_scalar, shipped_spaces
 
 

@@ -27,8 +27,8 @@ def train(
 
     The defaults are the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any finetune.* setting adds the fine-tuning.
     """
-    from asc_sweeps.config import make_config
     from asc_sweeps.request import overrides_of
+    from asc_sweeps.settings import make_config
 
     config = make_config(overrides_of(sets, data))
     from asc_sweeps.console import ProgressLine
@@ -68,8 +68,8 @@ def train(
 @json_option
 def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Count params and MACs of a network."""
-    from asc_sweeps.config import make_config
     from asc_sweeps.request import overrides_of
+    from asc_sweeps.settings import make_config
 
     config = make_config(overrides_of(sets, None))
     from asc_sweeps.data.features import frames
