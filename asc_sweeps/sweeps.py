@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import traceback
 import uuid
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -
     the others; what builds on it fails with cause `start`.
     """
     _connect(cluster)
+    # Ray puts a handler of its own there, which ends the process on the spot; being asked to end is being interrupted.
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
         resources = _resources(cluster)
         name = f"sweep-{uuid.uuid4().hex[:8]}"
