@@ -37,8 +37,6 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -
     the others; what builds on it fails with cause `start`.
     """
     _connect(cluster)
-    # Ray puts a handler of its own there, which ends the process on the spot; being asked to end is being interrupted.
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
         resources = _resources(cluster)
         name = f"sweep-{uuid.uuid4().hex[:8]}"
@@ -166,6 +164,10 @@ class _Forward(tune.Callback):
 
     def __init__(self, on_row: Row) -> None:
         self._on_row = on_row
+
+    def setup(self, **info: Any) -> None:
+        """Take SIGTERM back from Ray, whose handler ends the process on the spot: being asked to end is being interrupted."""
+        signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
