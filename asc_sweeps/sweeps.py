@@ -68,13 +68,12 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -
 def _connect(cluster: Cluster) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
-        # `local` never joins what a stale file of another session points to; loopback keeps its ports off the network.
+        # `local` never joins what a stale file of another session points to. Its ports are on all interfaces without a token: see README.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         ray.init(
             address="local",
-            num_cpus=(cluster.workers or cores()) * cluster.cpus_per_trial,
+            num_cpus=(cluster.workers or max(1, cores() // cluster.cpus_per_trial)) * cluster.cpus_per_trial,
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
             **quiet,
         )
         return

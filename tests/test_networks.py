@@ -164,13 +164,13 @@ def by_hand(network, config, x):
 
         return split(x, op, lambda x: gate(x, f"{name}.operators.0"))
 
-    def block(x, name):
+    def block(x, name, kind=config.block):
         identity = x
         if f"{name}.transition.0.weight" in w:
             x = norm(conv(x, f"{name}.transition.0"), f"{name}.transition.1").relu()
             identity = 0
         c = x.shape[1]
-        if config.block == "bcresnet":
+        if kind == "bcresnet":
             two = sub_spectral(conv(x, f"{name}.frequency.0", padding=(1, 0), groups=c), f"{name}.frequency.1")
             one = conv(two.mean(2, keepdim=True), f"{name}.temporal.0", padding=(0, 1), groups=c)
             one = conv(functional.silu(norm(one, f"{name}.temporal.1")), f"{name}.temporal.3")
@@ -201,7 +201,7 @@ def by_hand(network, config, x):
     for low in (1, 0):
         up = functional.pixel_shuffle(conv(p[low + 1], f"pyramid.upsample.{low}.0"), 2)
         p[low] = p[low] + up[:, :, : p[low].shape[2], : p[low].shape[3]]
-    pooled = torch.cat([block(q, f"pyramid.smooth.{i}").mean(dim=(2, 3)) for i, q in enumerate(p)], dim=1)
+    pooled = torch.cat([block(q, f"pyramid.smooth.{i}", "bcres2net").mean(dim=(2, 3)) for i, q in enumerate(p)], dim=1)
     return pooled @ w["classifier.weight"].T + w["classifier.bias"]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asc_sweeps.config import ModelConfig
-from asc_sweeps.models.blocks import BLOCKS, pointwise
+from asc_sweeps.models.blocks import bcres2net_block, pointwise
 
 
 class FeaturePyramid(nn.Module):
@@ -22,7 +22,7 @@ class FeaturePyramid(nn.Module):
         width = config.width
         self.lateral = nn.ModuleList(pointwise(channels, width) for channels in stage_channels)
         self.upsample = nn.ModuleList(nn.Sequential(pointwise(width, 4 * width), nn.PixelShuffle(2)) for _ in range(2))
-        self.smooth = nn.ModuleList(BLOCKS[config.block](width, width, config) for _ in stage_channels)
+        self.smooth = nn.ModuleList(bcres2net_block(width, width, config) for _ in stage_channels)
 
     def forward(self, stages: list[Tensor]) -> Tensor:
         level1, level2, level3, level4 = (lateral(x) for lateral, x in zip(self.lateral, stages, strict=True))

@@ -139,7 +139,9 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         loss_sum += loss.detach().double().cpu() * len(batch)
         seen += len(batch)
     train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
-    if train_loss is not None and not math.isfinite(train_loss):
+    # The last step may break the weights after its own loss was still finite.
+    broken = not all(bool(torch.isfinite(p).all()) for p in network.parameters())
+    if broken or (train_loss is not None and not math.isfinite(train_loss)):
         raise TrialError(
             "nan",
             f"{phase.name}, epoch {epoch + 1}: the training loss is {train_loss} (learning rate {learning_rate:g}); "
