@@ -16,7 +16,6 @@ BLUE, VERMILLION, GREEN, ORANGE, PINK = "#0072B2", "#D55E00", "#009E73", "#E69F0
 SERIES = (BLUE, VERMILLION, GREEN, ORANGE, PINK)
 """Okabe and Ito's colours; a dash or a marker always says the same as the colour."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-SYMBOLS = ("circle", "square", "triangle-up", "cross", "x")
 DARK = {
     INK: "#D9DFE6",
     GRID: "#36404B",

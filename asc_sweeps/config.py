@@ -5,9 +5,11 @@ Knows nothing of files, Ray or torch. Defaults are the paper's; where the paper 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -60,7 +62,9 @@ class FeatureConfig(Settings):
     """Log-mel spectrogram of a 16 kHz waveform (Sec. 4.1)."""
 
     n_mels: Positive = Field(256, description="Mel bands F (Sec. 4.1)")
-    window: Positive = Field(2048, description="Hann window and FFT length, samples at 16 kHz (Sec. 4.1)")
+    window: int = Field(
+        2048, ge=16, lt=32_000, description="Hann window and FFT length, samples at 16 kHz (Sec. 4.1)"
+    )  # the reflected padding at both ends, half a window, must stay below the one second of a segment
     hop: Positive = Field(512, description="Hop, samples at 16 kHz (Sec. 4.1)")
     f_min: float = Field(0.0, ge=0, le=7999, description=f"Lowest mel frequency, Hz, HTK scale; {SILENT}")
     f_max: float = Field(8000.0, gt=0, le=8000, description=f"Highest mel frequency, Hz; {SILENT}")
@@ -173,6 +177,11 @@ class TrialConfig(Settings):
             )
         return self
 
+    @property
+    def epochs(self) -> int:
+        """Epochs that the trial trains itself, its start's not counted."""
+        return self.finetune.head_epochs + self.finetune.epochs if self.finetune else self.pretrain.epochs
+
     def start(self) -> TrialConfig | None:
         """The trial whose network this one starts from, or None when it starts from random weights."""
         return self.model_copy(update={"finetune": None}) if self.finetune else None
@@ -225,7 +234,8 @@ def differences(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def setting_fields() -> dict[str, Any]:
+@functools.cache
+def setting_fields() -> Mapping[str, Any]:
     """Every setting by its dotted name, with pydantic's field (default, description), in the order of the code."""
 
     def walk(model: type[Settings], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -236,7 +246,7 @@ def setting_fields() -> dict[str, Any]:
             else:
                 yield f"{prefix}{name}", field
 
-    return dict(walk(TrialConfig, ""))
+    return MappingProxyType(dict(walk(TrialConfig, "")))
 
 
 def _is_group(kind: object) -> bool:

@@ -59,7 +59,7 @@ class SweepProgress:
 
     def __init__(self, plan: Plan, line: ProgressLine) -> None:
         self._line = line
-        self._cost = {t.config.signature: plan.cost(t) for t in plan.todo}
+        self._cost = {t.config.signature: t.cost for t in plan.todo}
         self._name = {
             t.config.signature: f"{t.config.system}, {t.config.phase}, seed {t.config.seed}" for t in plan.todo
         }

@@ -27,12 +27,22 @@ class DataError(AscSweepsError):
     """A data set folder, list or recording that breaks the rules of its layout."""
 
 
+class MissingDataError(DataError):
+    """A data set that is not at hand."""
+
+
 class WorkspaceError(AscSweepsError):
     """A workspace folder, stored result or cluster that cannot be used as it stands."""
 
 
+class SweepError(AscSweepsError):
+    """A sweep that Ray ended; what is finished is kept."""
+
+    exit_code = 1
+
+
 class TrialError(AscSweepsError):
-    """A trial that cannot be finished, with its cause as one word (`nan`, `damaged`, ...)."""
+    """A trial that cannot be finished, with its cause in a word or two (`nan`, `damaged`, `start`, ...)."""
 
     exit_code = 1
 

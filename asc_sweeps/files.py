@@ -29,6 +29,12 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
+def clear_temporary(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`; the caller knows that nobody is writing there."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     # The rename itself lives in the folder: without this a power cut may bring the old name back.
     descriptor = os.open(folder, os.O_RDONLY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asc_sweeps.config import TrialConfig
@@ -22,6 +22,11 @@ class PlannedTrial:
     studies: tuple[str, ...]
     """The studies that list it; empty for a start that only another trial needs."""
 
+    @property
+    def cost(self) -> float:
+        """Relative training time: epochs x (MACs + what every layer costs however narrow it is)."""
+        return self.config.epochs * (self.complexity.macs + 2e6)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,18 +41,8 @@ class Plan:
         """The trials that are not finished."""
         return [t for t in self.trials if not t.finished]
 
-    def cost(self, trial: PlannedTrial) -> float:
-        """Relative training time: epochs x (MACs + what every layer costs however narrow it is)."""
-        return epochs_of(trial.config) * (trial.complexity.macs + 2e6)
 
-
-def epochs_of(config: TrialConfig) -> int:
-    """Epochs that a trial trains itself, its start's not counted."""
-    tuning = config.finetune
-    return tuning.head_epochs + tuning.epochs if tuning else config.pretrain.epochs
-
-
-def make_plan(studies: dict[str, list[TrialConfig]], workspace: Workspace) -> Plan:
+def make_plan(studies: Mapping[str, Sequence[TrialConfig]], workspace: Workspace) -> Plan:
     """The distinct trials of some studies, given as name -> trials, with the starts they need."""
     wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
     for study, trials in studies.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,10 +23,21 @@ class Request:
     options: tuple[str, ...] = ()
     """The other words of the command, to write down how to run it again."""
 
-    def command(self, space: str | None = None) -> str:
-        """The line that runs the request, or one study of it, again."""
-        names = [space] if space else list(self.spaces)
-        return " ".join(["asc-sweeps", "sweep", *names, *(["--mini"] if self.mini else []), *self.options])
+    def command(self, space: str) -> str:
+        """The line that runs one study of the request again."""
+        return shlex.join(["asc-sweeps", "sweep", space, *(["--mini"] if self.mini else []), *self.options])
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of a request: its file, read once, and its trials."""
+
+    name: str
+    """As it was asked for: a shipped study or a path."""
+    space: SearchSpace
+    trials: tuple[TrialConfig, ...]
+    full_size: tuple[TrialConfig, ...]
+    """The file's trials at the paper's size, which are counted whatever is trained."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +53,23 @@ class Cluster:
     """None is one where there are GPUs; a fraction lets trials share one."""
 
 
-def load_spaces(request: Request) -> tuple[list[SearchSpace], list[list[TrialConfig]]]:
-    """The spaces and their trials; raises ConfigError with the problems of all files at once."""
-    spaces, trials, problems = [], [], []
+def load_studies(request: Request) -> list[Study]:
+    """The studies of a request; raises ConfigError with the problems of all files at once."""
+    studies, problems = [], []
     for name in dict.fromkeys(request.spaces):
         try:
             space = load_space(name, request.mini)
-            trials.append(space.trials(request.overrides, request.seeds))
-            spaces.append(space)
+            trials = space.trials(request.overrides, request.seeds)
+            full_size = load_space(name).trials() if request.mini else trials
+            studies.append(Study(name, space, tuple(trials), tuple(full_size)))
         except ConfigError as error:
             problems += error.problems
+    spaces = [s.space for s in studies]
     if len({s.study for s in spaces}) < len(spaces):
         problems.append(f"two of the files name the same study: {', '.join(f'{s.source} ({s.study})' for s in spaces)}")
     if problems:
         raise ConfigError(problems)
-    return spaces, trials
+    return studies
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

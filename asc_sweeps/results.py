@@ -81,8 +81,11 @@ class TrialFailure:
     system: str
     phase: str
     cause: str
+    """`nan`, `out of memory`, `data`, `damaged`, `workspace`, `start` (what it builds on failed), `killed` or `crash`."""
     message: str
     failed_at: str
+    traceback: str = ""
+    """Where an unforeseen error came from."""
     format: int = FORMAT
 
 
@@ -111,9 +114,8 @@ class StudyRecord:
 
 def save_result(workspace: Workspace, result: TrialResult) -> None:
     """Write a result and clear the trial's failure, if it had one."""
-    folder = workspace.trial(result.signature)
-    write_json(folder / "result.json", dataclasses.asdict(result))
-    (folder / "failure.json").unlink(missing_ok=True)
+    write_json(workspace.trial(result.signature) / "result.json", dataclasses.asdict(result))
+    clear_failure(workspace, result.signature)
 
 
 def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
@@ -130,6 +132,17 @@ def load_results(workspace: Workspace) -> list[TrialResult]:
 def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
     """Write down why a trial ended."""
     write_json(workspace.trial(failure.signature) / "failure.json", dataclasses.asdict(failure))
+
+
+def load_failure(workspace: Workspace, signature: str) -> TrialFailure | None:
+    """Why a trial ended when it was last tried, or None when it was not or has not ended so."""
+    path = workspace.trial(signature) / "failure.json"
+    return _load(path, TrialFailure) if path.exists() else None
+
+
+def clear_failure(workspace: Workspace, signature: str) -> None:
+    """Forget why a trial ended: it is tried again."""
+    (workspace.trial(signature) / "failure.json").unlink(missing_ok=True)
 
 
 def load_failures(workspace: Workspace) -> list[TrialFailure]:

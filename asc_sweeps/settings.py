@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from asc_sweeps.config import TrialConfig, setting_fields
-from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.errors import ConfigError, WorkspaceError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,22 @@ def make_config(settings: Iterable[Setting]) -> TrialConfig:
     if problems or config is None:
         raise ConfigError(list(dict.fromkeys(problems)))
     return config
+
+
+def stored_config(settings: Mapping[str, Any], where: object) -> TrialConfig:
+    """The trial of settings that an earlier run wrote down at `where`; what has been added since has its default.
+
+    Raises WorkspaceError for settings that this version does not know.
+    """
+    try:
+        return TrialConfig.model_validate(settings, strict=False)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(str(part) for part in detail["loc"])
+        raise WorkspaceError(
+            f"{where}: its settings are not of this version ({name}: {detail['msg']}); use the version that wrote it, or move "
+            "its folder away to train anew"
+        ) from None
 
 
 def _validate(tree: dict[str, Any]) -> tuple[TrialConfig | None, list[ErrorDetails]]:

@@ -1,47 +1,57 @@
-"""The only door to Ray: a plan's trials run on Ray Tune, each after its start; the truth stays in the workspace's files."""
+"""The only door to Ray: a plan's trials run on Ray Tune, each after its start; the truth stays in the workspace's files.
+
+Import it after `ray_environment.prepare_ray`.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
-import traceback
+import socket
+import sys
+import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-
-from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, TrialError, WorkspaceError
-from asc_sweeps.plan import Plan, PlannedTrial
-from asc_sweeps.request import Cluster
-from asc_sweeps.workspace import Workspace, cores
-
-# Read by Ray when it is imported: no console of its own, no call home, no loggers that write what our files hold already.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
+from asc_sweeps.plan import Plan, PlannedTrial
+from asc_sweeps.request import Cluster
+from asc_sweeps.results import load_failure
+from asc_sweeps.workspace import Workspace, cores
 
 CRASH_RETRIES = 1
-Row = Callable[[str, dict[str, Any]], None]
+SECONDS_TO_END = 10
+OnRow = Callable[[str, dict[str, Any]], None]
 
 
-def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -> None:
+def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: OnRow) -> None:
     """Run what a plan has left. Ctrl-C ends it early, with every finished epoch kept.
 
     `on_row(signature, row)` hears of every epoch and of every end (`state`: done or failed). A failed trial does not stop
-    the others; what builds on it fails with cause `start`.
+    the others; what builds on it fails with cause `start`. Raises WorkspaceError where the cluster cannot run the trials,
+    SweepError where Ray gives up.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its one error line repeats what `on_row` has told
+    _survive_memory_kills()
     _connect(cluster)
+    name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
-        resources = _resources(cluster)
-        name = f"sweep-{uuid.uuid4().hex[:8]}"
+        resources = _resources(cluster, workspace.accelerator)
+        if cluster.address is not None:
+            _check_nodes(plan, workspace, resources)
         order = _StartsFirst(plan, on_row)
-        here = Workspace(workspace.root, workspace.accelerator, cluster.cpus_per_trial)
+        here = replace(workspace, accelerator="cuda" if "gpu" in resources else "cpu", threads=cluster.cpus_per_trial)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(_run_on_worker, workspace=here), resources),
             tune_config=tune.TuneConfig(search_alg=order, num_samples=len(plan.todo), reuse_actors=True),
@@ -49,67 +59,133 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: Row) -
                 name=name,
                 storage_path=str(workspace.ray),
                 verbose=0,
-                callbacks=[_Forward(on_row)],
+                callbacks=[_Forward(workspace, on_row)],
                 failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
             ),
         )
         try:
             tuner.fit()
-        except ray.exceptions.RayError as error:  # e.g. a worker killed for its memory, which Tune does not survive
-            raise WorkspaceError(
-                f"Ray ended the sweep ({type(error).__name__}: {str(error).splitlines()[0]}); finished trials and epochs are "
-                "kept, the same command goes on"
+        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+            text = next(iter(str(error).splitlines()), "")
+            raise SweepError(
+                f"Ray ended the sweep ({type(error).__name__}: {text}); finished trials and epochs are kept, the same "
+                "command goes on"
             ) from error
-        shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
     finally:
         ray.shutdown()
+        shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
+
+
+def _survive_memory_kills() -> None:
+    """Make Tune take a worker that was killed for the node's memory for a dead one, which it retries.
+
+    Ray 2.60 raises OutOfMemoryError there, which is none of the errors that Tune foresees, and the whole sweep would end.
+    """
+    from ray.air.execution._internal import actor_manager
+    from ray.tune.execution import tune_controller
+
+    dead = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+    for module in (actor_manager, tune_controller):
+        if not hasattr(module, "RayActorError"):
+            raise SweepError(f"Ray {ray.__version__} has no {module.__name__}.RayActorError; install ray 2.60")
+        module.RayActorError = dead
 
 
 def _connect(cluster: Cluster) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
-        # `local` never joins what a stale file of another session points to. Its ports are on all interfaces without a token: see README.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         ray.init(
-            address="local",
+            address="local",  # never joins what a stale file of another session points to
             num_cpus=(cluster.workers or max(1, cores() // cluster.cpus_per_trial)) * cluster.cpus_per_trial,
             include_dashboard=False,
             **quiet,
         )
         return
     try:
+        host, _, port = cluster.address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()  # ray.init would try for many minutes
         ray.init(address=cluster.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise WorkspaceError(f"--address {cluster.address}: no Ray cluster answers there ({error})") from None
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        raise WorkspaceError(
+            f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, with the same "
+            f"RAY_AUTH_MODE and token as here ({error})"
+        ) from None
 
 
-def _resources(cluster: Cluster) -> dict[str, float]:
+def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:
     """What a trial asks for; raises WorkspaceError when no node can give it, since Ray would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = cluster.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
+        any_gpu = any(node.get("GPU", 0) for node in nodes)
+        gpus = 1.0 if accelerator == "cuda" or (accelerator == "auto" and any_gpu) else 0.0
+    if (accelerator == "cpu" and gpus) or (accelerator == "cuda" and not gpus):
+        raise WorkspaceError(
+            f"--accelerator {accelerator} and --gpus-per-trial {gpus:g} contradict each other; leave one away"
+        )
     wanted = {"cpu": float(cluster.cpus_per_trial), **({"gpu": gpus} if gpus else {})}
-    if not any(all(node.get(name.upper(), 0) >= amount for name, amount in wanted.items()) for node in nodes):
-        most = {name.upper(): max((node.get(name.upper(), 0) for node in nodes), default=0) for name in wanted}
-        raise WorkspaceError(f"no node of the cluster has {wanted} for a trial; the most that one has is {most}")
+    if not any(_has(node, wanted) for node in nodes):
+        most = {name: max((node.get(name.upper(), 0) for node in nodes), default=0) for name in wanted}
+        raise WorkspaceError(
+            f"no node has what a trial asks for: {_amounts(wanted)}; the most that one has: {_amounts(most)}"
+        )
     return wanted
+
+
+def _has(node: dict[str, float], wanted: dict[str, float]) -> bool:
+    return all(node.get(name.upper(), 0) >= amount for name, amount in wanted.items())
+
+
+def _amounts(resources: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name.upper()}" for name, amount in resources.items())
+
+
+def _check_nodes(plan: Plan, workspace: Workspace, wanted: dict[str, float]) -> None:
+    """Raise WorkspaceError naming the nodes that could run trials but do not see the workspace's data or cannot run us."""
+    fingerprints = sorted({t.config.data.fingerprint for t in plan.todo})
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and _has(node["Resources"], wanted):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            look = ray.remote(num_cpus=0, scheduling_strategy=there)(_look_on_worker)
+            asked[node["NodeManagerHostname"], node["NodeManagerAddress"]] = look.remote(workspace, fingerprints)
+    wrong = []
+    for (host, address), answer in asked.items():
+        try:
+            found = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            found = f"cannot run asc_sweeps: {str(error).strip().splitlines()[-1]}"
+        if found:
+            wrong.append(f"\n  {host} ({address}): {found}")
+    if wrong:
+        raise WorkspaceError(
+            "these nodes cannot run the trials; the workspace must be a folder that all nodes share, and asc_sweeps "
+            f"must be installed on each in the same version:{''.join(wrong)}"
+        )
+
+
+def _look_on_worker(workspace: Workspace, fingerprints: list[str]) -> str:
+    """What keeps this node from running trials, or nothing."""
+    from asc_sweeps.data.prepare import find_prepared
+
+    try:
+        for fingerprint in fingerprints:
+            find_prepared(workspace.prepared, fingerprint)
+    except AscSweepsError as error:
+        return str(error)
+    return ""
 
 
 def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
     """One trial in a Ray worker; a failure that trying again would not mend is an end, not an exception."""
-    from asc_sweeps.trial import run_trial
+    from asc_sweeps.trial import failure_of, run_trial
 
     config = TrialConfig.model_validate_json(ray_config["trial"])
     try:
         run_trial(config, workspace, lambda row: tune.report(dict(row)))
     except AscSweepsError as error:
-        cause = error.cause if isinstance(error, TrialError) else "data"
-        tune.report({"state": "failed", "cause": cause, "message": str(error)})
-    except Exception:
-        # Ray tries it again from its checkpoint; the traceback is for whoever looks into the worker's log.
-        traceback.print_exc()
-        raise
+        failure = failure_of(config, error)
+        tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
     else:
         tune.report({"state": "done"})
 
@@ -117,19 +193,19 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
 class _StartsFirst(Searcher):
     """Hands out a plan's trials, each once its start is finished: what Tune takes for a search algorithm."""
 
-    def __init__(self, plan: Plan, on_row: Row) -> None:
+    def __init__(self, plan: Plan, on_row: OnRow) -> None:
         super().__init__()
-        self._waiting: list[PlannedTrial] = sorted(plan.todo, key=self._order(plan))
+        starts = {start.signature for t in plan.todo if (start := t.config.start())}
+
+        def rank(t: PlannedTrial) -> tuple[bool, bool, float]:
+            """Starts that others wait for, then the longest: the last trial to end should be a short one."""
+            return t.config.start() is not None, t.config.signature not in starts, -t.cost
+
+        self._waiting = sorted(plan.todo, key=rank)
         self._finished = {t.config.signature for t in plan.trials if t.finished}
         self._failed: set[str] = set()
         self._running: dict[str, str] = {}
         self._on_row = on_row
-
-    @staticmethod
-    def _order(plan: Plan) -> Callable[[PlannedTrial], tuple[bool, bool, float]]:
-        """Starts that others wait for, then the longest: the last trial to end should be a short one."""
-        starts = {start.signature for t in plan.todo if (start := t.config.start())}
-        return lambda t: (t.config.start() is not None, t.config.signature not in starts, -plan.cost(t))
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         for trial in list(self._waiting):
@@ -161,12 +237,13 @@ class _StartsFirst(Searcher):
 class _Forward(tune.Callback):
     """Tells the driver what trials report."""
 
-    def __init__(self, on_row: Row) -> None:
+    def __init__(self, workspace: Workspace, on_row: OnRow) -> None:
+        self._workspace = workspace
         self._on_row = on_row
 
     def setup(self, **info: Any) -> None:
-        """Take SIGTERM back from Ray, whose handler ends the process on the spot: being asked to end is being interrupted."""
-        signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+        """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
+        signal.signal(signal.SIGTERM, _end)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -174,8 +251,43 @@ class _Forward(tune.Callback):
         self._on_row(_signature(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        row = {"state": "failed", "cause": "crash", "message": "its process died; see the trial's failure.json"}
-        self._on_row(_signature(trial), row)
+        """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
+        failure = load_failure(self._workspace, _signature(trial))
+        if failure:
+            cause, message = failure.cause, failure.message
+        else:
+            times = f"its process was killed {CRASH_RETRIES + 1} times"
+            if "running low on memory" in _last_words(trial):
+                cause, message = (
+                    "out of memory",
+                    f"{times}, its node being low on memory; --workers runs fewer trials at once",
+                )
+            else:
+                cause, message = "killed", f"{times}, from outside or by the system for its memory"
+        self._on_row(_signature(trial), {"state": "failed", "cause": cause, "message": message})
+
+
+def _end(*_: object) -> None:
+    """Being asked to end is being interrupted.
+
+    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone: we do not.
+    """
+
+    def leave() -> None:
+        sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
+        sys.stderr.flush()
+        os._exit(130)
+
+    timer = threading.Timer(SECONDS_TO_END, leave)
+    timer.daemon = True
+    timer.start()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _last_words(trial: Any) -> str:
+    """What Ray wrote down when a trial's process ended; its file has a line `Failure # 1 (...)` above each text."""
+    text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+    return text.rpartition("Failure # ")[2].partition("\n")[2]
 
 
 def _signature(trial: Any) -> str:

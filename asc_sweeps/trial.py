@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,27 @@ from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.features import LogMel, frames
 from asc_sweeps.data.prepare import Prepared, find_prepared
 from asc_sweeps.data.splits import largest_device, split_rows
-from asc_sweeps.errors import TrialError, WorkspaceError
-from asc_sweeps.files import write_bytes, write_json
+from asc_sweeps.errors import AscSweepsError, DataError, TrialError, WorkspaceError
+from asc_sweeps.files import clear_temporary, write_bytes, write_json
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
 from asc_sweeps.provenance import environment
-from asc_sweeps.results import Complexity, Score, TrialFailure, TrialResult, load_result, now, save_failure, save_result
-from asc_sweeps.training.checkpoint import clear_checkpoint, load_state, save_state
+from asc_sweeps.results import (
+    Complexity,
+    Score,
+    TrialFailure,
+    TrialResult,
+    clear_failure,
+    load_result,
+    now,
+    save_failure,
+    save_result,
+)
+from asc_sweeps.settings import stored_config
+from asc_sweeps.training.checkpoint import POINTER, clear_checkpoint, load_state, save_state
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune
-from asc_sweeps.training.loop import Report, Session, seed_everything
+from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.workspace import Workspace
 
@@ -35,15 +48,18 @@ def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None
     Raises WorkspaceError when what stands under the signature was computed with other settings: a default has changed since.
     """
     result = load_result(workspace, config.signature)
-    if result is None:
-        return None
-    stored = TrialConfig.model_validate(result.settings, strict=False)
-    if stored != config:
-        raise WorkspaceError(
-            f"{workspace.trial(config.signature)}: holds a trial with other settings than {config.signature} has now "
-            "(a default changed between versions); move the folder away to train anew"
-        )
+    if result is not None:
+        _refuse_other_settings(result.settings, config, workspace)
     return result
+
+
+def _refuse_other_settings(stored: dict[str, Any], config: TrialConfig, workspace: Workspace) -> None:
+    folder = workspace.trial(config.signature)
+    if stored_config(stored, folder) != config:
+        raise WorkspaceError(
+            f"{folder}: holds a trial with other settings than {config.signature} has now (a default changed between "
+            "versions); move the folder away to train anew"
+        )
 
 
 def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda row: None) -> TrialResult:
@@ -63,6 +79,8 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     with FileLock(folder / ".lock"):
         result = find_result(config, workspace)
         if result is None:
+            clear_temporary(folder)
+            clear_failure(workspace, config.signature)
             try:
                 result = _train(config, workspace, report)
             except Exception as error:
@@ -73,10 +91,19 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
 
 def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
     """What is written down of a trial that ended in `error`."""
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    cause = error.cause if isinstance(error, TrialError) else "out of memory" if memory else "crash"
-    message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
-    return TrialFailure(config.signature, config.system, config.phase, cause, message, now())
+    message, trace = str(error), ""
+    match error:
+        case TrialError():
+            cause = error.cause
+        case DataError():
+            cause = "data"
+        case AscSweepsError():
+            cause = "workspace"
+        case _:
+            cause = "out of memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "crash"
+            message = f"{type(error).__name__}: {error}"
+            trace = "".join(traceback.format_exception(error))
+    return TrialFailure(config.signature, config.system, config.phase, cause, message, now(), trace)
 
 
 def complexity_of(config: TrialConfig, seconds: float = 1.0) -> Complexity:
@@ -95,14 +122,15 @@ def resolve_accelerator(accelerator: str) -> str:
 def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialResult:
     torch.set_num_threads(workspace.threads)
     folder = workspace.trial(config.signature)
-    settings = config.model_dump(mode="json")
-    write_json(folder / "settings.json", settings)
+    settings = _write_settings(config, workspace)
     data = find_prepared(workspace.prepared, config.data.fingerprint)
+    data.read_ahead()
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
-    seed_everything(config.seed, "weights")
+    seed_torch(config.seed, "weights")
     network = Network(config.model)
     tuning = config.finetune
+    dropped = largest_device(data, rows["train"]) if tuning else None
     session = Session(
         network=network.to(accelerator),
         features=LogMel(config.features).to(accelerator),
@@ -113,12 +141,12 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
         accelerator=accelerator,
         folder=folder,
         report=report,
-        total_epochs=tuning.head_epochs + tuning.epochs if tuning else config.pretrain.epochs,
+        total_epochs=config.epochs,
     )
     start = config.start()
-    if start is not None and tuning is not None:
+    if start and tuning and dropped:
         network.load_state_dict(load_model(start, workspace))
-        finetune(session, tuning)
+        finetune(session, tuning, dropped)
     else:
         pretrain(session, config.pretrain)
     began = time.monotonic()
@@ -134,7 +162,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
             "name": data.name,
             "fingerprint": data.fingerprint,
             "generated": data.generated,
-            "dropped_device": largest_device(data, rows["train"]) if tuning else None,
+            "dropped_device": dropped,
             "segments": {split: len(chosen) for split, chosen in rows.items()},
         },
         complexity=complexity_of(config),
@@ -149,6 +177,22 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
     return result
 
 
+def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
+    """Write down what is trained; raises WorkspaceError when the checkpoint that stands there was trained with other settings."""
+    folder = workspace.trial(config.signature)
+    path = folder / "settings.json"
+    if (folder / POINTER).exists() and path.exists():
+        try:
+            _refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
+        except ValueError as error:
+            raise WorkspaceError(
+                f"{path}: not readable as JSON ({error}); move its folder away to train anew"
+            ) from None
+    settings = config.model_dump(mode="json")
+    write_json(path, settings)
+    return settings
+
+
 def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
     """The trained weights of a finished trial. Raises TrialError when it is not finished or its file is damaged."""
     result = find_result(config, workspace)
@@ -159,12 +203,13 @@ def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
 
 def _score_and_keep(session: Session, folder: Path) -> list[Score]:
     """Scores of validation and test; the test predictions are kept, so that later questions need no network."""
-    scores = []
+    data, scores = session.data, []
     for split in ("validation", "test"):
         rows = session.rows[split]
-        predictions = predict(session.network, session.features, session.data, rows, session.accelerator)
-        scores += score(predictions, session.data.scenes[rows], session.data.devices[rows], split)
-    _keep_predictions(folder, session.data, rows, predictions)
+        predictions = predict(session.network, session.features, data, rows, session.accelerator)
+        scores += score(predictions, data.scenes[rows], data.devices[rows], split)
+        if split == "test":
+            _keep_predictions(folder, data, rows, predictions)
     return scores
 
 

@@ -12,9 +12,10 @@ import pytest
 from asc_sweeps.config import DataConfig
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import Prepared
-from asc_sweeps.data.splits import SPLITS, largest_device, split_rows
+from asc_sweeps.data.splits import largest_device, split_rows
 
 SEEDS = range(12)
+SPLITS = ("train", "validation", "test")
 
 
 def make_prepared(places: dict[str, int], seed: int = 0) -> Prepared:

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import torch
 
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
@@ -51,8 +54,11 @@ def study(tmp_path, folder):
     return write
 
 
-def run(*words, cwd, code=0):
-    done = subprocess.run([*COMMAND, *words], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+def run(*words, cwd, code=0, env=None):
+    done = subprocess.run(
+        [*COMMAND, *words],
+        cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -126,10 +132,13 @@ def test_ctrl_c_exits_130_with_the_line_to_go_on_and_the_line_goes_on(study, tmp
     assert driver.returncode == 130, out + err
     assert f"asc-sweeps sweep {path}" in err
     assert "unfinished" in out
-    reached = _reached(tmp_path)
-    assert max(reached.values()) >= 2
+    kept = _checkpoints(tmp_path)
+    assert max(len(history) for history in kept.values()) >= 2
     run("sweep", path, cwd=tmp_path)
-    assert [len(r["history"]) for r in results(tmp_path).values()] == [12, 12]
+    for signature, result in results(tmp_path).items():
+        assert [row["epoch"] for row in result["history"]] == list(range(1, 13))
+        before = kept.get(signature, [])
+        assert result["history"][: len(before)] == before  # with their seconds: they were not trained again
 
 
 def test_a_killed_driver_loses_nothing_and_the_result_is_that_of_an_unbroken_run(study, tmp_path):
@@ -149,7 +158,7 @@ def test_a_killed_driver_loses_nothing_and_the_result_is_that_of_an_unbroken_run
         assert broken[signature]["environment"]["model_sha256"] == result["environment"]["model_sha256"]
 
 
-def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_checkpoint(study, tmp_path):
+def test_a_killed_worker_is_replaced_and_its_trial_goes_on_whatever_becomes_of_the_yaml(study, tmp_path):
     path = study("worker", "  finetune: null\n  seed: 0\n", epochs=12)
     driver = subprocess.Popen(
         [*COMMAND, "sweep", path], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -157,11 +166,88 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on_from_its_checkpoint(s
     _wait_for(tmp_path, "*/pretrain-0003.pt")
     lock = next((tmp_path / "workspace" / "trials").glob("*/.lock"))
     os.kill(_holder(lock), signal.SIGKILL)
+    Path(path).write_text("study: [")  # a person who writes the next study in the same file
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 0, out + err
     assert "trained 1" in out
     (result,) = results(tmp_path).values()
     assert [row["epoch"] for row in result["history"]] == list(range(1, 13))
+    assert json.loads((tmp_path / "workspace" / "studies" / "worker.json").read_text())["state"] == "complete"
+
+
+def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_ends_it_as_ctrl_c_does(study, tmp_path):
+    path = study("alone", "  finetune: null\n  seed: 0\n", epochs=5000)
+    driver = subprocess.Popen(
+        [*COMMAND, "sweep", path],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    _wait_for(tmp_path, "*/pretrain-0001.pt")
+    ports = Path(_control_store(driver.pid)).glob("gcs_server_port*")
+    port = next(ports).read_text()
+    script = f"import ray; ray.init('127.0.0.1:{port}')"
+    without = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    stranger = subprocess.run([sys.executable, "-c", script], env=without, capture_output=True, text=True, check=False)
+    assert stranger.returncode != 0
+    assert "InvalidAuthToken" in stranger.stderr + stranger.stdout
+    os.killpg(driver.pid, signal.SIGTERM)
+    out, err = driver.communicate(timeout=40)
+    assert driver.returncode == 130, out + err
+    assert "Traceback" not in err
+    assert _checkpoints(tmp_path)
+
+
+def test_trials_killed_for_their_nodes_memory_fail_with_that_cause_and_the_sweep_ends_in_order(study, tmp_path):
+    path = study("hungry", "  finetune: null\n  seed: [0, 1]\n", epochs=200)
+    tight = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+    done = run("sweep", path, cwd=tmp_path, code=1, env=tight)
+    assert "trained 0, failed 2" in done.stdout
+    assert "out of memory: its process was killed 2 times" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = [json.loads(p.read_text()) for p in (tmp_path / "workspace").glob("trials/*/failure.json")]
+    assert [f["cause"] for f in kept] == ["out of memory"] * 2
+
+
+def test_an_unforeseen_error_is_told_as_it_is_and_is_forgotten_once_the_trial_succeeds(study, tmp_path):
+    path = study("crash", "  finetune: null\n  seed: 0\n")
+    (planned,) = json.loads(run("plan", path, "--json", cwd=tmp_path).stdout)["trials"]
+    folder = tmp_path / "workspace" / "trials" / planned["signature"]
+    (folder / "model.pt").mkdir(parents=True)  # where the weights should go
+    done = run("sweep", path, cwd=tmp_path, code=1)
+    assert "crash: IsADirectoryError" in done.stderr
+    failure = json.loads((folder / "failure.json").read_text())
+    assert failure["cause"] == "crash"
+    assert "in save_state" in failure["traceback"]
+    (folder / "model.pt").rmdir()
+    run("sweep", path, cwd=tmp_path)
+    assert not (folder / "failure.json").exists()
+
+
+def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
+    path = study("cluster", "  finetune: null\n  seed: [0, 1]\n")
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+    nothing = run("sweep", path, "--address", "127.0.0.1:6", cwd=tmp_path, code=2, env=secret)
+    assert "--address 127.0.0.1:6: must be HOST:PORT of a running Ray head" in nothing.stderr
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    words = ["--head", "--port=26379", "--num-cpus=2", "--include-dashboard=false", "--block", "--disable-usage-stats"]
+    head = subprocess.Popen([*ray, "start", *words], env={**os.environ, **secret}, stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(5)
+        done = run("sweep", path, "--address", "127.0.0.1:26379", cwd=tmp_path, env=secret)
+        assert "trained 2" in done.stdout
+        record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
+        assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:26379"
+        greedy = ["--address", "127.0.0.1:26379", "--cpus-per-trial", "64", "--seeds", "9,"]
+        refused = run("sweep", path, *greedy, cwd=tmp_path, code=2, env=secret)
+        assert "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU" in refused.stderr
+    finally:
+        head.terminate()
+        head.wait(timeout=30)
+
+
+def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
+    from asc_sweeps.sweeps import _look_on_worker
+
+    assert "no prepared data with fingerprint 0000" in _look_on_worker(Workspace(tmp_path), ["0" * 32])
 
 
 def _wait_for(root, pattern):
@@ -172,10 +258,24 @@ def _wait_for(root, pattern):
         time.sleep(0.05)
 
 
-def _reached(root):
-    """Epoch of each unfinished trial's checkpoint."""
+def _checkpoints(root):
+    """History of each unfinished trial's checkpoint."""
     pointers = (root / "workspace" / "trials").glob("*/checkpoint.json")
-    return {p.parent.name: int(json.loads(p.read_text())["file"][-7:-3]) for p in pointers}
+    states = {p.parent.name: p.parent / json.loads(p.read_text())["file"] for p in pointers}
+    return {name: torch.load(path, weights_only=True)["history"] for name, path in states.items()}
+
+
+def _control_store(driver):
+    """The session folder of the Ray whose processes are a driver's children, from /proc."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == driver and words[0].endswith("gcs_server"):
+            return next(w for w in words if w.startswith("--session-dir=")).partition("=")[2]
+    raise AssertionError("the driver has started no Ray")
 
 
 def _holder(lock):

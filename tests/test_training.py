@@ -33,7 +33,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def session(data, tmp_path):
-    loop.seed_everything(0, "weights")
+    loop.seed_torch(0, "weights")
     features = FeatureConfig(n_mels=32, hop=1024)
     return loop.Session(
         network=Network(ModelConfig(width=8, fpm=False, mfa=False)),
@@ -110,12 +110,12 @@ def test_the_pull_is_equation_3_without_the_classifier():
 
 def test_a_strong_pull_holds_the_body_and_leaves_the_classifier_free(session):
     start = {name: p.detach().clone() for name, p in session.network.named_parameters()}
-    finetune(session, fine(reg_lambda=1e4, max_drop_rate=0.0))
+    finetune(session, fine(reg_lambda=1e4, max_drop_rate=0.0), "a")
     moved = {n: (p - start[n]).norm().item() for n, p in session.network.named_parameters()}
-    loop.seed_everything(0, "weights")
+    loop.seed_torch(0, "weights")
     free = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=session.folder / "free")
     free.history = []
-    finetune(free, fine(reg_lambda=0.0, max_drop_rate=0.0))
+    finetune(free, fine(reg_lambda=0.0, max_drop_rate=0.0), "a")
     moved_free = {n: (p - start[n]).norm().item() for n, p in free.network.named_parameters()}
     body = [n for n in moved if "classifier" not in n]
     assert sum(moved[n] for n in body) < 0.5 * sum(moved_free[n] for n in body)
@@ -131,7 +131,7 @@ def test_the_new_classifier_is_trained_first_on_a_frozen_network(session):
     session.report = lambda row: seen.append(
         (row["phase"], {k: v.clone() for k, v in session.network.state_dict().items()}, row["drop_rate"])
     )
-    finetune(session, fine())
+    finetune(session, fine(), "a")
     _, after_head, drop_rate = seen[0]
     assert [s[0] for s in seen] == ["classifier", "finetune", "finetune"]
     assert drop_rate == 0.0
@@ -164,7 +164,7 @@ def test_only_the_dropped_devices_segments_leave_the_mini_batch_at_the_given_rat
 
 def test_a_batch_that_is_dropped_whole_is_skipped_and_training_goes_on(session):
     session.rows["train"] = np.flatnonzero((session.data.splits == "train") & (session.data.devices == 0))
-    finetune(session, fine(max_drop_rate=1.0, epochs=2, batch_size=1000, head_epochs=0))
+    finetune(session, fine(max_drop_rate=1.0, epochs=2, batch_size=1000, head_epochs=0), "a")
     first, last = session.history
     assert first["segments"] == len(session.rows["train"])
     assert last["segments"] == 0
@@ -172,7 +172,7 @@ def test_a_batch_that_is_dropped_whole_is_skipped_and_training_goes_on(session):
 
 
 def test_fine_tuning_sees_fewer_segments_of_the_device_as_the_rate_rises(session):
-    finetune(session, fine(epochs=4, max_drop_rate=0.99))
+    finetune(session, fine(epochs=4, max_drop_rate=0.99), "a")
     segments = [row["segments"] for row in session.history if row["phase"] == "finetune"]
     others = int((session.data.devices[session.rows["train"]] != 0).sum())
     assert segments == sorted(segments, reverse=True)
@@ -203,7 +203,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("when", [1, 2, 3])
 def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(session, tmp_path, when):
     def run(folder, stop_at=None):
-        loop.seed_everything(0, "weights")
+        loop.seed_torch(0, "weights")
         mine = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=folder, history=[])
         calls = []
 
@@ -214,7 +214,7 @@ def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(sessi
             return session.features(x)
 
         mine.features = features
-        finetune(mine, fine(epochs=2, batch_size=32))
+        finetune(mine, fine(epochs=2, batch_size=32), "a")
         return mine
 
     whole = run(tmp_path / "whole")

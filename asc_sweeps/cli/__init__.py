@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -30,6 +31,17 @@ def main() -> None:
         for line in str(error).splitlines():
             click.echo(line if line.startswith(" ") else f"error: {line}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output, e.g. `head`, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if error.errno is None:  # not the system's answer about a file, but a library's
+            raise
+        where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        click.echo(
+            f"error: {where + ': ' if where else ''}{error.strerror}; nothing that was finished is lost", err=True
+        )
+        sys.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,9 +6,10 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from asc_sweeps.cli.options import (
     accelerator_option,
@@ -20,6 +21,9 @@ from asc_sweeps.cli.options import (
     workspace_option,
 )
 from asc_sweeps.workspace import Workspace
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from asc_sweeps.request import Cluster, Request
 
 MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
@@ -36,7 +40,7 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
     from asc_sweeps.request import Cluster, Request
 
     workspace = Workspace(root)
-    code = _sweep(Request(MINI_STUDIES, mini=True), workspace, Cluster(workers=workers))
+    code = _sweep(Request(MINI_STUDIES, mini=True, options=_options()), workspace, Cluster(workers=workers))
     if code != 130:
         _report(workspace, out)
     sys.exit(code)
@@ -65,12 +69,9 @@ def sweep(
     SPACE is a shipped study (table2_ablation, table4_drop_rate, figure3_widths) or a YAML file. The same command again
     continues where the last one ended.
     """
-    request = _request(spaces, mini, data, sets, seeds, root)
-    from asc_sweeps.request import load_spaces
-
-    load_spaces(request)  # a mistake in a file is told before anything slow is imported
     from asc_sweeps.request import Cluster
 
+    request = _request(spaces, mini, data, sets, seeds)
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial)
     sys.exit(_sweep(request, Workspace(root, accelerator), cluster))
 
@@ -87,27 +88,26 @@ def plan(
     spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Print the trials of studies; run nothing.
+    """Print the trials of studies; train nothing.
 
-    Signature, system, params, MACs, and what is finished already.
+    Signature, system, params, MACs, and what is finished already. The data are part of a signature: they are opened, which
+    generates or prepares them once where that is still to do.
     """
-    request = _request(spaces, mini, data, sets, seeds, root)
-    from asc_sweeps.request import load_spaces
+    from asc_sweeps.errors import MissingDataError
+    from asc_sweeps.request import load_studies
 
-    loaded, trials = load_spaces(request)
+    studies = load_studies(_request(spaces, mini, data, sets, seeds))
     from asc_sweeps.console import ProgressLine
-    from asc_sweeps.errors import DataError
-    from asc_sweeps.plan import epochs_of
-    from asc_sweeps.studies import bind, plan_studies
+    from asc_sweeps.studies import bind_studies, plan_studies
 
     workspace, note = Workspace(root), ""
     try:
-        trials = [bind(configs, workspace, ProgressLine().clips) for configs in trials]
-    except DataError as error:
-        if any(c.data.dataset != "tau2022" for configs in trials for c in configs):
+        studies = bind_studies(studies, workspace, ProgressLine().clips)
+    except MissingDataError as error:
+        if any(c.data.dataset != "tau2022" for study in studies for c in study.trials):
             raise
         note = f"{error}\nUntil the data are there, the signatures are of the settings alone."
-    made, _ = plan_studies(loaded, trials, workspace)
+    made = plan_studies(studies, workspace)
     rows = [
         {
             "signature": t.config.signature,
@@ -117,7 +117,7 @@ def plan(
             "params": t.complexity.params,
             "macs": t.complexity.macs,
             "model_bytes": t.complexity.model_bytes,
-            "epochs": epochs_of(t.config),
+            "epochs": t.config.epochs,
             "cached": t.finished,
             "start": start.signature if (start := t.config.start()) else None,
             "studies": list(t.studies),
@@ -129,7 +129,7 @@ def plan(
         "trials": len(rows),
         "cached": sum(r["cached"] for r in rows),
         "to_train": len(made.todo),
-        "epochs_to_train": sum(epochs_of(t.config) for t in made.todo),
+        "epochs_to_train": sum(t.config.epochs for t in made.todo),
     }
     if as_json:
         settings = {t.config.signature: t.config.model_dump(mode="json") for t in made.trials}
@@ -161,45 +161,57 @@ def report(root: Path, out: Path | None) -> None:
 
 
 def _request(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path
-) -> Any:
+    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None
+) -> Request:
     from asc_sweeps.request import Request, overrides_of, parse_seeds
 
-    options = []
-    for flag, value in (("--data", data), *(("--set", s) for s in sets), ("--seeds", seeds)):
-        options += [flag, shlex.quote(value)] if value is not None else []
-    if root != Path("workspace"):
-        options += ["--workspace", shlex.quote(str(root))]
-    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, tuple(options))
+    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, _options())
 
 
-def _sweep(request: Any, workspace: Workspace, cluster: Any) -> int:
+def _options() -> tuple[str, ...]:
+    """The options that were given and that `sweep` takes, as words of a command; --mini is the request's own."""
+    context, words = click.get_current_context(), list[str]()
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    for option in (p for p in sweep.params if isinstance(p, click.Option) and p.name != "mini"):
+        if context.get_parameter_source(option.name) not in given:
+            continue
+        value = context.params[option.name]
+        for one in value if option.multiple else [value]:
+            words += [option.opts[0], str(one)]
+    return tuple(words)
+
+
+def _sweep(request: Request, workspace: Workspace, cluster: Cluster) -> int:
     """Plan, run and count; the exit code: 0 all done, 1 some failed, 130 interrupted."""
+    from asc_sweeps.request import load_studies
+
+    studies = load_studies(request)  # a mistake in a file is told before anything slow is imported
     from asc_sweeps.console import ProgressLine, SweepProgress
-    from asc_sweeps.request import load_spaces
-    from asc_sweeps.studies import bind, note_failures, plan_studies, record_studies
+    from asc_sweeps.ray_environment import prepare_ray
+    from asc_sweeps.studies import bind_studies, note_failures, plan_studies, record_studies
 
     line = ProgressLine()
-    spaces, trials = load_spaces(request)
-    trials = [bind(configs, workspace, line.clips) for configs in trials]
-    plan, _ = plan_studies(spaces, trials, workspace)
-    record_studies(request, spaces, plan, workspace)
+    studies = bind_studies(studies, workspace, line.clips)
+    plan = plan_studies(studies, workspace)
+    record_studies(request, studies, plan, workspace)
     progress = SweepProgress(plan, line)
     if plan.todo:
         line.say(f"starting Ray for {len(plan.todo)} trials ({len(plan.trials) - len(plan.todo)} are finished already)")
+        prepare_ray(cluster)
         from asc_sweeps.sweeps import run_sweep
 
         run_sweep(plan, workspace, cluster, progress.on_row)
         note_failures(plan, progress.failed, workspace)
         line.end()
-    records = record_studies(request, spaces, plan, workspace)
+    records = record_studies(request, studies, plan, workspace)
     planned = plan.listed + sum(not t.studies for t in plan.trials)
     trained, failed = len(progress.trained), len(progress.failed)
     unfinished = len(plan.todo) - trained - failed
     tail = (f", failed {failed}" if failed else "") + (f", unfinished {unfinished}" if unfinished else "")
     click.echo(f"planned {planned}, reused {planned - len(plan.todo)}, trained {trained}{tail}")
     if unfinished:
-        click.echo(f"interrupted; finished epochs are kept. To go on:\n  {request.command()}", err=True)
+        again = shlex.join(["asc-sweeps", *sys.argv[1:]])
+        click.echo(f"interrupted; finished epochs are kept. To go on:\n  {again}", err=True)
         return 130
     for record in records:
         click.echo(f"{record.name}: {record.state}")

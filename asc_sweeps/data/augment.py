@@ -19,12 +19,12 @@ def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
     Shape: [B, samples] -> the same.
     """
     batch, samples = waveforms.shape
-    device = waveforms.device
-    shift = ((2 * torch.rand(batch, device=device) - 1) * config.roll_seconds * RATE).round().long()
-    shift = shift * (torch.rand(batch, device=device) < config.roll_probability)
+    place = waveforms.device
+    shift = ((2 * torch.rand(batch, device=place) - 1) * config.roll_seconds * RATE).round().long()
+    shift = shift * (torch.rand(batch, device=place) < config.roll_probability)
     # Each rolled waveform is a window of the waveform written twice; taking windows copies no index of single samples.
     windows = torch.cat([waveforms, waveforms], dim=1).unfold(1, samples, 1)
-    return windows[torch.arange(batch, device=device), -shift % samples]
+    return windows[torch.arange(batch, device=place), -shift % samples]
 
 
 def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:

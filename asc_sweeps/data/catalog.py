@@ -10,7 +10,7 @@ from filelock import FileLock
 from asc_sweeps.data.prepare import Prepared, prepare
 from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.data.tau import FOLDER_NAME
-from asc_sweeps.errors import DataError
+from asc_sweeps.errors import MissingDataError
 from asc_sweeps.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -29,7 +29,7 @@ def dataset_folder(dataset: str, workspace: Workspace) -> Path:
 def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda what, done, total: None) -> Prepared:
     """A data set ready for training, generated and prepared first where it is not yet.
 
-    Raises DataError when a real data set's folder is not there or breaks the layout's rules.
+    Raises MissingDataError when a real data set's folder is not there, DataError when it breaks the layout's rules.
     """
     folder = dataset_folder(dataset, workspace)
     if dataset.startswith(GENERATED):
@@ -41,9 +41,9 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
     return prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))
 
 
-def missing(dataset: str, folder: Path) -> DataError:
+def missing(dataset: str, folder: Path) -> MissingDataError:
     """The error of a data set that is not at hand."""
-    return DataError(
+    return MissingDataError(
         f"data set '{dataset}': there is no folder {folder}; give the folder that holds meta.csv and audio/ with --data DIR, "
         "or run a small size on generated data with --mini"
     )

@@ -8,8 +8,6 @@ from asc_sweeps.config import DataConfig
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import Prepared
 
-SPLITS = ("train", "validation", "test")
-
 
 def split_rows(data: Prepared, config: DataConfig) -> dict[str, np.ndarray]:
     """Row numbers of each split: the official train and test, and validation taken from train.

@@ -9,6 +9,7 @@ from torch import nn
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
+from asc_sweeps.errors import TrialError
 from asc_sweeps.results import Score
 
 BATCH = 256
@@ -16,13 +17,19 @@ BATCH = 256
 
 @torch.inference_mode()
 def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.ndarray, accelerator: str) -> np.ndarray:
-    """Log probabilities of the scenes, float32 [rows, scenes]; leaves the network in eval mode."""
+    """Log probabilities of the scenes, float32 [rows, scenes]; leaves the network in eval mode.
+
+    Raises TrialError when one is not finite.
+    """
     network.eval()
     parts = [
         network(features(fetch(data, rows[at : at + BATCH], accelerator))).log_softmax(dim=1).cpu()
         for at in range(0, len(rows), BATCH)
     ]
-    return torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
+    found = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
+    if not np.isfinite(found).all():  # finite weights can still overflow on the way
+        raise TrialError("nan", "a prediction of the network is not finite; a lower learning rate usually mends it")
+    return found
 
 
 def score(log_probabilities: np.ndarray, scenes: np.ndarray, devices: np.ndarray, split: str) -> list[Score]:

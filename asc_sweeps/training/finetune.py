@@ -9,19 +9,18 @@ from torch.nn.utils import parameters_to_vector
 
 from asc_sweeps.config import FinetuneConfig
 from asc_sweeps.data.labels import DEVICES
-from asc_sweeps.data.splits import largest_device
 from asc_sweeps.models.network import Network
-from asc_sweeps.training.loop import Phase, Session, run_phases, seed_everything
+from asc_sweeps.training.loop import Phase, Session, run_phases, seed_torch
 from asc_sweeps.training.schedules import sigmoid_rise
 
 
-def finetune(session: Session, config: FinetuneConfig) -> None:
+def finetune(session: Session, config: FinetuneConfig, dropped_device: str) -> None:
     """Fine-tune the session's network, which holds the pretrained weights: first a new classifier alone, then all of it.
 
-    The device with the most training segments is dropped from each mini-batch, at a rate that rises to `max_drop_rate`.
+    Segments of `dropped_device` are dropped from each mini-batch, at a rate that rises to `max_drop_rate`.
     """
     penalty = pull(session.network, config.reg_lambda)
-    seed_everything(session.seed, "new classifier")
+    seed_torch(session.seed, "new classifier")
     session.network.reset_classifier()
     steps = config.epochs * session.steps(config.batch_size)
     classifier = Phase(
@@ -38,7 +37,7 @@ def finetune(session: Session, config: FinetuneConfig) -> None:
         batch_size=config.batch_size,
         weight_decay=config.weight_decay,
         learning_rate=lambda step: config.learning_rate,
-        dropped_device=DEVICES.index(largest_device(session.data, session.rows["train"])),
+        dropped_device=DEVICES.index(dropped_device),
         drop_rate=lambda step: sigmoid_rise(step, steps, config.max_drop_rate, config.steepness),
         penalty=penalty,
     )

@@ -74,14 +74,17 @@ class Session:
         return math.ceil(len(self.rows["train"]) / batch_size)
 
 
-def seed_everything(seed: int, *purpose: object) -> None:
+def seed_torch(seed: int, *purpose: object) -> None:
     """Seed torch's generators for one purpose, e.g. (`pretrain`, epoch 3), apart from all others of the trial."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def run_phases(session: Session, phases: list[Phase]) -> None:
-    """Run the phases in order, from the last checkpoint where there is one. Raises TrialError on a loss that is not finite."""
+    """Run the phases in order, from the last checkpoint where there is one.
+
+    Raises TrialError on a loss or a network that is not finite.
+    """
     state = load_checkpoint(session.folder)
     reached = (state["phase"], state["epoch"]) if state else (0, 0)
     if state:
@@ -110,16 +113,15 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
 
 
 def _optimizer(network: Network, phase: Phase) -> torch.optim.Optimizer:
-    for parameter in network.parameters():
-        parameter.requires_grad_(not phase.classifier_only)
     trained = network.classifier if phase.classifier_only else network
+    network.requires_grad_(False)
     trained.requires_grad_(True)
     return torch.optim.AdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
 
 
 def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
     began = time.monotonic()
-    seed_everything(session.seed, phase.name, epoch)
+    seed_torch(session.seed, phase.name, epoch)
     network = session.network.train(not phase.classifier_only)
     rows = session.rows["train"][torch.randperm(len(session.rows["train"])).numpy()]
     steps = session.steps(phase.batch_size)
@@ -139,13 +141,16 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         loss_sum += loss.detach().double().cpu() * len(batch)
         seen += len(batch)
     train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
-    # The last step may break the weights after its own loss was still finite.
-    broken = not all(bool(torch.isfinite(p).all()) for p in network.parameters())
-    if broken or (train_loss is not None and not math.isfinite(train_loss)):
+    broken = ""
+    if train_loss is not None and not math.isfinite(train_loss):
+        broken = f"the training loss is {train_loss}"
+    elif not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        broken = "a weight or a running statistic is not finite"  # by the last step, whose own loss still was
+    if broken:
         raise TrialError(
             "nan",
-            f"{phase.name}, epoch {epoch + 1}: the training loss is {train_loss} (learning rate {learning_rate:g}); "
-            "a lower learning rate usually mends it",
+            f"{phase.name}, epoch {epoch + 1}: {broken} (learning rate {learning_rate:g}); a lower learning rate usually "
+            "mends it",
         )
     return {
         "phase": phase.name,
