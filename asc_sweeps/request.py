@@ -73,16 +73,19 @@ def load_studies(request: Request) -> list[Study]:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` is seeds 0, 1, 2; `4,7` are just these. Raises ConfigError otherwise.
+    """`3` is seeds 0, 1, 2; `4,7` are just these, as `4,` is just that one. Raises ConfigError otherwise.
 
-    >>> parse_seeds("3"), parse_seeds("4,7")
-    ((0, 1, 2), (4, 7))
+    >>> parse_seeds("3"), parse_seeds("4,7"), parse_seeds("4,")
+    ((0, 1, 2), (4, 7), (4,))
     """
-    parts = text.split(",")
-    if not all(p.strip().isdigit() for p in parts) or text.strip() == "0":
+    parts = [part.strip() for part in text.split(",")]
+    listed = len(parts) > 1
+    if listed and not parts[-1]:
+        parts.pop()
+    if not all(p.isdecimal() and len(p) < 10 for p in parts) or (not listed and int(parts[0]) == 0):
         raise ConfigError([f"--seeds {text}: must be a number of seeds (3) or a list of them (0,1,7)"])
     numbers = tuple(dict.fromkeys(int(p) for p in parts))
-    return tuple(range(numbers[0])) if len(parts) == 1 else numbers
+    return numbers if listed else tuple(range(numbers[0]))
 
 
 def overrides_of(words: Sequence[str], data: str | None) -> tuple[Setting, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.resources
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -83,8 +84,18 @@ class SearchSpace:
         `overrides` win over the file's settings. Raises ConfigError with all problems of all points at once.
         """
         problems: list[str] = []
+        varied = next((axis[0].where for block in self.grid for axis in block for s in axis if s.name == "seed"), None)
+        if seeds is not None and varied:
+            problems.append(f"{varied}: the grid varies `seed` itself, so --seeds cannot; leave one of them away")
         trials: dict[str, TrialConfig] = {}
-        for seed, point in itertools.product(self.seeds if seeds is None else seeds, self._points()):
+        chosen = self.seeds if seeds is None else seeds
+        if self.points * len(chosen) > LARGEST_PLAN:
+            raise ConfigError(
+                [
+                    f"{self.source}: {self.points * len(chosen):,} trials with {len(chosen):,} seeds, more than {LARGEST_PLAN:,}"
+                ]
+            )
+        for seed, point in itertools.product(chosen, self._points()):
             try:
                 config = make_config([*self.settings, Setting("seed", seed, self.source), *point, *overrides])
                 trials.setdefault(config.signature, config)
@@ -93,6 +104,11 @@ class SearchSpace:
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         return list(trials.values())
+
+    @property
+    def points(self) -> int:
+        """Points of the grid, each of which is run with every seed."""
+        return sum(math.prod(len(axis) for axis in block) for block in self.grid)
 
     def _points(self) -> Iterator[tuple[Setting, ...]]:
         for block in self.grid:
@@ -167,12 +183,9 @@ class _Reader:
             self.problems.append(f"{self.file}: `study` is missing; it names the study, e.g. 'my_widths'")
         if self.mini and "mini" not in top:
             self.problems.append(f"{self.file}: has no `mini` size of itself; leave --mini away")
-        points = sum(_product(len(axis) for axis in block) for block in blocks) * len(seeds)
-        if points > LARGEST_PLAN:
-            self.problems.append(f"{self.file}: the grid has {points:,} trials, more than {LARGEST_PLAN:,}")
         settings = [*settings, *small] if self.mini else settings
         space = SearchSpace(study, self.text(top, "about"), tuple(settings), blocks, seeds, self.mini, self.file)
-        if blocks and points <= LARGEST_PLAN:
+        if blocks:
             self.check_values(space)
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_place))
@@ -275,10 +288,3 @@ def _place(problem: str) -> tuple[int, int, str]:
     """Line and column at the head of a problem, so that they are told in the order of the file."""
     found = re.match(r"[^:]*:(\d+):(\d+): ", problem)
     return (int(found[1]), int(found[2]), problem) if found else (0, 0, problem)
-
-
-def _product(numbers: Iterable[int]) -> int:
-    total = 1
-    for n in numbers:
-        total *= n
-    return total

@@ -1,5 +1,6 @@
 """Settings: identity, validation, and the words of their errors."""
 
+import hashlib
 import json
 import re
 
@@ -20,6 +21,12 @@ def test_the_default_trials_signatures_stay_as_they_are():
     # A default changed: raise RECIPE in config.py, then write the new signatures here.
     assert TrialConfig().signature == "d176e63008ac"
     assert TrialConfig(finetune=FinetuneConfig()).signature == "d3e25278a08a"
+
+
+def test_no_default_changes_unseen():
+    # As above: results of before were computed with the defaults of before.
+    defaults = TrialConfig(finetune=FinetuneConfig()).model_dump_json()
+    assert hashlib.sha256(defaults.encode()).hexdigest()[:12] == "f7c287928e09"
 
 
 def test_the_defaults_are_the_papers_values():

@@ -223,7 +223,7 @@ def test_an_unforeseen_error_is_told_as_it_is_and_is_forgotten_once_the_trial_su
 
 
 def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
-    path = study("cluster", "  finetune: null\n  seed: [0, 1]\n")
+    path = study("cluster", "  finetune: null\n  model.block: [bcresnet, bcres2net]\n")
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
     nothing = run("sweep", path, "--address", "127.0.0.1:6", cwd=tmp_path, code=2, env=secret)
     assert "--address 127.0.0.1:6: must be HOST:PORT of a running Ray head" in nothing.stderr
