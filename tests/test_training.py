@@ -12,12 +12,13 @@ from asc_sweeps.config import AugmentConfig, DataConfig, FeatureConfig, Finetune
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare
+from asc_sweeps.data.segments import fetch
 from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
 from asc_sweeps.training import loop
-from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
+from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune, pull
 from asc_sweeps.training.pretrain import pretrain
@@ -141,6 +142,91 @@ def test_the_new_classifier_is_trained_first_on_a_frozen_network(session):
     assert not torch.equal(seen[1][1]["stem.0.weight"], start["stem.0.weight"])
 
 
+def _inputs(session):
+    """Records what the network is trained on, one tensor an epoch and phase."""
+    seen = {}
+
+    def record(network, inputs):
+        if torch.is_grad_enabled():
+            seen.setdefault(len(session.history), []).append(inputs[0].detach().clone())
+
+    session.network.register_forward_pre_hook(record)
+    return lambda: [torch.cat(parts) for parts in seen.values()]
+
+
+def _plain(session):
+    """The training segments' features as they are."""
+    return session.features(fetch(session.data, session.rows["train"], "cpu"))
+
+
+def _same_set(inputs, features):
+    """Whether each input is one of the features, up to rounding, and each feature one of the inputs."""
+    exact = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(inputs.flatten(1), features.flatten(1), compute_mode=exact)
+    return bool((distances.min(0).values < 1e-2).all() and (distances.min(1).values < 1e-2).all())
+
+
+OFF = AugmentConfig(roll_probability=0, frequency_masks=0, time_masks=0)
+
+
+def test_mixup_blends_in_pretraining_and_never_in_fine_tuning(session):
+    session.augment = OFF
+    inputs, features = _inputs(session), _plain(session)
+    pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0.3))
+    assert not _same_set(inputs()[0], features)
+    session.history.clear()
+    clear_checkpoint(session.folder)
+    finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
+    assert all(_same_set(epoch, features) for epoch in inputs()[1:])
+
+
+def test_every_epoch_shows_each_segment_once_in_an_order_of_its_own(session):
+    session.augment = OFF
+    inputs, features = _inputs(session), _plain(session)
+    pretrain(session, PretrainConfig(epochs=2, warmup_epochs=0, batch_size=32, mixup_alpha=0))
+    first, second = inputs()
+    assert len(first) == len(second) == len(features)
+    assert _same_set(first, features)
+    assert _same_set(second, features)
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        OFF.model_copy(update={"roll_probability": 1.0}),
+        OFF.model_copy(update={"frequency_masks": 1, "frequency_mask_bands": 8, "mask_probability": 1.0}),
+        OFF.model_copy(update={"time_masks": 1, "time_mask_frames": 8, "mask_probability": 1.0}),
+    ],
+)
+def test_rolling_and_masks_reach_the_network_in_every_phase(session, augment):
+    session.augment = augment
+    inputs, features = _inputs(session), _plain(session)
+    finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
+    assert len(inputs()) == 2
+    assert not any(_same_set(epoch, features) for epoch in inputs())
+    session.history.clear()
+    clear_checkpoint(session.folder)
+    pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0))
+    assert not _same_set(inputs()[-1], features)
+
+
+def test_each_phase_has_its_own_weight_decay_and_the_classifiers_leaves_the_rest_alone(session, monkeypatch):
+    seen = []
+
+    class Recorded(torch.optim.AdamW):
+        def __init__(self, parameters, **settings):
+            super().__init__(parameters, **settings)
+            seen.append((settings["weight_decay"], len(self.param_groups[0]["params"])))
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    everything = len(list(session.network.parameters()))
+    pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=64))
+    clear_checkpoint(session.folder)
+    finetune(session, fine(epochs=1, weight_decay=1e-8), "a")
+    assert seen == [(0.05, everything), (1e-8, 1), (1e-8, everything)]
+
+
 def test_the_largest_device_is_found_in_the_training_rows_not_assumed(data):
     rows = np.flatnonzero(data.splits == "train")
     assert largest_device(data, rows) == "a"
@@ -191,6 +277,19 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_cause(session):
     with pytest.raises(TrialError, match=r"pretrain, epoch \d+: the training loss is (nan|inf)") as caught:
         pretrain(session, PretrainConfig(epochs=3, warmup_epochs=0, batch_size=32, learning_rate=1e30))
     assert caught.value.cause == "nan"
+
+
+def test_a_last_step_that_breaks_the_network_ends_the_trial_though_every_loss_was_finite(session):
+    config = PretrainConfig(epochs=1, warmup_epochs=0, batch_size=len(session.rows["train"]), learning_rate=1e30)
+
+    def train_and_predict():
+        pretrain(session, config)
+        predict(session.network, session.features, session.data, session.rows["test"], "cpu")
+
+    with pytest.raises(TrialError) as caught:
+        train_and_predict()
+    assert caught.value.cause == "nan"
+    assert "a lower learning rate" in str(caught.value)
 
 
 # -- resuming

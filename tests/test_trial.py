@@ -11,6 +11,7 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import DataError, TrialError, WorkspaceError
+from asc_sweeps.models.network import Network
 from asc_sweeps.results import load_failures, load_result, load_results
 from asc_sweeps.settings import Setting, make_config
 from asc_sweeps.trial import find_result, run_trial
@@ -110,6 +111,56 @@ def test_another_seed_is_another_trial_with_other_numbers(config_of, tuned, work
     assert other.signature != config.start().signature
     losses = [row["train_loss"] for row in run_trial(other, workspace).history]
     assert losses != [row["train_loss"] for row in load_result(workspace, config.start().signature).history]
+
+
+def test_a_fine_tuning_begins_with_its_starts_body_and_a_new_classifier(config_of, workspace):
+    still = {"finetune.learning_rate": 0.0, "finetune.head_learning_rate": 0.0}
+    config = config_of(**TUNED, **still)
+    run_trial(config, workspace)
+    start, end = (
+        torch.load(workspace.trial(c.signature) / "model.pt", weights_only=True) for c in (config.start(), config)
+    )
+    weights = [name for name, _ in Network(config.model).named_parameters()]
+    assert all(torch.equal(start[name], end[name]) != name.startswith("classifier.") for name in weights)
+    assert 0.01 < end["classifier.weight"].std() < 0.03  # drawn anew as at first, not trained
+
+
+def test_an_unfinished_trial_of_before_a_changed_default_is_not_gone_on_with(config_of, workspace, tmp_path, data):
+    config, other = config_of(pretrain__epochs=3), Workspace(tmp_path)
+    prepare(workspace.data / "set", other.prepared)
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(config, other, stop)
+    path = other.trial(config.signature) / "settings.json"
+    written = json.loads(path.read_text())
+    written["augment"]["roll_seconds"] = 0.25  # as if the default had been another then
+    path.write_text(json.dumps(written))
+    with pytest.raises(WorkspaceError, match="a default changed"):
+        run_trial(config, other)
+
+
+def test_a_result_with_a_setting_that_is_none_any_more_says_what_to_do(tuned, tmp_path):
+    config, result = tuned
+    other = Workspace(tmp_path)
+    folder = other.trial(config.signature)
+    folder.mkdir(parents=True)
+    older = dataclasses.asdict(result)
+    older["settings"]["model"]["widht"] = 8
+    (folder / "result.json").write_text(json.dumps(older))
+    with pytest.raises(WorkspaceError, match=r"not of this version \(model\.widht: .*move its folder away"):
+        find_result(config, other)
+
+
+def test_what_a_killed_writer_left_is_cleared_when_the_trial_is_run(config_of, workspace):
+    config = config_of(seed=7)
+    folder = workspace.trial(config.signature)
+    folder.mkdir(parents=True)
+    (folder / ".model.pt.0123abcd.tmp").write_bytes(b"half a file")
+    run_trial(config, workspace)
+    assert not list(folder.glob(".*.tmp"))
 
 
 def test_other_data_under_the_same_settings_are_another_trial(config_of, data):
