@@ -144,7 +144,7 @@ def section(evidence: Evidence) -> Section:
 
 def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     # Rows without a trial are the paper's own, of width 40: small networks on generated data never fill them.
-    fill = missing.commands(STUDY, False if family else None)
+    fill = missing.commands(STUDY, False if family else None, evidence)
     groups = []
     for _, point in points.iterrows():
         done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"

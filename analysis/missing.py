@@ -6,21 +6,24 @@ import re
 from collections.abc import Sequence
 
 from analysis.blocks import Cell, Text
+from analysis.evidence import Evidence
 from asc_sweeps.results import TrialFailure
 from asc_sweeps.space import shipped_spaces
 
-COUNTING = "asc-sweeps sweep table2_ablation --mini"
-"""Every study counts the networks at the paper's size; this one takes minutes and no data."""
+COUNTING = "table2_ablation"
+"""Every study counts the networks at the paper's size; the small size of this one takes minutes and no data."""
 
 
-def commands(study: str, generated: bool | None) -> tuple[str, ...]:
+def commands(study: str, generated: bool | None, evidence: Evidence) -> tuple[str, ...]:
     """The lines that fill rows of this study's table: the small size on generated data, the full one, or both for None.
 
-    No line where no study of this name is shipped.
+    As they were given where the study was run before, with its data and options. No line where no such study is shipped.
     """
     if study not in shipped_spaces():
         return ()
-    full, mini = f"asc-sweeps sweep {study}", f"asc-sweeps sweep {study} --mini"
+    given = {record.mini: record.command for record in evidence.studies if record.study == study}
+    full = given.get(False, f"asc-sweeps sweep {study}")
+    mini = given.get(True, f"asc-sweeps sweep {study} --mini")
     return (full, mini) if generated is None else (mini,) if generated else (full,)
 
 

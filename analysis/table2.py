@@ -79,7 +79,7 @@ def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
     numbers = table2(evidence.frame, evidence.counts)
     family = table2_family(evidence.frame)
-    blocks: list[Table | Plot] = [_sizes(evidence.counts), _scores(numbers, family, evidence)]
+    blocks: list[Table | Plot] = [_sizes(evidence), _scores(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     return Section(
@@ -91,7 +91,8 @@ def section(evidence: Evidence) -> Section:
     )
 
 
-def _sizes(counts: Sequence[dict[str, Any]]) -> Table:
+def _sizes(evidence: Evidence) -> Table:
+    counts = evidence.counts
     groups = []
     for row in TABLE2:
         counted = count_of(row, counts)
@@ -107,7 +108,9 @@ def _sizes(counts: Sequence[dict[str, Any]]) -> Table:
     notes = [Text("Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits.")]
     absent = [row.label for row in TABLE2 if not count_of(row, counts)]
     if absent:
-        notes.append(Text(f"Not counted yet: {listed(absent)}; run", (missing.COUNTING,)))
+        notes.append(
+            Text(f"Not counted yet: {listed(absent)}; run", missing.commands(missing.COUNTING, True, evidence))
+        )
     return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, tuple(notes))
 
 
@@ -118,7 +121,7 @@ def _chip(verdict: Verdict) -> Cell:
 def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     compare = family is not None and not family.generated
     resized = family is not None and family.width != WIDTH
-    fill = missing.commands(STUDY, family and family.generated)
+    fill = missing.commands(STUDY, family and family.generated, evidence)
     groups = []
     for system, row in numbers.iterrows():
         failures = missing.failures_of(evidence.failures, str(system), "pretraining", family and family.width)

@@ -96,7 +96,7 @@ def section(evidence: Evidence) -> Section:
 
 
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
-    fill = missing.commands(STUDY, family and family.generated)
+    fill = missing.commands(STUDY, family and family.generated, evidence)
     groups = []
     for rate, row in numbers.iterrows():
         phase = "pretraining" if rate == "X" else f"fine-tuning (drop rate {rate})"

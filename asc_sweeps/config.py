@@ -1,6 +1,7 @@
 """What a trial is: every setting that can change a number, frozen and validated, and the signature they have together.
 
-Knows nothing of files, Ray or torch. Defaults are the paper's; where the paper is silent, the description says so.
+Knows nothing of files, Ray or torch. Defaults are the paper's, but for a tenth of the training locations that is held out for
+validation; where the paper is silent, the description says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Where things are and what computes them: paths, accelerator, threads. Never part of a signature, changes no result."""
+"""Where things are and what computes them: paths, accelerator, threads.
+
+Never part of a signature: they change no result beyond the last digits, by the order in which numbers are added.
+"""
 
 from __future__ import annotations
 

@@ -368,6 +368,13 @@ def test_a_missing_row_carries_the_command_that_fills_it(generated, command):
     assert drops[position + 2] == [f"No trial yet; run asc-sweeps sweep table4_drop_rate{command}"]
 
 
+def test_that_command_has_the_data_and_the_options_that_the_study_was_run_with():
+    line = "asc-sweeps sweep table2_ablation --data /mnt/tau --workspace /mnt/w"
+    part = page([trial(settings(), generated=False)], studies=[record(command=line)])
+    _, remark = part.row("table-2-scores", "BC-ResNet-40")
+    assert remark == [[f"No trial yet; run {line}"]]
+
+
 def test_a_failed_row_says_why():
     failed = page([trial(settings())], [failure("BC-ResNet-40"), failure("BC-Res2Net-8", cause="killed")])
     _, remark = failed.row("table-2-scores", "BC-ResNet-40")
