@@ -236,9 +236,13 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
         assert "trained 2" in done.stdout
         record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
         assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:26379"
-        greedy = ["--address", "127.0.0.1:26379", "--cpus-per-trial", "64", "--seeds", "9,"]
-        refused = run("sweep", path, *greedy, cwd=tmp_path, code=2, env=secret)
-        assert "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU" in refused.stderr
+        for words, told in (
+            (["--cpus-per-trial", "64"], "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU"),
+            (["--accelerator", "cuda"], "asks for: 1 CPU, 1 GPU; the most that one has: 2 CPU, 0 GPU"),
+            (["--accelerator", "cpu", "--gpus-per-trial", "1"], "contradict each other"),
+        ):
+            there = ["--address", "127.0.0.1:26379", "--seeds", "9,"]
+            assert told in run("sweep", path, *there, *words, cwd=tmp_path, code=2, env=secret).stderr
     finally:
         head.terminate()
         head.wait(timeout=30)
