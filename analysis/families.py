@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from analysis.frames import setting_columns
-from analysis.paper import WIDTH
+from analysis.paper import EPOCHS, WIDTH
 from analysis.words import listed, plural
 from asc_sweeps.config import setting_fields
 
@@ -81,7 +81,7 @@ def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
 def best_family(candidates: pd.DataFrame, axes: Sequence[str]) -> Family | None:
     """The family that comes nearest to the paper's table; None where there is no trial.
 
-    Real data before generated, the paper's width, then most rows, segments, trials and epochs.
+    Real data before generated, the paper's width, most rows, epochs up to the paper's, then most segments and trials.
     """
     groups = [group for _, group in candidates.groupby(family_keys(candidates, axes), sort=True)]
     return choose(groups, axes)
@@ -99,9 +99,9 @@ def _rank(trials: pd.DataFrame) -> tuple[bool, bool, int, int, int, int]:
         not trials["generated"].any(),
         bool((trials["model.width"] == WIDTH).any()),
         trials["row"].nunique(),
+        min(int(trials["pretrain.epochs"].max()), EPOCHS),
         int(trials["train_segments"].max() + trials["test_segments"].max()),
         len(trials),
-        int(trials["pretrain.epochs"].max()),
     )
 
 

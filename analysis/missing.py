@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from analysis.blocks import Cell, Text
 from analysis.evidence import Evidence
 from asc_sweeps.results import TrialFailure
-from asc_sweeps.space import shipped_spaces
+from asc_sweeps.space_file import shipped_spaces
 
 COUNTING = "table2_ablation"
 """Every study counts the networks at the paper's size; the small size of this one takes minutes and no data."""
@@ -22,8 +22,11 @@ def commands(study: str, generated: bool | None, evidence: Evidence) -> tuple[st
     if study not in shipped_spaces():
         return ()
     given = {record.mini: record.command for record in evidence.studies if record.study == study}
-    full = given.get(False, f"asc-sweeps sweep {study}")
-    mini = given.get(True, f"asc-sweeps sweep {study} --mini")
+    workspace = next(
+        (found[0] for r in evidence.studies if (found := re.search(r" --workspace ('.*?'|\S+)", r.command))), ""
+    )
+    full = given.get(False, f"asc-sweeps sweep {study}{workspace}")
+    mini = given.get(True, f"asc-sweeps sweep {study} --mini{workspace}")
     return (full, mini) if generated is None else (mini,) if generated else (full,)
 
 

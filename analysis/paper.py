@@ -11,6 +11,8 @@ from analysis.words import millions, signed, thousands
 
 WIDTH = 40
 """Base channels C of Tables 2 and 4."""
+EPOCHS = 300
+"""Of pretraining (Sec. 4.2)."""
 WIDTHS = (40, 48, 56, 64, 72, 80)
 """Figure 3: the paper says "from 40 to 80"; these are all that the Res2 split allows."""
 SEEN = ("a", "b", "c", "s1", "s2", "s3")

@@ -62,7 +62,7 @@ class DataConfig(Settings):
 class FeatureConfig(Settings):
     """Log-mel spectrogram of a 16 kHz waveform (Sec. 4.1)."""
 
-    n_mels: Positive = Field(256, description="Mel bands F (Sec. 4.1)")
+    n_mels: int = Field(256, ge=1, le=4096, description="Mel bands F (Sec. 4.1)")
     window: int = Field(
         2048, ge=16, lt=32_000, description="Hann window and FFT length, samples at 16 kHz (Sec. 4.1)"
     )  # the reflected padding at both ends, half a window, must stay below the one second of a segment
@@ -98,7 +98,7 @@ class ModelConfig(Settings):
     """The network of Table 1."""
 
     block: Literal["bcresnet", "bcres2net"] = Field("bcres2net", description="Block of the stages (Sec. 2.1)")
-    width: Positive = Field(40, description="Base channels C (Table 1), a multiple of 2 x scale")
+    width: int = Field(40, ge=1, le=1024, description="Base channels C (Table 1), a multiple of 2 x scale")
     mfa: bool = Field(True, description="Attention units (MFA) after each of the four stages (Sec. 2.2)")
     fpm: bool = Field(True, description="Feature pyramid (FPM) instead of the last stage's average (Sec. 2.2)")
     stem_attention: bool = Field(True, description="Attention unit after the stem (Table 1)")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a progress line must not bring torch with it
-    from asc_sweeps.plan import Plan
+    from asc_sweeps.plan import Plan, PlannedTrial
 
 
 class ProgressLine:
@@ -16,7 +16,8 @@ class ProgressLine:
     SECONDS_BETWEEN_LOG_LINES = 10.0
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}
+        """When each thing was first told of, and what share of it was done by then."""
         self._written = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._width = 0
@@ -24,8 +25,9 @@ class ProgressLine:
     def update(self, what: str, share: float, text: str) -> None:
         """Tell that `share` (0..1) of `what` is done; the ETA is reckoned from the first call with the same `what`."""
         now = time.monotonic()
-        began = self._began.setdefault(what, now)
-        eta = f", ETA {clock((now - began) * (1 - share) / share)}" if 0 < share < 1 and now - began > 1 else ""
+        began, first = self._began.setdefault(what, (now, share))
+        sure = share < 1 and share > first and now - began > 1
+        eta = f", ETA {clock((now - began) * (1 - share) / (share - first))}" if sure else ""
         line = f"{what}: {text}{eta}"
         if self._terminal:
             sys.stderr.write("\r" + line.ljust(self._width))
@@ -57,33 +59,66 @@ class ProgressLine:
 class SweepProgress:
     """Progress of a plan's trials, weighted by what each costs; remembers how each ended."""
 
-    def __init__(self, plan: Plan, line: ProgressLine) -> None:
+    def __init__(self, plan: Plan, line: ProgressLine, to_draw: int = 0) -> None:
         self._line = line
-        self._cost = {t.config.signature: t.cost for t in plan.todo}
-        self._name = {
-            t.config.signature: f"{t.config.system}, {t.config.phase}, seed {t.config.seed}" for t in plan.todo
-        }
-        self._share = dict.fromkeys(self._cost, 0.0)
+        self._to_draw = to_draw
+        """Trials that searches have still to draw."""
+        self.asked: dict[str, PlannedTrial] = {}
+        """Trials to run by signature: the plan's, and those that searches asked for."""
+        self._share: dict[str, float] = {}
         self.trained: set[str] = set()
+        self.taken_over: set[str] = set()
+        """Trials that another sweep in the same workspace trained meanwhile."""
+        self.reused = 0
+        """Points that searches drew and that were finished already."""
         self.failed: dict[str, tuple[str, str]] = {}
         """Cause and message by signature."""
+        self.stopped: dict[str, tuple[int, int]] = {}
+        """Epochs that were run, and that would have been, by signature of the trials that stopped early."""
+        for trial in plan.todo:
+            self._add(trial)
+
+    def on_planned(self, trial: PlannedTrial) -> None:
+        """Take a trial that a search asks for, or that one builds on."""
+        self._to_draw -= bool(trial.studies)
+        self._add(trial)
+
+    @property
+    def unfinished(self) -> set[str]:
+        """Trials that have not ended."""
+        return set(self.asked) - self.trained - self.taken_over - set(self.failed) - set(self.stopped)
+
+    def _add(self, trial: PlannedTrial) -> None:
+        self.asked[trial.config.signature] = trial
+        self._share[trial.config.signature] = 0.0
 
     def on_row(self, signature: str, row: dict[str, Any]) -> None:
         """Take one report of a trial: an epoch's or its end's."""
         state = row.get("state")
         if state == "done":
-            self.trained.add(signature)
+            (self.trained if row.get("trained", True) else self.taken_over).add(signature)
             self.failed.pop(signature, None)
         elif state == "failed":
             self.failed[signature] = row["cause"], row["message"]
-            self._line.say(f"failed: {self._name[signature]} ({signature})\n  {row['cause']}: {row['message']}")
+            c = self.asked[signature].config
+            self._line.say(
+                f"failed: {c.system}, {c.phase}, seed {c.seed} ({signature})\n  {row['cause']}: {row['message']}"
+            )
+        elif state == "stopped":
+            self.stopped[signature] = row["epochs_done"], row["epochs_total"]
+        elif state == "reused":
+            self.reused += 1
+            self._to_draw -= 1
+            return
         self._share[signature] = 1.0 if state else row["epochs_done"] / row["epochs_total"]
-        total = sum(self._cost.values())
-        share = sum(self._cost[s] * done for s, done in self._share.items()) / total
-        ended = len(self.trained) + len(self.failed)
+        cost = sum(t.cost for t in self.asked.values())
+        to_draw = max(self._to_draw, 0)
+        total = cost * (1 + to_draw / len(self.asked))  # those to come are like those that are there
+        share = sum(self.asked[s].cost * done for s, done in self._share.items()) / total
+        ended, all_of_them = len(self.asked) - len(self.unfinished), len(self.asked) + to_draw
         # A trial that has run its last epoch still scores itself: the line ends with the last report, not before.
-        share = min(share, 1.0) if ended == len(self._cost) else min(share, 0.999)
-        self._line.update("training", share, f"{ended} of {len(self._cost)} trials, {share:.0%}")
+        share = min(share, 1.0) if ended == all_of_them else min(share, 0.999)
+        self._line.update("training", share, f"{ended} of {all_of_them} trials, {share:.0%}")
 
 
 def clock(seconds: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.results import Complexity
@@ -19,6 +20,8 @@ class PlannedTrial:
     complexity: Complexity
     finished: bool
     """A result of an equal trial is stored."""
+    stopped: bool
+    """Its study stopped it early, and does not ask for more of it."""
     studies: tuple[str, ...]
     """The studies that list it; empty for a start that only another trial needs."""
 
@@ -38,12 +41,28 @@ class Plan:
 
     @property
     def todo(self) -> list[PlannedTrial]:
-        """The trials that are not finished."""
-        return [t for t in self.trials if not t.finished]
+        """The trials that are left to run."""
+        return [t for t in self.trials if not t.finished and not t.stopped]
 
 
-def make_plan(studies: Mapping[str, Sequence[TrialConfig]], workspace: Workspace) -> Plan:
-    """The distinct trials of some studies, given as name -> trials, with the starts they need."""
+def planned(
+    config: TrialConfig, workspace: Workspace, studies: Sequence[str] = (), stopped: bool = False
+) -> PlannedTrial:
+    """One trial as a plan holds it."""
+    finished = find_result(config, workspace) is not None
+    return PlannedTrial(config, complexity_of(config), finished, stopped and not finished, tuple(studies))
+
+
+def make_plan(
+    studies: Mapping[str, Sequence[TrialConfig]],
+    workspace: Workspace,
+    stopped: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Plan:
+    """The distinct trials of some studies, given as name -> trials, with the starts they need.
+
+    `stopped`: by study, signatures of trials that it stopped early. They are left as they are unless another study lists
+    them as well, or a trial that is still to run builds on them.
+    """
     wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
     for study, trials in studies.items():
         for config in trials:
@@ -53,10 +72,9 @@ def make_plan(studies: Mapping[str, Sequence[TrialConfig]], workspace: Workspace
             wanted.setdefault(config.signature, (config, []))[1].append(study)
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].start() is not None)
-    trials = [
-        PlannedTrial(config, complexity_of(config), find_result(config, workspace) is not None, tuple(names))
-        for config, names in ordered
-    ]
+    ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
+    needed = {start.signature for s, (config, _) in wanted.items() if s not in ends and (start := config.start())}
+    trials = [planned(c, workspace, names, c.signature in ends - needed) for c, names in ordered]
     return Plan(trials, sum(len(configs) for configs in studies.values()))
 
 

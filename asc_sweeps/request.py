@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.settings import Setting
-from asc_sweeps.space import SearchSpace, load_space, read_scalar
+from asc_sweeps.space import LARGEST_PLAN, SearchSpace
+from asc_sweeps.space_file import load_space
+from asc_sweeps.yaml_nodes import read_scalar
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Study:
     trials: tuple[TrialConfig, ...]
     full_size: tuple[TrialConfig, ...]
     """The file's trials at the paper's size, which are counted whatever is trained."""
+    overrides: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    probes: tuple[TrialConfig, ...] = ()
+    """Trials that a search could draw; none where there is a grid."""
+
+    @property
+    def record_name(self) -> str:
+        """The study with its size, as its record and its Optuna study are named."""
+        return f"{self.space.study}-mini" if self.space.mini else self.space.study
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,17 @@ class Cluster:
 
 def load_studies(request: Request) -> list[Study]:
     """The studies of a request; raises ConfigError with the problems of all files at once."""
-    studies, problems = [], []
+    studies, problems = [], list[str]()
+    if request.seeds is not None and any(s.name == "seed" for s in request.overrides):
+        problems.append("--seeds and --set seed=... both name seeds; leave one of them away")
     for name in dict.fromkeys(request.spaces):
         try:
             space = load_space(name, request.mini)
             trials = space.trials(request.overrides, request.seeds)
             full_size = load_space(name).trials() if request.mini else trials
-            studies.append(Study(name, space, tuple(trials), tuple(full_size)))
+            seeds = request.seeds or space.seeds
+            probes = [t for p in space.probes() if (t := space.trial(p, seeds[0], request.overrides))]
+            studies.append(Study(name, space, tuple(trials), tuple(full_size), request.overrides, seeds, tuple(probes)))
         except ConfigError as error:
             problems += error.problems
     spaces = [s.space for s in studies]
@@ -84,6 +99,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         parts.pop()
     if not all(p.isdecimal() and len(p) < 10 for p in parts) or (not listed and int(parts[0]) == 0):
         raise ConfigError([f"--seeds {text}: must be a number of seeds (3) or a list of them (0,1,7)"])
+    if not listed and int(parts[0]) > LARGEST_PLAN:
+        raise ConfigError(
+            [f"--seeds {text}: more than {LARGEST_PLAN:,} seeds; a single seed is written with a comma: {text},"]
+        )
     numbers = tuple(dict.fromkeys(int(p) for p in parts))
     return numbers if listed else tuple(range(numbers[0]))
 

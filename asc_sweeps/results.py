@@ -98,7 +98,7 @@ class StudyRecord:
     command: str
     """The line that runs it again, e.g. `asc-sweeps sweep table2_ablation --mini`."""
     trials: list[dict[str, Any]]
-    """One row a planned trial: signature, system, phase, seed, state (done, failed, planned), params, macs."""
+    """One row a planned trial: signature, system, phase, seed, state (done, failed, stopped, planned), params, macs."""
     counts: list[dict[str, Any]]
     """Counted networks of the study at its full size and at this one: system, block, width, mfa, fpm, ..., params, macs."""
     state: str
@@ -137,7 +137,7 @@ def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
 def load_failure(workspace: Workspace, signature: str) -> TrialFailure | None:
     """Why a trial ended when it was last tried, or None when it was not or has not ended so."""
     path = workspace.trial(signature) / "failure.json"
-    return _load(path, TrialFailure) if path.exists() else None
+    return _load(path, TrialFailure) if path.exists() and not path.with_name("result.json").exists() else None
 
 
 def clear_failure(workspace: Workspace, signature: str) -> None:
@@ -147,12 +147,19 @@ def clear_failure(workspace: Workspace, signature: str) -> None:
 
 def load_failures(workspace: Workspace) -> list[TrialFailure]:
     """Every trial that failed and has not succeeded since."""
-    return [_load(path, TrialFailure) for path in sorted(workspace.trials.glob("*/failure.json"))]
+    paths = sorted(workspace.trials.glob("*/failure.json"))
+    return [_load(path, TrialFailure) for path in paths if not path.with_name("result.json").exists()]
 
 
 def save_study(workspace: Workspace, record: StudyRecord) -> None:
     """Write a study's record."""
     write_json(workspace.studies / f"{record.name}.json", dataclasses.asdict(record))
+
+
+def load_study(workspace: Workspace, name: str) -> StudyRecord | None:
+    """The record of one study (`table2_ablation-mini`), or None when it was never run."""
+    path = workspace.studies / f"{name}.json"
+    return _load(path, StudyRecord) if path.exists() else None
 
 
 def load_studies(workspace: Workspace) -> list[StudyRecord]:

@@ -49,6 +49,17 @@ def make_config(settings: Iterable[Setting]) -> TrialConfig:
     return config
 
 
+def plain_values(settings: Iterable[Setting]) -> dict[str, object]:
+    """The value of every setting by its dotted name, defaults where it is not given; nothing is checked.
+
+    Fine-tuning's are there only where fine-tuning is on.
+    """
+    given = {s.name: s.value for s in settings}
+    tuned = any(name.startswith("finetune.") for name in given) and given.get("finetune", "") is not None
+    usual = {n: f.default for n, f in setting_fields().items() if tuned or not n.startswith("finetune.")}
+    return {**usual, **{name: value for name, value in given.items() if name in usual}}
+
+
 def stored_config(settings: Mapping[str, Any], where: object) -> TrialConfig:
     """The trial of settings that an earlier run wrote down at `where`; what has been added since has its default.
 

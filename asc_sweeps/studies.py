@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import platform
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
-from asc_sweeps.errors import DataError
-from asc_sweeps.plan import Plan, distinct_models, make_plan
+from asc_sweeps.errors import DataError, WorkspaceError
+from asc_sweeps.files import write_bytes
+from asc_sweeps.halving import Halving
+from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan
 from asc_sweeps.request import Request, Study
-from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, now, save_failure, save_study
+from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
+from asc_sweeps.search import SearchStudy, drawn_in
 from asc_sweeps.trial import find_result
 from asc_sweeps.workspace import Workspace
 
@@ -28,50 +38,155 @@ def bind(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress
 
 def bind_studies(studies: Sequence[Study], workspace: Workspace, progress: Progress) -> list[Study]:
     """The studies with their trials on opened data, each data set opened once; raises as `bind`."""
-    bound = iter(bind([t for study in studies for t in study.trials], workspace, progress))
-    return [replace(study, trials=tuple(next(bound) for _ in study.trials)) for study in studies]
+    bound = iter(bind([t for study in studies for t in (*study.trials, *study.probes)], workspace, progress))
+    return [
+        replace(study, trials=tuple(next(bound) for _ in study.trials), probes=tuple(next(bound) for _ in study.probes))
+        for study in studies
+    ]
 
 
-def plan_studies(studies: Sequence[Study], workspace: Workspace) -> Plan:
-    """The plan of some studies."""
-    return make_plan({study.space.study: study.trials for study in studies}, workspace)
+def plan_studies(studies: Sequence[Study], workspace: Workspace, in_full: bool = False) -> Plan:
+    """The plan of some studies; trials that a scheduler stopped in an earlier run stay so, unless asked for `in_full`."""
+    stopped = {}
+    for study in studies:
+        record = load_study(workspace, study.record_name) if study.space.scheduler and not in_full else None
+        if record:
+            stopped[study.space.study] = {row["signature"] for row in record.trials if row["state"] == "stopped"}
+    return make_plan({study.space.study: study.trials for study in studies}, workspace, stopped)
 
 
-def note_failures(plan: Plan, failed: dict[str, tuple[str, str]], workspace: Workspace) -> None:
-    """Write down the failures that no trial could write down itself: its start's, or its process's end."""
-    for trial in plan.todo:
+@contextmanager
+def open_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> Iterator[list[SearchStudy]]:
+    """The searches among some studies that are bound to their data, each continued in its database.
+
+    Each is held while it is open: raises WorkspaceError naming the process that holds one already.
+    """
+    with ExitStack() as held:
+        searches = []
+        for study in studies:
+            if study.space.search:
+                held.enter_context(_hold(workspace, study.record_name))
+                searches.append(SearchStudy(study, _database(workspace, url)))
+        yield searches
+
+
+@contextmanager
+def _hold(workspace: Workspace, name: str) -> Iterator[None]:
+    """Be the only one that runs a search. The lock is the system's, so it ends with the process that has it."""
+    lock, holder = (workspace.studies / f".{name}.{kind}" for kind in ("lock", "holder"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            write_bytes(holder, f"process {os.getpid()} on {platform.node()} since {now()}".encode())
+            yield
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it") from None
+
+
+def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> list[dict[str, Any]]:
+    """What the searches among some studies will draw, and have drawn, for `plan`; changes no database."""
+    return [
+        {
+            "study": study.space.study,
+            "sampler": search.sampler,
+            "objectives": list(search.objectives),
+            "limits": dict(search.limits),
+            "trials": search.trials,
+            "drawn": drawn_in(_database(workspace, url), study.record_name),
+        }
+        for study in studies
+        if (search := study.space.search)
+    ]
+
+
+def _database(workspace: Workspace, url: str | None) -> str:
+    return url or f"sqlite:///{workspace.root / 'optuna.db'}"
+
+
+def halvings_of(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:
+    """The early stopping of the studies that have a scheduler, with what their finished trials reached."""
+    found = {}
+    for study in studies:
+        if study.space.scheduler:
+            halving = found[study.space.study] = Halving(study.space.scheduler)
+            for t in plan.trials:
+                result = find_result(t.config, workspace) if study.space.study in t.studies else None
+                if result:
+                    halving.remember(result.signature, [row["validation_log_loss"] for row in result.history])
+    return found
+
+
+def note_failures(
+    trials: Iterable[PlannedTrial], failed: dict[str, tuple[str, str]], workspace: Workspace
+) -> list[str]:
+    """Write down the failures that no trial could write down itself: its start's, or its process's end.
+
+    Returns a line for each that cannot be written.
+    """
+    unwritten = []
+    for trial in trials:
         c = trial.config
-        if c.signature in failed:
+        if c.signature in failed and find_result(c, workspace) is None:  # another sweep may have finished it since
             written = load_failure(workspace, c.signature)
             if written is None or (written.cause, written.message) != failed[c.signature]:
                 cause, message = failed[c.signature]
-                save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, now()))
+                try:
+                    save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, now()))
+                except OSError as error:  # its folder may be why it failed; the study's record says "failed" anyway
+                    unwritten.append(
+                        f"{workspace.trial(c.signature)}: its failure cannot be written down ({error.strerror})"
+                    )
+    return unwritten
 
 
-def record_studies(request: Request, studies: Sequence[Study], plan: Plan, workspace: Workspace) -> list[StudyRecord]:
-    """Write down how each study of a request stands now, by what the workspace holds."""
-    return [_record(request, study, plan, workspace) for study in studies]
+def record_studies(
+    request: Request,
+    studies: Sequence[Study],
+    trials: Sequence[PlannedTrial],
+    workspace: Workspace,
+    stopped: Collection[str] = (),
+    failed: Collection[str] = (),
+    left: Mapping[str, int] = MappingProxyType({}),
+) -> list[StudyRecord]:
+    """Write down how each study of a request stands now, by what the workspace holds.
+
+    `trials`: those of the plan and those that searches asked for. `stopped` and `failed`: signatures of trials that ended so
+    in this run. `left`: how many trials each search has still to draw, by study.
+    """
+    return [_record(request, study, trials, workspace, stopped, failed, left) for study in studies]
 
 
-def _record(request: Request, study: Study, plan: Plan, workspace: Workspace) -> StudyRecord:
-    trials = [t for t in plan.trials if study.space.study in t.studies]
+def _record(
+    request: Request,
+    study: Study,
+    trials: Sequence[PlannedTrial],
+    workspace: Workspace,
+    stopped: Collection[str],
+    failed: Collection[str],
+    left: Mapping[str, int],
+) -> StudyRecord:
+    trials = [t for t in trials if study.space.study in t.studies]
     rows = []
     for t in trials:
         c = t.config
         done = find_result(c, workspace) is not None
-        state = "done" if done else "failed" if load_failure(workspace, c.signature) else "planned"
+        early = t.stopped or c.signature in stopped
+        broken = c.signature in failed or load_failure(workspace, c.signature) is not None
+        state = "done" if done else "stopped" if early else "failed" if broken else "planned"
         sizes = {"params": t.complexity.params, "macs": t.complexity.macs}
         rows.append(
             {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state, **sizes}
         )
     states = {row["state"] for row in rows}
+    end = "failures" if "failed" in states else "complete"
     record = StudyRecord(
         study=study.space.study,
         mini=study.space.mini,
         command=request.command(study.name),
         trials=rows,
         counts=distinct_models([*study.full_size, *(t.config for t in trials)]),
-        state="interrupted" if "planned" in states else "failures" if "failed" in states else "complete",
+        state="interrupted" if "planned" in states or left.get(study.space.study) else end,
         ended_at=now(),
     )
     save_study(workspace, record)

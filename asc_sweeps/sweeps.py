@@ -6,41 +6,43 @@ Import it after `ray_environment.prepare_ray`.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import signal
 import socket
-import sys
-import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
+from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.request import Cluster
-from asc_sweeps.results import load_failure
+from asc_sweeps.search import SearchStudy
+from asc_sweeps.tuning import CRASH_RETRIES, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
 
-CRASH_RETRIES = 1
-SECONDS_TO_END = 10
-OnRow = Callable[[str, dict[str, Any]], None]
 
+def run_sweep(
+    plan: Plan,
+    workspace: Workspace,
+    cluster: Cluster,
+    on_row: OnRow,
+    on_planned: OnPlanned = lambda trial: None,
+    searches: Sequence[SearchStudy] = (),
+    halvings: Mapping[str, Halving] = MappingProxyType({}),
+) -> None:
+    """Run what a plan has left, then what searches ask for. Ctrl-C ends it early, with every finished epoch kept.
 
-def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: OnRow) -> None:
-    """Run what a plan has left. Ctrl-C ends it early, with every finished epoch kept.
-
-    `on_row(signature, row)` hears of every epoch and of every end (`state`: done or failed). A failed trial does not stop
-    the others; what builds on it fails with cause `start`. Raises WorkspaceError where the cluster cannot run the trials,
-    SweepError where Ray gives up.
+    `on_row(signature, row)` hears of every epoch and of every end (`state`: done, failed, stopped or reused), `on_planned` of
+    every trial that a search asks for. A failed trial does not stop the others; what builds on it fails with cause `start`.
+    Trials of the studies in `halvings` stop early. Raises WorkspaceError where the cluster cannot run the trials, SweepError
+    where Ray gives up.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its one error line repeats what `on_row` has told
     _survive_memory_kills()
@@ -50,16 +52,22 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: OnRow)
         resources = _resources(cluster, workspace.accelerator)
         if cluster.address is not None:
             _check_nodes(plan, workspace, resources)
-        order = _StartsFirst(plan, on_row)
+        early = EarlyStops(halvings, plan)
+
+        def take(trial: PlannedTrial) -> None:
+            early.watch(trial)
+            on_planned(trial)
+
+        queue = Queue(plan, searches, workspace, _places(resources), on_row, take)
         here = replace(workspace, accelerator="cuda" if "gpu" in resources else "cpu", threads=cluster.cpus_per_trial)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(_run_on_worker, workspace=here), resources),
-            tune_config=tune.TuneConfig(search_alg=order, num_samples=len(plan.todo), reuse_actors=True),
+            tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=name,
                 storage_path=str(workspace.ray),
                 verbose=0,
-                callbacks=[_Forward(workspace, on_row)],
+                callbacks=[Forward(workspace, queue, on_row)],
                 failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
             ),
         )
@@ -71,6 +79,8 @@ def run_sweep(plan: Plan, workspace: Workspace, cluster: Cluster, on_row: OnRow)
                 f"Ray ended the sweep ({type(error).__name__}: {text}); finished trials and epochs are kept, the same "
                 "command goes on"
             ) from error
+        finally:
+            queue.interrupt()
     finally:
         ray.shutdown()
         shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
@@ -123,6 +133,8 @@ def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:
         raise WorkspaceError(
             f"--accelerator {accelerator} and --gpus-per-trial {gpus:g} contradict each other; leave one away"
         )
+    if gpus > 1 and gpus != int(gpus):
+        raise WorkspaceError(f"--gpus-per-trial {gpus:g}: must be a fraction of one GPU, or whole GPUs")
     wanted = {"cpu": float(cluster.cpus_per_trial), **({"gpu": gpus} if gpus else {})}
     if not any(_has(node, wanted) for node in nodes):
         most = {name: max((node.get(name.upper(), 0) for node in nodes), default=0) for name in wanted}
@@ -130,6 +142,12 @@ def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:
             f"no node has what a trial asks for: {_amounts(wanted)}; the most that one has: {_amounts(most)}"
         )
     return wanted
+
+
+def _places(wanted: dict[str, float]) -> int:
+    """How many trials can run at once."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(int(min(node.get(n.upper(), 0) // amount for n, amount in wanted.items() if amount)) for node in nodes)
 
 
 def _has(node: dict[str, float], wanted: dict[str, float]) -> bool:
@@ -181,114 +199,17 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
     from asc_sweeps.trial import failure_of, run_trial
 
     config = TrialConfig.model_validate_json(ray_config["trial"])
+    trained = False
+
+    def report(row: dict[str, Any]) -> None:
+        nonlocal trained
+        trained = True
+        tune.report(dict(row))
+
     try:
-        run_trial(config, workspace, lambda row: tune.report(dict(row)))
+        run_trial(config, workspace, report)
     except AscSweepsError as error:
         failure = failure_of(config, error)
         tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
     else:
-        tune.report({"state": "done"})
-
-
-class _StartsFirst(Searcher):
-    """Hands out a plan's trials, each once its start is finished: what Tune takes for a search algorithm."""
-
-    def __init__(self, plan: Plan, on_row: OnRow) -> None:
-        super().__init__()
-        starts = {start.signature for t in plan.todo if (start := t.config.start())}
-
-        def rank(t: PlannedTrial) -> tuple[bool, bool, float]:
-            """Starts that others wait for, then the longest: the last trial to end should be a short one."""
-            return t.config.start() is not None, t.config.signature not in starts, -t.cost
-
-        self._waiting = sorted(plan.todo, key=rank)
-        self._finished = {t.config.signature for t in plan.trials if t.finished}
-        self._failed: set[str] = set()
-        self._running: dict[str, str] = {}
-        self._on_row = on_row
-
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
-        for trial in list(self._waiting):
-            start = trial.config.start()
-            if start and start.signature in self._failed:
-                self._waiting.remove(trial)
-                self._failed.add(trial.config.signature)
-                message = f"its start {start.signature} failed"
-                self._on_row(trial.config.signature, {"state": "failed", "cause": "start", "message": message})
-            elif start is None or start.signature in self._finished:
-                self._waiting.remove(trial)
-                self._running[trial_id] = trial.config.signature
-                return {"trial": trial.config.model_dump_json()}
-        return None if self._running else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        signature = self._running.pop(trial_id, None)
-        if signature is not None:
-            done = not error and bool(result) and result.get("state") == "done"
-            (self._finished if done else self._failed).add(signature)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: an interrupted sweep is planned anew from the workspace."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as `save`."""
-
-
-class _Forward(tune.Callback):
-    """Tells the driver what trials report."""
-
-    def __init__(self, workspace: Workspace, on_row: OnRow) -> None:
-        self._workspace = workspace
-        self._on_row = on_row
-
-    def setup(self, **info: Any) -> None:
-        """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
-        signal.signal(signal.SIGTERM, _end)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._on_row(_signature(trial), result)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
-        failure = load_failure(self._workspace, _signature(trial))
-        if failure:
-            cause, message = failure.cause, failure.message
-        else:
-            times = f"its process was killed {CRASH_RETRIES + 1} times"
-            if "running low on memory" in _last_words(trial):
-                cause, message = (
-                    "out of memory",
-                    f"{times}, its node being low on memory; --workers runs fewer trials at once",
-                )
-            else:
-                cause, message = "killed", f"{times}, from outside or by the system for its memory"
-        self._on_row(_signature(trial), {"state": "failed", "cause": cause, "message": message})
-
-
-def _end(*_: object) -> None:
-    """Being asked to end is being interrupted.
-
-    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone: we do not.
-    """
-
-    def leave() -> None:
-        sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
-        sys.stderr.flush()
-        os._exit(130)
-
-    timer = threading.Timer(SECONDS_TO_END, leave)
-    timer.daemon = True
-    timer.start()
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _last_words(trial: Any) -> str:
-    """What Ray wrote down when a trial's process ended; its file has a line `Failure # 1 (...)` above each text."""
-    text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-    return text.rpartition("Failure # ")[2].partition("\n")[2]
-
-
-def _signature(trial: Any) -> str:
-    return TrialConfig.model_validate_json(trial.config["trial"]).signature
+        tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came

@@ -71,6 +71,7 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     result = find_result(config, workspace)
     if result is not None:
         return result
+    resolve_accelerator(workspace.accelerator)  # what is wrong with the machine is no failure of the trial
     start = config.start()
     if start is not None:
         run_trial(start, workspace, report)

@@ -304,6 +304,12 @@ def test_trials_of_other_settings_are_never_averaged():
     assert "Left out: 1 other family of settings" in text
 
 
+def test_a_family_of_short_trials_is_not_shown_for_its_many_seeds():
+    short = [trial(settings(row, epochs=2, seed=s), accuracy=0.2) for row in TABLE2 for s in range(4)]
+    full = [trial(settings(row, seed=s), accuracy=0.6) for row in TABLE2 for s in range(3)]
+    assert set(table2_family(trials_frame([*short, *full])).trials["pretrain.epochs"]) == {300}
+
+
 def test_the_family_with_more_rows_is_shown():
     rows = [trial(settings(row, epochs=10), accuracy=0.5) for row in TABLE2]
     family = table2_family(trials_frame([trial(settings()), *rows]))

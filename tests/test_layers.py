@@ -11,16 +11,18 @@ ROOT = Path(__file__).parent.parent
 CLI = ("__init__", "options", "study_commands", "trial_commands", "data_commands")
 CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
 DOORS = {
-    "ray": {"asc_sweeps/sweeps.py"},
-    "optuna": set(),
+    "ray": {"asc_sweeps/sweeps.py", "asc_sweeps/tuning.py"},
+    "optuna": {"asc_sweeps/search.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
-    "yaml": {"asc_sweeps/space.py"},
+    "yaml": {"asc_sweeps/yaml_nodes.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "ray_environment", "studies", "plan", "trial"]
-LAYERS += ["training", "models", "data", "results", "request", "space", "settings", "config"]
+LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment"]
+LAYERS += ["studies", "search", "halving", "plan", "trial"]
+LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
+LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
 LAYERS += ["workspace", "files", "provenance", "errors"]
 
 

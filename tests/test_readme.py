@@ -12,7 +12,7 @@ from asc_sweeps.cli import cli
 from asc_sweeps.config import SILENT, ModelConfig, setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.models.complexity import count
-from asc_sweeps.space import load_space, shipped_spaces
+from asc_sweeps.space_file import load_space, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -67,7 +67,9 @@ def test_the_files_that_the_readme_names_exist():
 
 
 def test_the_example_of_a_search_space_is_one(tmp_path):
-    (yaml,) = [block for kind, block in BLOCKS if kind == "yaml"]
+    yaml, search = [block for kind, block in BLOCKS if kind == "yaml"]
+    (tmp_path / "search.yaml").write_text(search)
+    assert load_space(str(tmp_path / "search.yaml")).search.trials == 40
     (tmp_path / "my_study.yaml").write_text(yaml)
     assert len(load_space(str(tmp_path / "my_study.yaml")).trials()) == 12
     assert len(load_space(str(tmp_path / "my_study.yaml"), mini=True).trials()) == 4

@@ -4,7 +4,8 @@ import pytest
 
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.settings import Setting
-from asc_sweeps.space import load_space, read_scalar, shipped_spaces
+from asc_sweeps.space_file import load_space, shipped_spaces
+from asc_sweeps.yaml_nodes import read_scalar
 
 
 @pytest.fixture
@@ -52,6 +53,113 @@ def test_yaml_values_mean_what_people_expect(text, value):
     read = read_scalar(text)
     assert read == value
     assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "study: s\nsettings: {model.width: 8, model: {width: 16}}\ngrid: {}\n",
+            "'model.width' stands twice; first in line 2",
+        ),
+        ("study: s\ngrid: {model: {width: 40}, model.width: [48]}\n", "'model.width' stands twice; first in line 2"),
+        ("study: s\nsettings: {seed: 5}\ngrid: {}\nseeds: [1]\n", "my.yaml:2:12: seed stands beside `seeds`"),
+        ("study: s\ngrid: {seed: [0, 1]}\nseeds: [7, 8]\n", "my.yaml:2:15: seed stands beside `seeds`"),
+        (
+            "study: s\ngrid:\n  finetune: null\n  finetune.epochs: [3]\n",
+            "finetune: null turns off what 'finetune.epochs'",
+        ),
+        ("study: s\ngrid: []\n", "my.yaml:2:7: the grid has no points"),
+        (
+            "study: s\ngrid: {}\nmini: {settings: {model.width: 9}}\n",
+            "my.yaml:3:19: model.width must be a multiple of 8",
+        ),
+        ("study: ~\ngrid: {}\n", "`study` is missing"),
+        ("study: s\ngrid: {[1, 2]: 3}\n", "my.yaml:2:8: a name must be a word"),
+        (
+            "study: s\ngrid: {}\nwhere: model.widht > 8\n",
+            "my.yaml:3:8: where: unknown setting 'model.widht'; did you mean",
+        ),
+        ("study: s\ngrid: {model.width: [8, 16]}\nwhere: model.width > 80\n", "no point of the grid fulfils `where`"),
+        ("study: s\ngrid: {}\nsearch: {trials: 1, parameters: {model.mfa: [true]}}\n", "both `grid` and `search`"),
+        ("study: s\nsettings: {data.validation_share: 0.0}\ngrid: {}\nscheduler: asha\n", "data.validation_share is 0"),
+        ("study: s\ngrid: {}\nscheduler: hyperband\n", "my.yaml:3:12: scheduler must be asha"),
+    ],
+)
+def test_what_would_be_overridden_in_silence_is_told(problems_of, text, told):
+    assert any(told in problem for problem in problems_of(text)), problems_of(text)
+
+
+def test_a_seed_in_the_settings_is_the_seed(space_of):
+    assert [t.seed for t in space_of("study: s\nsettings: {seed: 5}\ngrid: {}\n").trials()] == [5]
+    assert [t.seed for t in space_of("study: s\nsettings: {seed: 5}\ngrid: {}\n").trials(seeds=[1, 2])] == [1, 2]
+
+
+def test_a_point_turns_on_what_the_settings_turn_off_and_off_what_they_turn_on(space_of):
+    (on,) = space_of("study: s\nsettings: {finetune: null}\ngrid: {finetune.epochs: [3]}\n").trials()
+    assert on.finetune.epochs == 3
+    (off,) = space_of("study: s\nsettings: {finetune.epochs: 3}\ngrid: {finetune: [null]}\n").trials()
+    assert off.finetune is None
+
+
+def test_where_leaves_senseless_points_out_before_they_are_checked(space_of):
+    grid = "grid:\n  pretrain.epochs: [5, 20]\n  pretrain.warmup_epochs: [1, 10]\n"
+    trials = space_of(f"study: s\n{grid}where: pretrain.warmup_epochs < pretrain.epochs\n").trials()
+    assert [(t.pretrain.epochs, t.pretrain.warmup_epochs) for t in trials] == [(5, 1), (20, 1), (20, 10)]
+
+
+SEARCH = """
+study: s
+search:
+  trials: 4
+  objectives: [validation_log_loss, macs]
+  limits: {macs: 30000000}
+  parameters:
+    model:
+      width: {low: 8, high: 80, step: 8}
+    model.mfa: [true, false]
+    finetune.reg_lambda: {low: 0.01, high: 1, log: true, when: not model.mfa}
+  first:
+    - {model.width: 40, model.mfa: true}
+scheduler: {name: asha, grace_epochs: 2}
+"""
+
+
+def test_a_search_is_read_with_its_parameters_limits_and_first_points(space_of):
+    space = space_of(SEARCH)
+    width, mfa, reg = space.search.parameters
+    assert (width.name, width.low, width.high, width.step, width.log) == ("model.width", 8, 80, 8, False)
+    assert mfa.choices == (True, False)
+    assert (type(reg.low), reg.high, reg.log, reg.when.text) == (float, 1.0, True, "not model.mfa")
+    assert space.search.limits == (("macs", 30_000_000),)
+    assert [(s.name, s.value) for s in space.search.first[0]] == [("model.width", 40), ("model.mfa", True)]
+    assert (space.scheduler.grace_epochs, space.scheduler.reduction) == (2, 3)
+    assert space.trials() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("trials: 4", "trials: 0", "trials must be a whole number from 1"),
+        ("trials: 4", "trails: 4", "unknown key 'search.trails'; did you mean 'trials'?"),
+        ("[validation_log_loss, macs]", "[test_log_loss]", "objectives must be made of validation_log_loss"),
+        ("{macs: 30000000}", "{flops: 3}", "unknown key 'search.limits.flops'"),
+        ("low: 8, high: 80, step: 8", "low: 10, high: 80, step: 8", "my.yaml:9:7: model.width must be a multiple of 8"),
+        ("low: 8, high: 80, step: 8", "low: 80, high: 8", "low must lie below high"),
+        ("[true, false]", "[true, maybe]", "model.mfa must be true or false"),
+        ("model.mfa: [true, false]", "model.maf: [true]", "unknown setting 'model.maf'"),
+        ("not model.mfa", "model.maf", "when: unknown setting 'model.maf'"),
+        ("model.width: 40, model.mfa: true", "model.width: 88", "does not admit"),
+        ("model.width: 40, model.mfa: true", "seed: 1", "seed is not among search.parameters"),
+        ("model.mfa: [true, false]", "data.validation_share: [0.1, 0.2]", "cannot be drawn"),
+        ("trials: 4", "trials: 4\n  sampler: tpee", "did you mean 'tpe'?"),
+        ("scheduler:", "seeds: [0, 1]\nscheduler:", "a search draws its trials with one seed"),
+    ],
+)
+def test_a_mistake_in_a_search_is_told_at_its_place(problems_of, old, new, told):
+    assert SEARCH.count(old) >= 1
+    problems = problems_of(SEARCH.replace(old, new, 1))
+    assert any(told in problem for problem in problems), problems
 
 
 def test_a_grid_is_the_product_of_its_axes_with_every_seed(space_of):
@@ -140,7 +248,9 @@ def test_bytes_that_are_no_text_and_giant_grids_are_refused(tmp_path, problems_o
 def test_an_unknown_study_names_the_nearest_or_all():
     with pytest.raises(ConfigError, match="unknown study 'table2_ablaton'; did you mean 'table2_ablation'"):
         load_space("table2_ablaton")
-    with pytest.raises(ConfigError, match="known: figure3_widths, table2_ablation, table4_drop_rate"):
+    with pytest.raises(
+        ConfigError, match="known: figure3_widths, optuna_architecture, optuna_finetune, table2_ablation"
+    ):
         load_space("zzz")
     with pytest.raises(ConfigError, match="no such search space file"):
         load_space("./missing.yaml")

@@ -22,7 +22,7 @@ def main() -> None:
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command goes on from here", err=True)
+        click.echo("interrupted; what was finished is kept, the same command goes on", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

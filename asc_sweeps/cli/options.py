@@ -10,12 +10,19 @@ import click
 from asc_sweeps.errors import did_you_mean
 
 
+def _named(ctx: click.Context, option: click.Parameter, value: Path) -> Path:
+    if value == Path():  # what an empty word becomes
+        raise click.BadParameter("must name a folder; '.' would mix data and results with what lies here")
+    return value
+
+
 def workspace_option(command: Any) -> Any:
     """`--workspace DIR`, handed on as `root`."""
     return click.option(
         "--workspace",
         "root",
         type=click.Path(path_type=Path),
+        callback=_named,
         default=Path("workspace"),
         envvar="ASC_SWEEPS_WORKSPACE",
         show_default=True,
@@ -28,6 +35,9 @@ data_option = click.option("--data", metavar="DIR", help="Folder of the data set
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 mini_option = click.option("--mini", is_flag=True, help="The small size of the study, on generated data.")
 seeds_option = click.option("--seeds", metavar="N|A,B,..", help="Number of seeds, or a list of them.")
+storage_option = click.option(
+    "--storage", metavar="URL", help="Optuna's database of searches.  [default: SQLite in the workspace]"
+)
 accelerator_option = click.option(
     "--accelerator",
     type=click.Choice(["auto", "cpu", "cuda"]),

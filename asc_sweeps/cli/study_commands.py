@@ -18,12 +18,17 @@ from asc_sweeps.cli.options import (
     mini_option,
     seeds_option,
     set_option,
+    storage_option,
     workspace_option,
 )
+from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
-    from asc_sweeps.request import Cluster, Request
+    from asc_sweeps.console import ProgressLine, SweepProgress
+    from asc_sweeps.plan import Plan
+    from asc_sweeps.request import Cluster, Request, Study
+    from asc_sweeps.search import SearchStudy
 
 MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
@@ -57,12 +62,15 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
 @click.option("--address", metavar="HOST:PORT", help="A Ray cluster; without it a Ray of its own runs here.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at once on a Ray of its own.  [default: one a core]")
 @click.option("--cpus-per-trial", type=click.IntRange(1), default=1, show_default=True, help="CPU cores of a trial.")
+@storage_option
+@click.option("--in-full", is_flag=True, help="Stop nothing early; what was stopped goes on.")
 @click.option(
     "--gpus-per-trial", type=click.FloatRange(0), help="GPUs of a trial, a fraction shares.  [default: 1 if any]"
 )
 def sweep(
     spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
     accelerator: str, address: str | None, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
+    storage: str | None, in_full: bool,
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
 
@@ -73,7 +81,7 @@ def sweep(
 
     request = _request(spaces, mini, data, sets, seeds)
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial)
-    sys.exit(_sweep(request, Workspace(root, accelerator), cluster))
+    sys.exit(_sweep(request, Workspace(root, accelerator), cluster, in_full, storage))
 
 
 @click.command()
@@ -83,10 +91,11 @@ def sweep(
 @set_option
 @seeds_option
 @workspace_option
+@storage_option
 @json_option
 def plan(
     spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
-    as_json: bool,
+    storage: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the trials of studies; train nothing.
 
@@ -98,7 +107,7 @@ def plan(
 
     studies = load_studies(_request(spaces, mini, data, sets, seeds))
     from asc_sweeps.console import ProgressLine
-    from asc_sweeps.studies import bind_studies, plan_studies
+    from asc_sweeps.studies import bind_studies, plan_searches, plan_studies
 
     workspace, note = Workspace(root), ""
     try:
@@ -107,7 +116,7 @@ def plan(
         if any(c.data.dataset != "tau2022" for study in studies for c in study.trials):
             raise
         note = f"{error}\nUntil the data are there, the signatures are of the settings alone."
-    made = plan_studies(studies, workspace)
+    made, searches = plan_studies(studies, workspace), plan_searches(studies, workspace, storage)
     rows = [
         {
             "signature": t.config.signature,
@@ -119,6 +128,7 @@ def plan(
             "model_bytes": t.complexity.model_bytes,
             "epochs": t.config.epochs,
             "cached": t.finished,
+            "stopped": t.stopped,
             "start": start.signature if (start := t.config.start()) else None,
             "studies": list(t.studies),
         }
@@ -134,12 +144,13 @@ def plan(
     if as_json:
         settings = {t.config.signature: t.config.model_dump(mode="json") for t in made.trials}
         rows = [{**row, "settings": settings[row["signature"]]} for row in rows]
-        click.echo(json.dumps({"trials": rows, "totals": totals, "note": note or None}, indent=1))
+        click.echo(json.dumps({"trials": rows, "totals": totals, "searches": searches, "note": note or None}, indent=1))
         return
     head = f"{'signature':<13} {'system':<28} {'phase':<30} {'seed':>4} {'params':>9} {'MACs':>12}  state"
     click.echo(head)
     for r in rows:
-        state = "cached" if r["cached"] else "to train" + ("" if r["studies"] else " (as a start)")
+        state = "to train" + ("" if r["studies"] else " (as a start)")
+        state = "cached" if r["cached"] else "stopped early" if r["stopped"] else state
         click.echo(
             f"{r['signature']:<13} {r['system']:<28} {r['phase']:<30} {r['seed']:>4} "
             f"{r['params']:>9,} {r['macs']:>12,}  {state}"
@@ -148,6 +159,11 @@ def plan(
         f"{totals['listed']} trials listed, {totals['trials']} different, {totals['cached']} cached, "
         f"{totals['to_train']} to train ({totals['epochs_to_train']:,} epochs)"
     )
+    for search in searches:
+        click.echo(
+            f"{search['study']}: search ({search['sampler']}) for {', '.join(search['objectives'])}; "
+            f"{search['trials']} trials, {search['drawn']} drawn so far"
+        )
     if note:
         click.echo(note, err=True)
 
@@ -157,7 +173,12 @@ def plan(
 @click.option("--out", type=click.Path(path_type=Path), help="The report's file.  [default: WORKSPACE/report.html]")
 def report(root: Path, out: Path | None) -> None:
     """Render the results as one HTML file."""
-    _report(Workspace(root), out)
+    workspace = Workspace(root)
+    if not workspace.root.is_dir():
+        raise WorkspaceError(
+            f"{root}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
+        )
+    _report(workspace, out)
 
 
 def _request(
@@ -177,49 +198,101 @@ def _options() -> tuple[str, ...]:
             continue
         value = context.params[option.name]
         for one in value if option.multiple else [value]:
-            words += [option.opts[0], str(one)]
+            words += [option.opts[0], *([] if option.is_flag else [str(one)])]
     return tuple(words)
 
 
-def _sweep(request: Request, workspace: Workspace, cluster: Cluster) -> int:
+def _sweep(
+    request: Request, workspace: Workspace, cluster: Cluster, in_full: bool = False, storage: str | None = None
+) -> int:
     """Plan, run and count; the exit code: 0 all done, 1 some failed, 130 interrupted."""
     from asc_sweeps.request import load_studies
 
     studies = load_studies(request)  # a mistake in a file is told before anything slow is imported
-    from asc_sweeps.console import ProgressLine, SweepProgress
-    from asc_sweeps.ray_environment import prepare_ray
-    from asc_sweeps.studies import bind_studies, note_failures, plan_studies, record_studies
+    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.studies import bind_studies, open_searches, plan_studies
 
     line = ProgressLine()
     studies = bind_studies(studies, workspace, line.clips)
-    plan = plan_studies(studies, workspace)
-    record_studies(request, studies, plan, workspace)
-    progress = SweepProgress(plan, line)
-    if plan.todo:
-        line.say(f"starting Ray for {len(plan.todo)} trials ({len(plan.trials) - len(plan.todo)} are finished already)")
+    plan = plan_studies(studies, workspace, in_full)
+    with open_searches(studies, workspace, storage) as searches:
+        return _run(request, studies, plan, searches, workspace, cluster, in_full, line)
+
+
+def _run(
+    request: Request, studies: list[Study], plan: Plan, searches: list[SearchStudy], workspace: Workspace, cluster: Cluster,
+    in_full: bool, line: ProgressLine,
+) -> int:  # fmt: skip
+    from asc_sweeps.console import SweepProgress
+    from asc_sweeps.ray_environment import prepare_ray
+    from asc_sweeps.studies import halvings_of, note_failures, record_studies
+
+    to_draw, drawn_before = sum(search.left for search in searches), sum(search.drawn for search in searches)
+    record_studies(request, studies, plan.trials, workspace)
+    progress = SweepProgress(plan, line, to_draw)
+    if plan.todo or to_draw:
+        done = sum(t.finished for t in plan.trials)
+        draws = f", and {to_draw} that searches draw" if to_draw else ""
+        line.say(f"starting Ray for {len(plan.todo)} trials ({done} are finished already){draws}")
         prepare_ray(cluster)
         from asc_sweeps.sweeps import run_sweep
 
-        run_sweep(plan, workspace, cluster, progress.on_row)
-        note_failures(plan, progress.failed, workspace)
+        halvings = {} if in_full else halvings_of(studies, plan, workspace)
+        run_sweep(plan, workspace, cluster, progress.on_row, progress.on_planned, searches, halvings)
         line.end()
-    records = record_studies(request, studies, plan, workspace)
-    planned = plan.listed + sum(not t.studies for t in plan.trials)
-    trained, failed = len(progress.trained), len(progress.failed)
-    unfinished = len(plan.todo) - trained - failed
-    tail = (f", failed {failed}" if failed else "") + (f", unfinished {unfinished}" if unfinished else "")
-    click.echo(f"planned {planned}, reused {planned - len(plan.todo)}, trained {trained}{tail}")
-    if unfinished:
+        for unwritten in note_failures(progress.asked.values(), progress.failed, workspace):
+            line.say(unwritten)
+    drawn = {t.config.signature: t for search in searches for t in search.planned(workspace)}
+    trials = [*plan.trials, *drawn.values()]
+    left = {search.study: search.left for search in searches if not search.note}
+    records = record_studies(request, studies, trials, workspace, progress.stopped, progress.failed, left)
+    _count(plan, progress, drawn_before)
+    for search in searches:
+        _tell_search(search)
+    if progress.unfinished or any(left.values()):
         again = shlex.join(["asc-sweeps", *sys.argv[1:]])
         click.echo(f"interrupted; finished epochs are kept. To go on:\n  {again}", err=True)
         return 130
     for record in records:
         click.echo(f"{record.name}: {record.state}")
-    return 1 if failed else 0
+    return 1 if progress.failed else 0
+
+
+def _count(plan: Plan, progress: SweepProgress, drawn_before: int) -> None:
+    """The line that says what was trained, and what was not trained again."""
+    todo = {t.config.signature for t in plan.todo}
+    planned = plan.listed + drawn_before + sum(not t.studies for t in plan.trials)
+    reused = planned - len(todo) + progress.reused + len(progress.taken_over)
+    planned += len(progress.asked.keys() - todo) + progress.reused
+    stopped = progress.stopped.values()
+    ends = {"failed": len(progress.failed), "stopped early": len(stopped), "unfinished": len(progress.unfinished)}
+    tail = "".join(f", {name} {number}" for name, number in ends.items() if number)
+    click.echo(f"planned {planned}, reused {reused}, trained {len(progress.trained)}{tail}")
+    if stopped:
+        run, whole = (sum(numbers) for numbers in zip(*stopped, strict=True))
+        click.echo(
+            f"stopping early saved {whole - run} of the {whole} epochs of those trials; --in-full runs them to the end"
+        )
+
+
+def _tell_search(search: SearchStudy) -> None:
+    """What a search has found so far."""
+    click.echo(f"{search.name}: {search.drawn} of {search.search.trials} trials drawn, {search.refused} points refused")
+    if search.note:
+        click.echo(f"{search.name}: {search.note}", err=True)
+    for signature, values, drawn in search.best()[:10]:
+        exact = ("params", "macs", "model_bytes")
+        pairs = zip(search.search.objectives, values, strict=True)
+        ends = ", ".join(f"{name} {value:,.0f}" if name in exact else f"{name} {value:.4f}" for name, value in pairs)
+        settings = ", ".join(f"{n}={v:.4g}" if isinstance(v, float) else f"{n}={v}" for n, v in drawn.items())
+        click.echo(f"  best {signature}: {ends}; {settings}")
 
 
 def _report(workspace: Workspace, out: Path | None) -> None:
     from analysis.report import write_report
 
-    path = write_report(workspace, out or workspace.root / "report.html")
+    out = out or workspace.root / "report.html"
+    if out.is_dir():
+        raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
+    path = write_report(workspace, out)
     click.echo(f"report: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     from asc_sweeps.settings import make_config
 
     config = make_config(overrides_of(sets, None))
+    if not math.isfinite(seconds):
+        raise click.BadParameter("must be a number of seconds, e.g. 10", param_hint="--seconds")
     from asc_sweeps.data.features import frames
     from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
     from asc_sweeps.trial import complexity_of

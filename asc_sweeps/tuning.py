@@ -1,0 +1,258 @@
+"""What Ray Tune is told while it runs: which trial comes next, which one stops early, who hears of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.halving import Halving
+from asc_sweeps.plan import Plan, PlannedTrial, planned
+from asc_sweeps.results import load_failure, load_result
+from asc_sweeps.search import SearchStudy
+from asc_sweeps.workspace import Workspace
+
+CRASH_RETRIES = 1
+SECONDS_TO_END = 10
+OnRow = Callable[[str, dict[str, Any]], None]
+OnPlanned = Callable[[PlannedTrial], None]
+
+
+class Queue(Searcher):
+    """Hands out trials, each once its start is finished: a plan's, then those that searches ask for.
+
+    What Tune takes for a search algorithm. The ends of trials that a search asked for are told to it.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        searches: Sequence[SearchStudy],
+        workspace: Workspace,
+        at_once: int,
+        on_row: OnRow,
+        on_planned: OnPlanned,
+    ) -> None:
+        super().__init__()
+        starts = {start.signature for t in plan.todo if (start := t.config.start())}
+
+        def rank(t: PlannedTrial) -> tuple[bool, bool, float]:
+            """Starts that others wait for, then the longest: the last trial to end should be a short one."""
+            return t.config.start() is not None, t.config.signature not in starts, -t.cost
+
+        self._waiting = sorted(plan.todo, key=rank)
+        self._finished = {t.config.signature for t in plan.trials if t.finished}
+        self._failed: dict[str, tuple[str, str]] = {}
+        self._stopped: dict[str, int] = {}
+        self._running: dict[str, str] = {}
+        self._searches = list(searches)
+        self._asked: dict[str, list[tuple[SearchStudy, int]]] = {}
+        self._workspace, self._at_once = workspace, at_once
+        self._on_row, self._on_planned = on_row, on_planned
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        """The next trial's settings; None while all that is left waits for a start; FINISHED at the end."""
+        while True:
+            for trial in list(self._waiting):
+                start = trial.config.start()
+                if start and start.signature in self._failed:
+                    self._waiting.remove(trial)
+                    self.fail(trial.config.signature, "start", f"its start {start.signature} failed")
+                elif start is None or start.signature in self._finished:
+                    self._waiting.remove(trial)
+                    self._running[trial_id] = trial.config.signature
+                    return {"trial": trial.config.model_dump_json()}
+            # Drawn only when a place is free: a sampler learns from what has ended.
+            if len(self._running) + len(self._waiting) >= self._at_once or not self._draw():
+                return None if self._running else Searcher.FINISHED
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Tell an epoch to the searches that asked for the trial."""
+        for search, number in self._asked.get(self._running.get(trial_id, ""), []):
+            if "epochs_done" in result:
+                search.tell_epoch(number, result["epochs_done"], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take an end: by the trial's own word, or stopped early when it has said none. `fail` tells of a dead process."""
+        signature = self._running.pop(trial_id, None)
+        if signature is None or error:
+            return
+        last = result or {}
+        state = last.get("state")
+        if state == "done":
+            self._finished.add(signature)
+            for search, number in self._asked.pop(signature, []):
+                self._tell_done(search, number, signature)
+        elif state == "failed":
+            self.fail(signature, last["cause"], last["message"], told=True)
+        else:
+            epochs = {"epochs_done": last.get("epochs_done", 0), "epochs_total": last.get("epochs_total", 0)}
+            self._on_row(signature, {"state": "stopped", **epochs})
+            self._stopped[signature] = epochs["epochs_done"]
+            for search, number in self._asked.pop(signature, []):
+                search.tell_stopped(number, epochs["epochs_done"])
+
+    def fail(self, signature: str, cause: str, message: str, told: bool = False) -> None:
+        """A trial has failed; what builds on it will."""
+        self._failed[signature] = cause, message
+        if not told:
+            self._on_row(signature, {"state": "failed", "cause": cause, "message": message})
+        for search, number in self._asked.pop(signature, []):
+            search.tell_failed(number, cause, message)
+
+    def interrupt(self) -> None:
+        """The sweep ends here: what searches asked for and did not get is to be tried again."""
+        for search, number in (pair for pairs in self._asked.values() for pair in pairs):
+            search.tell_interrupted(number)
+        self._asked.clear()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: an interrupted sweep is planned anew from the workspace."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as `save`."""
+
+    def _draw(self) -> bool:
+        """Ask the searches for one more trial; False when they have no more."""
+        while self._searches:
+            search = self._searches.pop(0)
+            asked = search.ask()
+            if asked is None:
+                continue
+            self._searches.append(search)  # in turn
+            trial = planned(asked.config, self._workspace, (search.study,))
+            signature = asked.config.signature
+            self._asked.setdefault(signature, []).append((search, asked.number))
+            if trial.finished:
+                del self._asked[signature]
+                self._tell_done(search, asked.number, signature)
+                self._on_row(signature, {"state": "reused"})
+            elif signature in self._failed:
+                self.fail(signature, *self._failed[signature], told=True)
+            elif signature in self._stopped:
+                del self._asked[signature]
+                search.tell_stopped(asked.number, self._stopped[signature])
+            elif not self._is_known(signature):
+                start = asked.config.start()
+                for one in (start and planned(start, self._workspace), trial):
+                    if one and one.finished:
+                        self._finished.add(one.config.signature)
+                    elif one and not self._is_known(one.config.signature):
+                        self._waiting.append(one)
+                        self._on_planned(one)
+            return True
+        return False
+
+    def _is_known(self, signature: str) -> bool:
+        waiting = any(t.config.signature == signature for t in self._waiting)
+        return (
+            waiting or signature in self._running.values() or signature in self._finished or signature in self._failed
+        )
+
+    def _tell_done(self, search: SearchStudy, number: int, signature: str) -> None:
+        result = load_result(self._workspace, signature)
+        if result is None:
+            raise WorkspaceError(f"{self._workspace.trial(signature)}: its result has gone while the sweep was running")
+        search.tell_done(number, result)
+
+
+class EarlyStops(FIFOScheduler):
+    """Stops trials of studies that have a scheduler, each study by its own rungs."""
+
+    def __init__(self, halvings: Mapping[str, Halving], plan: Plan) -> None:
+        super().__init__()
+        self._halvings = halvings
+        self._may_stop: dict[str, str] = {}
+        starts = {start.signature for t in plan.todo if (start := t.config.start())}
+        for trial in plan.todo:
+            if trial.config.signature not in starts:  # what others build on is always run in full
+                self.watch(trial)
+
+    def watch(self, trial: PlannedTrial) -> None:
+        """From now on stop this trial, too, if its study has a scheduler."""
+        if trial.studies and all(
+            study in self._halvings for study in trial.studies
+        ):  # else one of them wants it in full
+            self._may_stop[trial.config.signature] = trial.studies[0]
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP, by the study's rungs; a trial that has run all its epochs is left to score itself."""
+        signature, value = signature_of(trial), result.get("validation_log_loss")
+        study = self._may_stop.get(signature)
+        if study is None or value is None or result["epochs_done"] == result["epochs_total"]:
+            return TrialScheduler.CONTINUE
+        goes_on = self._halvings[study].goes_on(signature, result["epochs_done"], value)
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+
+class Forward(tune.Callback):
+    """Tells the driver what trials report, and that a process has died."""
+
+    def __init__(self, workspace: Workspace, queue: Queue, on_row: OnRow) -> None:
+        self._workspace, self._queue, self._on_row = workspace, queue, on_row
+
+    def setup(self, **info: Any) -> None:
+        """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
+        signal.signal(signal.SIGTERM, _end)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Hand on one report."""
+        self._on_row(signature_of(trial), result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
+        signature = signature_of(trial)
+        failure = load_failure(self._workspace, signature)
+        times, words = f"its process was killed {CRASH_RETRIES + 1} times", _last_words(trial)
+        if failure:
+            cause, message = failure.cause, failure.message
+        elif "Traceback" in words:  # an error of Python's that could not be written down
+            cause, message = "crash", words.strip().splitlines()[-1]
+        elif "running low on memory" in words:
+            cause, message = (
+                "out of memory",
+                f"{times}, its node being low on memory; --workers runs fewer trials at once",
+            )
+        else:
+            cause, message = "killed", f"{times}, from outside or by the system for its memory"
+        self._queue.fail(signature, cause, message)
+
+
+def signature_of(trial: Any) -> str:
+    """The signature of a trial of Tune's."""
+    return TrialConfig.model_validate_json(trial.config["trial"]).signature
+
+
+def _last_words(trial: Any) -> str:
+    """What Ray wrote down when a trial's process ended; its file has a line `Failure # 1 (...)` above each text."""
+    text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+    return text.rpartition("Failure # ")[2].partition("\n")[2]
+
+
+def _end(*_: object) -> None:
+    """Being asked to end is being interrupted.
+
+    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone: we do not.
+    """
+
+    def leave() -> None:
+        sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
+        sys.stderr.flush()
+        os._exit(130)
+
+    timer = threading.Timer(SECONDS_TO_END, leave)
+    timer.daemon = True
+    timer.start()
+    os.kill(os.getpid(), signal.SIGINT)

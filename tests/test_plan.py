@@ -1,0 +1,68 @@
+"""Plans, what becomes of failures and stopped trials when they are made again, and the ETA."""
+
+import pytest
+
+from asc_sweeps.config import FinetuneConfig, ModelConfig, TrialConfig
+from asc_sweeps.console import ProgressLine
+from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.files import write_json
+from asc_sweeps.plan import make_plan
+from asc_sweeps.request import Request, load_studies
+from asc_sweeps.results import TrialFailure, load_failures, save_failure
+from asc_sweeps.studies import open_searches
+from asc_sweeps.workspace import Workspace
+
+START = TrialConfig(model=ModelConfig(width=8))
+TUNED = START.model_copy(update={"finetune": FinetuneConfig()})
+
+
+def todo(studies, workspace, stopped):
+    return [t.config.signature for t in make_plan(studies, workspace, stopped).todo]
+
+
+def test_a_trial_that_its_study_stopped_is_left_as_it_is(tmp_path):
+    assert todo({"asha": [START]}, Workspace(tmp_path), {"asha": {START.signature}}) == []
+
+
+def test_it_runs_on_where_another_study_lists_it(tmp_path):
+    studies = {"asha": [START], "plain": [START]}
+    assert todo(studies, Workspace(tmp_path), {"asha": {START.signature}}) == [START.signature]
+
+
+def test_it_runs_on_where_a_trial_that_is_to_run_builds_on_it(tmp_path):
+    studies = {"asha": [START, TUNED]}
+    assert todo(studies, Workspace(tmp_path), {"asha": {START.signature}}) == [START.signature, TUNED.signature]
+    assert todo(studies, Workspace(tmp_path), {"asha": {START.signature, TUNED.signature}}) == []
+
+
+def test_a_failure_beside_a_result_is_none(tmp_path):
+    workspace = Workspace(tmp_path)
+    save_failure(workspace, TrialFailure("0123456789ab", "BC-ResNet-8", "pretraining", "killed", "", ""))
+    assert len(load_failures(workspace)) == 1
+    write_json(workspace.trial("0123456789ab") / "result.json", {})
+    assert load_failures(workspace) == []
+
+
+def test_a_search_is_run_by_one_process_at_a_time_and_the_other_hears_by_whom(tmp_path):
+    workspace = Workspace(tmp_path)
+    studies = load_studies(Request(("optuna_finetune",), mini=True))
+    with open_searches(studies, workspace, None) as (search,):
+        assert search.left == 8
+        with (
+            pytest.raises(
+                WorkspaceError, match=r"search 'optuna_finetune-mini' is being run by process \d+ on .* since"
+            ),
+            open_searches(studies, workspace, None),
+        ):
+            raise AssertionError("two have it")
+    with open_searches(studies, workspace, None) as (search,):
+        assert search.left == 8
+
+
+def test_the_eta_counts_what_this_run_has_done_not_what_an_earlier_one_did(monkeypatch, capsys):
+    now = iter([0.0, 0.0, 60.0, 120.0])
+    monkeypatch.setattr("asc_sweeps.console.time.monotonic", lambda: next(now))
+    line = ProgressLine()
+    for epoch in (271, 272, 273):  # of 300, resumed at 270; a minute each
+        line.update("training", epoch / 300, f"{epoch}")
+    assert capsys.readouterr().err.splitlines() == ["training: 272, ETA 28 min 00 s", "training: 273, ETA 27 min 00 s"]
