@@ -62,6 +62,8 @@ class Cluster:
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     """None is one where there are GPUs; a fraction lets trials share one."""
+    wait_minutes: float = 0.0
+    """How long to wait for nodes that a cluster has still to start."""
 
 
 def load_studies(request: Request) -> list[Study]:

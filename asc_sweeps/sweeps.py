@@ -8,16 +8,21 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import ray
 from ray import tune
+from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import asc_sweeps
+import search_spaces
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
@@ -50,6 +55,7 @@ def run_sweep(
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
         resources = _resources(cluster, workspace.accelerator)
+        _wait_for_node(resources, cluster.wait_minutes)
         if cluster.address is not None:
             _check_nodes(plan, workspace, resources)
         early = EarlyStops(halvings, plan)
@@ -58,7 +64,9 @@ def run_sweep(
             early.watch(trial)
             on_planned(trial)
 
-        queue = Queue(plan, searches, workspace, _places(resources), on_row, take)
+        # One more than can run, where a cluster grows when a trial waits.
+        spare = 1 if cluster.address is not None else 0
+        queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take)
         here = replace(workspace, accelerator="cuda" if "gpu" in resources else "cpu", threads=cluster.cpus_per_trial)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(_run_on_worker, workspace=here), resources),
@@ -114,7 +122,8 @@ def _connect(cluster: Cluster) -> None:
     try:
         host, _, port = cluster.address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=10).close()  # ray.init would try for many minutes
-        ray.init(address=cluster.address, **quiet)
+        code = [str(Path(module.__file__ or "").parent) for module in (asc_sweeps, search_spaces)]
+        ray.init(address=cluster.address, runtime_env={"py_modules": code}, **quiet)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise WorkspaceError(
             f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, with the same "
@@ -123,8 +132,8 @@ def _connect(cluster: Cluster) -> None:
 
 
 def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:
-    """What a trial asks for; raises WorkspaceError when no node can give it, since Ray would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """What a trial asks for."""
+    nodes = _nodes()
     gpus = cluster.gpus_per_trial
     if gpus is None:
         any_gpu = any(node.get("GPU", 0) for node in nodes)
@@ -135,19 +144,33 @@ def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:
         )
     if gpus > 1 and gpus != int(gpus):
         raise WorkspaceError(f"--gpus-per-trial {gpus:g}: must be a fraction of one GPU, or whole GPUs")
-    wanted = {"cpu": float(cluster.cpus_per_trial), **({"gpu": gpus} if gpus else {})}
-    if not any(_has(node, wanted) for node in nodes):
-        most = {name: max((node.get(name.upper(), 0) for node in nodes), default=0) for name in wanted}
-        raise WorkspaceError(
-            f"no node has what a trial asks for: {_amounts(wanted)}; the most that one has: {_amounts(most)}"
-        )
-    return wanted
+    return {"cpu": float(cluster.cpus_per_trial), **({"gpu": gpus} if gpus else {})}
+
+
+def _wait_for_node(wanted: dict[str, float], minutes: float) -> None:
+    """Until a node can give what a trial asks for; raises WorkspaceError when none can, since Ray would wait for ever."""
+    until = time.monotonic() + 60 * minutes
+    if minutes and not any(_has(node, wanted) for node in _nodes()):
+        request_resources(bundles=[{name.upper(): amount for name, amount in wanted.items()}])
+    while not any(_has(node, wanted) for node in _nodes()):
+        if time.monotonic() >= until:
+            most = {name: max((node.get(name.upper(), 0) for node in _nodes()), default=0) for name in wanted}
+            told = f"no node has what a trial asks for: {_amounts(wanted)}; the most that one has: {_amounts(most)}"
+            hint = "; --wait MINUTES waits for nodes that a cluster has still to start" if not minutes else ""
+            raise WorkspaceError(told + hint)
+        time.sleep(1)
+    if minutes:
+        request_resources(bundles=[])
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each node that is there."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _places(wanted: dict[str, float]) -> int:
     """How many trials can run at once."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(int(min(node.get(n.upper(), 0) // amount for n, amount in wanted.items() if amount)) for node in nodes)
+    return sum(int(min(node.get(n.upper(), 0) // amount for n, amount in wanted.items())) for node in _nodes())
 
 
 def _has(node: dict[str, float], wanted: dict[str, float]) -> bool:

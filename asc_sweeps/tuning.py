@@ -39,7 +39,7 @@ class Queue(Searcher):
         plan: Plan,
         searches: Sequence[SearchStudy],
         workspace: Workspace,
-        at_once: int,
+        at_once: Callable[[], int],
         on_row: OnRow,
         on_planned: OnPlanned,
     ) -> None:
@@ -73,7 +73,7 @@ class Queue(Searcher):
                     self._running[trial_id] = trial.config.signature
                     return {"trial": trial.config.model_dump_json()}
             # Drawn only when a place is free: a sampler learns from what has ended.
-            if len(self._running) + len(self._waiting) >= self._at_once or not self._draw():
+            if len(self._running) + len(self._waiting) >= self._at_once() or not self._draw():
                 return None if self._running else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """The layout of the code: one door a library, imports downwards only, modules that a person can hold in the head."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 CLI = ("__init__", "options", "study_commands", "trial_commands", "data_commands")
@@ -19,7 +21,7 @@ DOORS = {
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment"]
+LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status"]
 LAYERS += ["studies", "search", "halving", "plan", "trial"]
 LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
@@ -83,6 +85,24 @@ def test_a_module_imports_only_from_layers_below_its_own():
                 if module.startswith("asc_sweeps.") and layer(module) < here
             ]
     assert not wrong
+
+
+def test_ray_accepts_the_cluster_file_and_the_one_of_its_comments_for_machines_of_ones_own():
+    text = (ROOT / "cluster.yaml").read_text()
+    cloud = yaml.safe_load(text)
+    own = "\n".join(line.removeprefix("# ") for line in text[text.index("# provider:") :].splitlines())
+    without = {key: value for key, value in cloud.items() if key not in ("available_node_types", "head_node_type")}
+    code = (
+        "import json, sys; from ray.autoscaler._private.util import prepare_config, validate_config; "
+        "validate_config(prepare_config(json.load(sys.stdin)))"
+    )
+    for config in (cloud, {**without, **yaml.safe_load(own)}):
+        found = subprocess.run(
+            [sys.executable, "-c", code], input=json.dumps(config), text=True, capture_output=True, check=False
+        )
+        assert found.returncode == 0, found.stderr
+        starts = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+        assert all("RAY_AUTH_MODE=token" in line for line in starts if "ray start" in line)
 
 
 def test_no_code_file_is_longer_than_400_lines():

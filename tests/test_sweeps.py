@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -229,20 +230,30 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
     nothing = run("sweep", path, "--address", "127.0.0.1:6", cwd=tmp_path, code=2, env=secret)
     assert "--address 127.0.0.1:6: must be HOST:PORT of a running Ray head" in nothing.stderr
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    words = ["--head", "--port=26379", "--num-cpus=2", "--include-dashboard=false", "--block", "--disable-usage-stats"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        "--head",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+        "--block",
+        "--disable-usage-stats",
+    ]
     head = subprocess.Popen([*ray, "start", *words], env={**os.environ, **secret}, stdout=subprocess.DEVNULL)
     try:
         time.sleep(5)
-        done = run("sweep", path, "--address", "127.0.0.1:26379", cwd=tmp_path, env=secret)
+        done = run("sweep", path, "--address", f"127.0.0.1:{port}", cwd=tmp_path, env=secret)
         assert "trained 2" in done.stdout
         record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
-        assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:26379"
+        assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:{port}"
         for words, told in (
             (["--cpus-per-trial", "64"], "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU"),
             (["--accelerator", "cuda"], "asks for: 1 CPU, 1 GPU; the most that one has: 2 CPU, 0 GPU"),
             (["--accelerator", "cpu", "--gpus-per-trial", "1"], "contradict each other"),
         ):
-            there = ["--address", "127.0.0.1:26379", "--seeds", "9,"]
+            there = ["--address", f"127.0.0.1:{port}", "--seeds", "9,"]
             assert told in run("sweep", path, *there, *words, cwd=tmp_path, code=2, env=secret).stderr
     finally:
         head.terminate()

@@ -57,6 +57,7 @@ for command in (
     study_commands.demo,
     study_commands.plan,
     study_commands.sweep,
+    study_commands.status,
     study_commands.report,
     trial_commands.train,
     trial_commands.complexity,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from asc_sweeps.plan import Plan
     from asc_sweeps.request import Cluster, Request, Study
     from asc_sweeps.search import SearchStudy
+    from asc_sweeps.status import StudyStatus
 
 MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
@@ -60,6 +62,13 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
 @workspace_option
 @accelerator_option
 @click.option("--address", metavar="HOST:PORT", help="A Ray cluster; without it a Ray of its own runs here.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="MINUTES",
+    help="For nodes that a cluster has still to start.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Trials at once on a Ray of its own.  [default: one a core]")
 @click.option("--cpus-per-trial", type=click.IntRange(1), default=1, show_default=True, help="CPU cores of a trial.")
 @storage_option
@@ -69,7 +78,7 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
 )
 def sweep(
     spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
-    accelerator: str, address: str | None, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
+    accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
     storage: str | None, in_full: bool,
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
@@ -80,7 +89,7 @@ def sweep(
     from asc_sweeps.request import Cluster
 
     request = _request(spaces, mini, data, sets, seeds)
-    cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial)
+    cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait)
     sys.exit(_sweep(request, Workspace(root, accelerator), cluster, in_full, storage))
 
 
@@ -173,12 +182,67 @@ def plan(
 @click.option("--out", type=click.Path(path_type=Path), help="The report's file.  [default: WORKSPACE/report.html]")
 def report(root: Path, out: Path | None) -> None:
     """Render the results as one HTML file."""
+    _report(_existing(root), out)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[STUDY...]")
+@workspace_option
+@click.option("--watch", is_flag=True, help="Print again every two seconds, until nothing runs.")
+@json_option
+def status(names: tuple[str, ...], root: Path, watch: bool, as_json: bool) -> None:
+    """Say how studies stand: states, best so far, ETA, failures.
+
+    Reads the workspace's files alone, so it works beside a running sweep and after it.
+    """
+    from asc_sweeps.status import study_statuses
+
+    workspace = _existing(root)
+    while True:
+        studies = study_statuses(workspace, names)
+        if as_json:
+            click.echo(json.dumps([study.as_json() for study in studies], indent=1))
+        else:
+            if watch and sys.stdout.isatty():
+                click.clear()
+            _tell_status(studies)
+        if not watch or not any("running" in study.counts for study in studies):
+            return
+        time.sleep(2)
+
+
+def _tell_status(studies: list[StudyStatus]) -> None:
+    from asc_sweeps.console import clock
+
+    if not studies:
+        click.echo("no study was run in this workspace")
+    for study in studies:
+        counts = ", ".join(f"{number} {state}" for state, number in study.counts.items())
+        eta = f"; ETA {clock(study.seconds_left)}" if study.seconds_left is not None else ""
+        click.echo(f"{study.name}: {counts or 'no trial yet'}{eta}")
+        if study.best:
+            best = study.best
+            click.echo(
+                f"  best     {best.signature}  {best.system}, {best.phase}: validation log loss {best.validation_log_loss:.4f}"
+            )
+        for t in study.trials:
+            if t.state in ("running", "begun", "stopped", "failed"):
+                reached = f": epoch {t.epochs_done} of {t.epochs_total}" if t.epochs_done else ""
+                reached += (
+                    f", validation log loss {t.validation_log_loss:.4f}" if t.validation_log_loss is not None else ""
+                )
+                click.echo(f"  {t.state:<8} {t.signature}  {t.system}, {t.phase}, seed {t.seed}{reached}")
+                if t.message:
+                    click.echo(f"           {t.message}")
+
+
+def _existing(root: Path) -> Workspace:
     workspace = Workspace(root)
     if not workspace.root.is_dir():
         raise WorkspaceError(
             f"{root}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
         )
-    _report(workspace, out)
+    return workspace
 
 
 def _request(

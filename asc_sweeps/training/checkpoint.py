@@ -16,11 +16,14 @@ from asc_sweeps.files import write_bytes, write_json
 POINTER = "checkpoint.json"
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any], name: str) -> None:
-    """Keep `state` as the folder's only checkpoint; `name` differs from the one before (`finetune-0003`)."""
+def save_checkpoint(folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None) -> None:
+    """Keep `state` as the folder's only checkpoint; `name` differs from the one before (`finetune-0003`).
+
+    `progress` stands in the pointer, for those who ask how far the trial is without reading its weights.
+    """
     digest = save_state(folder / f"{name}.pt", state)
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
-    write_json(folder / POINTER, {"file": f"{name}.pt", "sha256": digest})
+    write_json(folder / POINTER, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
     for old in folder.glob("*-*.pt"):
         if old.name != f"{name}.pt":
             old.unlink(missing_ok=True)

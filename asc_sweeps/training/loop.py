@@ -108,8 +108,11 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
                 "optimizer": optimizer.state_dict(),
                 "history": session.history,
             }
-            save_checkpoint(session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}")
-            session.report({**row, "epochs_done": len(session.history), "epochs_total": session.total_epochs})
+            done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
+            pace = sum(r["seconds"] for r in session.history) / len(session.history)
+            progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
+            save_checkpoint(session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
+            session.report({**row, **done})
 
 
 def _optimizer(network: Network, phase: Phase) -> torch.optim.Optimizer:

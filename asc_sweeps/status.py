@@ -1,0 +1,139 @@
+"""How studies stand, read from the workspace's files alone: while a sweep runs, from another terminal, or after it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.results import StudyRecord, TrialResult, load_failure, load_result, load_studies
+from asc_sweeps.workspace import Workspace
+
+POINTER = "checkpoint.json"
+"""What a trial's last checkpoint says of itself (`training.checkpoint`)."""
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One trial of a study as it stands now."""
+
+    signature: str
+    system: str
+    phase: str
+    seed: int
+    state: str
+    """`done`, `running`, `failed`, `stopped` (early), `begun` (has a checkpoint, nobody trains it) or `planned`."""
+    epochs_done: int | None
+    epochs_total: int | None
+    validation_log_loss: float | None
+    """Of the finished trial, else of its last epoch; None without a validation split."""
+    seconds_per_epoch: float | None
+    message: str
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """One study as it stands now."""
+
+    name: str
+    command: str
+    trials: list[TrialStatus]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, in the order in which they pass through them."""
+        states = [t.state for t in self.trials]
+        order = ("done", "running", "begun", "planned", "stopped", "failed")
+        return {state: states.count(state) for state in order if state in states}
+
+    @property
+    def best(self) -> TrialStatus | None:
+        """The finished trial with the lowest validation log loss."""
+        done = [t for t in self.trials if t.state == "done" and t.validation_log_loss is not None]
+        return min(done, key=lambda t: t.validation_log_loss or 0.0, default=None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of the trials that run now; None where nothing runs, or has run an epoch."""
+        running = [t for t in self.trials if t.state == "running"]
+        paces = [t.seconds_per_epoch for t in self.trials if t.seconds_per_epoch]
+        totals = [t.epochs_total for t in self.trials if t.epochs_total]
+        if not running or not paces or not totals:
+            return None
+        usual, pace = sum(totals) / len(totals), sum(paces) / len(paces)
+        left = [t for t in self.trials if t.state in ("running", "begun", "planned")]
+        epochs = sum((t.epochs_total or usual) - (t.epochs_done or 0) for t in left)
+        return epochs * pace / len(running)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        best = self.best
+        ends = {"counts": self.counts, "best": best.signature if best else None, "seconds_left": self.seconds_left}
+        return {"study": self.name, "command": self.command, **ends, "trials": [asdict(t) for t in self.trials]}
+
+
+def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[StudyStatus]:
+    """Some studies of a workspace, or all. Raises WorkspaceError for a study that was never run in it."""
+    records = {record.name: record for record in load_studies(workspace)}
+    unknown = [name for name in names if name not in records]
+    if unknown:
+        known = ", ".join(records) or "none yet"
+        raise WorkspaceError(f"{workspace.root}: knows no study '{unknown[0]}'; known: {known}")
+    return [_study(workspace, records[name]) for name in names or records]
+
+
+def _study(workspace: Workspace, record: StudyRecord) -> StudyStatus:
+    return StudyStatus(record.name, record.command, [_trial(workspace, row) for row in record.trials])
+
+
+def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
+    signature = row["signature"]
+    result = load_result(workspace, signature)
+    if result:
+        epochs = len(result.history)
+        facts = {"epochs_done": epochs, "epochs_total": epochs, "validation_log_loss": _validation(result)}
+        facts["seconds_per_epoch"] = result.seconds / epochs if epochs else None
+    else:
+        facts = _checkpoint(workspace, signature)
+    failure = load_failure(workspace, signature)
+    if result:
+        state = "done"
+    elif _is_held(workspace, signature):
+        state = "running"
+    elif failure or row["state"] in ("failed", "stopped"):
+        state = "failed" if failure else row["state"]
+    else:
+        state = "begun" if facts["epochs_done"] else "planned"
+    message = f"{failure.cause}: {failure.message}" if failure and state == "failed" else ""
+    who = {name: row[name] for name in ("signature", "system", "phase", "seed")}
+    return TrialStatus(**who, state=state, message=message, **facts)
+
+
+def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:
+    names = ("epochs_done", "epochs_total", "validation_log_loss", "seconds_per_epoch")
+    try:
+        pointer = json.loads((workspace.trial(signature) / POINTER).read_text())
+        return {name: pointer.get(name) for name in names}
+    except (OSError, ValueError, AttributeError):  # none yet, or replaced while it was read
+        return dict.fromkeys(names)
+
+
+def _validation(result: TrialResult) -> float | None:
+    micro = [s.log_loss for s in result.scores if (s.split, s.name) == ("validation", "micro")]
+    return micro[0] if micro else None
+
+
+def _is_held(workspace: Workspace, signature: str) -> bool:
+    """Whether a process trains this trial: it holds the lock of the trial's folder."""
+    path = workspace.trial(signature) / ".lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
