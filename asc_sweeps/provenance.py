@@ -5,21 +5,27 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("asc_sweeps", "torch", "torchaudio", "ray", "numpy", "soundfile")
 
 
-def environment() -> dict[str, Any]:
-    """Versions of what computes, the host's name, and the code's git commit where it runs from a checkout."""
+def environment(code: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Versions of what computes, the host's name, and the code's git state: `code`, or that of the checkout it runs from."""
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "host": platform.node(),
         "platform": platform.platform(),
-        **_git(Path(__file__).parent),
+        **(git_state() if code is None else code),
     }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether it was changed since; None for both where it does not run from a checkout."""
+    return _git(Path(__file__).parent)
 
 
 def _version(package: str) -> str | None:

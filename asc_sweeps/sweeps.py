@@ -27,6 +27,7 @@ from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
+from asc_sweeps.provenance import git_state
 from asc_sweeps.request import Cluster
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.tuning import CRASH_RETRIES, EarlyStops, Forward, OnPlanned, OnRow, Queue
@@ -67,7 +68,8 @@ def run_sweep(
         # One more than can run, where a cluster grows when a trial waits.
         spare = 1 if cluster.address is not None else 0
         queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take)
-        here = replace(workspace, accelerator="cuda" if "gpu" in resources else "cpu", threads=cluster.cpus_per_trial)
+        place = "cuda" if "gpu" in resources else "cpu"
+        here = replace(workspace, accelerator=place, threads=cluster.cpus_per_trial, code=git_state())
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(_run_on_worker, workspace=here), resources),
             tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),

@@ -170,7 +170,12 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
         scores=scores,
         history=session.history,
         seconds=sum(row["seconds"] for row in session.history) + time.monotonic() - began,
-        environment={**environment(), "accelerator": accelerator, "threads": workspace.threads, "model_sha256": digest},
+        environment={
+            **environment(workspace.code),
+            "accelerator": accelerator,
+            "threads": workspace.threads,
+            "model_sha256": digest,
+        },
         finished_at=now(),
     )
     save_result(workspace, result)

@@ -6,8 +6,10 @@ Never part of a signature: they change no result beyond the last digits, by the 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 def cores() -> int:
@@ -31,6 +33,8 @@ class Workspace:
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     threads: int = 1
     """CPU threads of one trial."""
+    code: Mapping[str, Any] | None = None
+    """Git state of the code where it was sent to a cluster's node, which has no checkout."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).expanduser().resolve())

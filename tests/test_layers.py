@@ -21,7 +21,7 @@ DOORS = {
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status"]
+LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost"]
 LAYERS += ["studies", "search", "halving", "plan", "trial"]
 LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]

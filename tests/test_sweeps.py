@@ -15,6 +15,7 @@ import torch
 
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.provenance import git_state
 from asc_sweeps.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -246,6 +247,8 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
         time.sleep(5)
         done = run("sweep", path, "--address", f"127.0.0.1:{port}", cwd=tmp_path, env=secret)
         assert "trained 2" in done.stdout
+        here = git_state()["git_commit"]
+        assert all(r["environment"]["git_commit"] == here for r in results(tmp_path).values())
         record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
         assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:{port}"
         for words, told in (

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,8 @@ def plan(
     from asc_sweeps.request import load_studies
 
     studies = load_studies(_request(spaces, mini, data, sets, seeds))
-    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.console import ProgressLine, clock
+    from asc_sweeps.cost import cost_of
     from asc_sweeps.studies import bind_studies, plan_searches, plan_studies
 
     workspace, note = Workspace(root), ""
@@ -126,6 +128,7 @@ def plan(
             raise
         note = f"{error}\nUntil the data are there, the signatures are of the settings alone."
     made, searches = plan_studies(studies, workspace), plan_searches(studies, workspace, storage)
+    cost = None if note else cost_of(made, workspace, lambda line: click.echo(line, err=True))
     rows = [
         {
             "signature": t.config.signature,
@@ -153,7 +156,14 @@ def plan(
     if as_json:
         settings = {t.config.signature: t.config.model_dump(mode="json") for t in made.trials}
         rows = [{**row, "settings": settings[row["signature"]]} for row in rows]
-        click.echo(json.dumps({"trials": rows, "totals": totals, "searches": searches, "note": note or None}, indent=1))
+        whole = {
+            "trials": rows,
+            "totals": totals,
+            "cost": cost and asdict(cost),
+            "searches": searches,
+            "note": note or None,
+        }
+        click.echo(json.dumps(whole, indent=1))
         return
     head = f"{'signature':<13} {'system':<28} {'phase':<30} {'seed':>4} {'params':>9} {'MACs':>12}  state"
     click.echo(head)
@@ -168,6 +178,12 @@ def plan(
         f"{totals['listed']} trials listed, {totals['trials']} different, {totals['cached']} cached, "
         f"{totals['to_train']} to train ({totals['epochs_to_train']:,} epochs)"
     )
+    if cost:
+        size = cost.bytes_on_disk / 1e6
+        click.echo(
+            f"{cost.segments:,} segments, {cost.macs:.2g} MACs, {size:,.0f} MB on disk; about {clock(3600 * cost.hours)} on this "
+            f"machine (by the pace of {cost.measured_on})"
+        )
     for search in searches:
         click.echo(
             f"{search['study']}: search ({search['sampler']}) for {', '.join(search['objectives'])}; "
