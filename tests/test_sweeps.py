@@ -1,7 +1,9 @@
 """Sweeps on a real Ray, through the real command: each model once, failures apart, nothing lost by a kill."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -230,19 +232,8 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
     nothing = run("sweep", path, "--address", "127.0.0.1:6", cwd=tmp_path, code=2, env=secret)
     assert "--address 127.0.0.1:6: must be HOST:PORT of a running Ray head" in nothing.stderr
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        "--head",
-        f"--port={port}",
-        "--num-cpus=2",
-        "--include-dashboard=false",
-        "--block",
-        "--disable-usage-stats",
-    ]
-    head = subprocess.Popen([*ray, "start", *words], env={**os.environ, **secret}, stdout=subprocess.DEVNULL)
+    port = _free_port()
+    head = _ray_start(secret, "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
     try:
         time.sleep(5)
         done = run("sweep", path, "--address", f"127.0.0.1:{port}", cwd=tmp_path, env=secret)
@@ -346,6 +337,56 @@ def _optuna_trials(root):
     return optuna.load_study(study_name="search", storage=f"sqlite:///{root}/workspace/optuna.db").trials
 
 
+def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_unbroken_run(study, tmp_path):
+    path = study("nodes", "  finetune: null\n  seed: [0, 1, 2]\n", epochs=25)
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "6" * 64}
+    port = _free_port()
+    nodes = [_ray_start(secret, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")]
+    try:
+        time.sleep(5)
+        driver = subprocess.Popen(
+            [*COMMAND, "sweep", path, "--address", f"127.0.0.1:{port}", "--wait", "2"],
+            cwd=tmp_path, env={**os.environ, **secret}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        _until(60, lambda: (tmp_path / "workspace" / "studies" / "nodes.json").exists())
+        time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
+        nodes += [_ray_start(secret, f"--address=127.0.0.1:{port}", "--num-cpus=1") for _ in range(2)]
+        _until(90, lambda: len(list((tmp_path / "workspace" / "trials").glob("*/checkpoint.json"))) == 2)
+        os.killpg(nodes[-1].pid, signal.SIGKILL)
+        out, err = driver.communicate(timeout=240)
+        assert driver.returncode == 0, out + err
+        # A worker may outlive its node and finish the trial: then the one that replaces it finds the result, and says so.
+        assert re.search(r"planned 3, reused [01], trained [23]$", out, flags=re.M)
+    finally:
+        for node in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+    run("sweep", path, "--workspace", "whole/workspace", cwd=tmp_path)
+    broken, whole = results(tmp_path), results(tmp_path / "whole")
+    assert broken.keys() == whole.keys()
+    assert all(broken[s]["scores"] == result["scores"] for s, result in whole.items())
+
+
+def _until(seconds, holds):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.05)
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _ray_start(secret, *words):
+    """A node of a cluster, as `ray start` makes it, in a process group of its own."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--block", "--disable-usage-stats"]
+    return subprocess.Popen(command, env={**os.environ, **secret}, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
 def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
     from asc_sweeps.sweeps import _look_on_worker
 
@@ -354,10 +395,7 @@ def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
 
 def _wait_for(root, pattern):
     """Until a trial's checkpoint is there."""
-    deadline = time.monotonic() + 120
-    while not list((root / "workspace" / "trials").glob(pattern)):
-        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
-        time.sleep(0.05)
+    _until(120, lambda: list((root / "workspace" / "trials").glob(pattern)))
 
 
 def _checkpoints(root):
