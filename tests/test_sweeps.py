@@ -350,7 +350,9 @@ def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_un
         )  # fmt: skip
         _until(60, lambda: (tmp_path / "workspace" / "studies" / "nodes.json").exists())
         time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
-        nodes += [_ray_start(secret, f"--address=127.0.0.1:{port}", "--num-cpus=1") for _ in range(2)]
+        for _ in range(2):
+            nodes.append(_ray_start(secret, f"--address=127.0.0.1:{port}", "--num-cpus=1"))
+            time.sleep(6)  # two that start at once on one machine reach for the same names
         _until(90, lambda: len(list((tmp_path / "workspace" / "trials").glob("*/checkpoint.json"))) == 2)
         os.killpg(nodes[-1].pid, signal.SIGKILL)
         out, err = driver.communicate(timeout=240)
