@@ -218,7 +218,9 @@ class Forward(tune.Callback):
         times, words = f"its process was killed {CRASH_RETRIES + 1} times", _last_words(trial)
         if failure:
             cause, message = failure.cause, failure.message
-        elif "Traceback" in words:  # an error of Python's that could not be written down
+        elif (
+            "ray::" in words.partition("\n")[0]
+        ):  # a traceback of Python's: an error that the trial could not write down
             cause, message = "crash", words.strip().splitlines()[-1]
         elif "running low on memory" in words:
             cause, message = (

@@ -227,6 +227,20 @@ def test_an_unforeseen_error_is_told_as_it_is_and_is_forgotten_once_the_trial_su
     assert not (folder / "failure.json").exists()
 
 
+def test_an_error_that_cannot_be_written_down_is_told_as_it_is_and_the_others_go_on(study, tmp_path):
+    path = study("blocked", "  finetune: null\n  seed: [0, 1]\n")
+    first, _ = json.loads(run("plan", path, "--json", cwd=tmp_path).stdout)["trials"]
+    blocked = tmp_path / "workspace" / "trials" / first["signature"]
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()  # a file where the trial's folder should be
+    done = run("sweep", path, cwd=tmp_path, code=1)
+    assert "crash: FileExistsError" in done.stderr
+    assert "its failure cannot be written down" in done.stderr
+    assert "trained 1, failed 1" in done.stdout
+    record = json.loads((tmp_path / "workspace" / "studies" / "blocked.json").read_text())
+    assert sorted(row["state"] for row in record["trials"]) == ["done", "failed"]
+
+
 def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
     path = study("cluster", "  finetune: null\n  model.block: [bcresnet, bcres2net]\n")
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
