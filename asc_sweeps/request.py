@@ -64,6 +64,8 @@ class Cluster:
     """None is one where there are GPUs; a fraction lets trials share one."""
     wait_minutes: float = 0.0
     """How long to wait for nodes that a cluster has still to start."""
+    allow_open: bool = False
+    """Join a cluster that asks for no token: whoever reaches it can run commands on it."""
 
 
 def load_studies(request: Request) -> list[Study]:

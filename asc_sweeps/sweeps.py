@@ -9,6 +9,7 @@ import logging
 import shutil
 import socket
 import time
+import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -32,6 +34,11 @@ from asc_sweeps.request import Cluster
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.tuning import CRASH_RETRIES, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
+
+OPEN = (
+    "whoever reaches it can run commands there. Start it with RAY_AUTH_MODE=token and give its token here (README, On a cluster), "
+    "or say --allow-open-cluster"
+)
 
 
 def run_sweep(
@@ -125,12 +132,29 @@ def _connect(cluster: Cluster) -> None:
         host, _, port = cluster.address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=10).close()  # ray.init would try for many minutes
         code = [str(Path(module.__file__ or "").parent) for module in (asc_sweeps, search_spaces)]
-        ray.init(address=cluster.address, runtime_env={"py_modules": code}, **quiet)
+        if not cluster.allow_open and not is_token_auth_enabled():
+            raise WorkspaceError(
+                f"--address {cluster.address}: without a token only an open cluster can be joined; {OPEN}"
+            )
+        joined = ray.init(address=cluster.address, runtime_env={"py_modules": code}, **quiet)
+        jobs = f"http://{joined.dashboard_url or f'{host}:8265'}/api/jobs/"
+        if not cluster.allow_open and answers_without_token(jobs):
+            raise WorkspaceError(f"--address {cluster.address}: {jobs} answers without a token; {OPEN}")
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise WorkspaceError(
             f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, with the same "
             f"RAY_AUTH_MODE and token as here ({error})"
         ) from None
+
+
+def answers_without_token(url: str) -> bool:
+    """Whether a cluster's job API, which runs anybody's commands, answers someone who shows no token."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:  # refused, or nothing there that we could reach
+        return False
 
 
 def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:

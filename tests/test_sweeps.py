@@ -1,6 +1,7 @@
 """Sweeps on a real Ray, through the real command: each model once, failures apart, nothing lost by a kill."""
 
 import contextlib
+import http.server
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -349,6 +351,37 @@ def test_a_trial_that_was_stopped_early_stays_so_until_it_is_asked_for_in_full(s
 
 def _optuna_trials(root):
     return optuna.load_study(study_name="search", storage=f"sqlite:///{root}/workspace/optuna.db").trials
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused_unless_that_is_allowed(study, tmp_path):
+    path = study("open", "  finetune: null\n  seed: 0\n")
+    port, without = _free_port(), {"RAY_AUTH_MODE": "disabled"}
+    head = _ray_start(without, "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false")
+    try:
+        time.sleep(5)
+        there = ["--address", f"127.0.0.1:{port}"]
+        refused = run("sweep", path, *there, cwd=tmp_path, code=2, env=without)
+        assert "without a token only an open cluster can be joined" in refused.stderr
+        assert "trained 1" in run("sweep", path, *there, "--allow-open-cluster", cwd=tmp_path, env=without).stdout
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+
+
+@pytest.mark.parametrize(("status", "is_open"), [(200, True), (401, False), (404, False)])
+def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
+    from asc_sweeps.sweeps import answers_without_token
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    assert answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/") == is_open
+    server.server_close()
+    assert not answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/")
 
 
 def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_unbroken_run(study, tmp_path):

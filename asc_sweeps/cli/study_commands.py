@@ -70,6 +70,7 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
     metavar="MINUTES",
     help="For nodes that a cluster has still to start.",
 )
+@click.option("--allow-open-cluster", is_flag=True, help="Join a cluster that asks for no token.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at once on a Ray of its own.  [default: one a core]")
 @click.option("--cpus-per-trial", type=click.IntRange(1), default=1, show_default=True, help="CPU cores of a trial.")
 @storage_option
@@ -80,7 +81,7 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
 def sweep(
     spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
     accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
-    storage: str | None, in_full: bool,
+    storage: str | None, in_full: bool, allow_open_cluster: bool,
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
 
@@ -90,7 +91,7 @@ def sweep(
     from asc_sweeps.request import Cluster
 
     request = _request(spaces, mini, data, sets, seeds)
-    cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait)
+    cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
     sys.exit(_sweep(request, Workspace(root, accelerator), cluster, in_full, storage))
 
 
