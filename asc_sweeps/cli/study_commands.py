@@ -308,7 +308,8 @@ def _run(
     from asc_sweeps.ray_environment import prepare_ray
     from asc_sweeps.studies import halvings_of, note_failures, record_studies
 
-    to_draw, drawn_before = sum(search.left for search in searches), sum(search.drawn for search in searches)
+    to_draw = sum(search.left for search in searches)
+    drawn_before = [t.finished for search in searches for t in search.planned(workspace)]
     record_studies(request, studies, plan.trials, workspace)
     progress = SweepProgress(plan, line, to_draw)
     if plan.todo or to_draw:
@@ -339,14 +340,19 @@ def _run(
     return 1 if progress.failed else 0
 
 
-def _count(plan: Plan, progress: SweepProgress, drawn_before: int) -> None:
-    """The line that says what was trained, and what was not trained again."""
+def _count(plan: Plan, progress: SweepProgress, drawn_before: list[bool]) -> None:
+    """The line that says what was trained, and what was not trained again.
+
+    `drawn_before`: for each trial that searches drew in earlier runs, whether it is finished.
+    """
     todo = {t.config.signature for t in plan.todo}
-    planned = plan.listed + drawn_before + sum(not t.studies for t in plan.trials)
-    reused = planned - len(todo) + progress.reused + len(progress.taken_over)
+    planned = plan.listed + len(drawn_before) + sum(not t.studies for t in plan.trials)
+    not_again = drawn_before.count(False) + sum(t.stopped for t in plan.trials)
+    reused = planned - not_again - len(todo) + progress.reused + len(progress.taken_over)
     planned += len(progress.asked.keys() - todo) + progress.reused
     stopped = progress.stopped.values()
     ends = {"failed": len(progress.failed), "stopped early": len(stopped), "unfinished": len(progress.unfinished)}
+    ends["failed or stopped before"] = not_again
     tail = "".join(f", {name} {number}" for name, number in ends.items() if number)
     click.echo(f"planned {planned}, reused {reused}, trained {len(progress.trained)}{tail}")
     if stopped:
