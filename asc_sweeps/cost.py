@@ -13,7 +13,7 @@ import torch
 
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.prepare import RATE, Prepared, find_prepared
+from asc_sweeps.data.prepare import RATE, find_prepared
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.files import write_json
 from asc_sweeps.models.network import Network
@@ -50,11 +50,12 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
     """The cost of a plan's trials, which are bound to prepared data; None when nothing is left to run."""
     if not plan.todo:
         return None
-    data: dict[str, Prepared] = {}
+    splits = {
+        d: split_rows(find_prepared(workspace.prepared, d.fingerprint), d) for d in {t.config.data for t in plan.todo}
+    }
     segments, disk = {}, 0
     for t in plan.todo:
-        found = data.setdefault(t.config.data.fingerprint, find_prepared(workspace.prepared, t.config.data.fingerprint))
-        rows = split_rows(found, t.config.data)
+        rows = splits[t.config.data]
         segments[t.config.signature] = len(rows["train"]) * t.config.epochs
         predictions = len(rows["test"]) * (len(SCENES) * 4 + 16)
         disk += STATES * t.complexity.model_bytes + predictions

@@ -44,6 +44,11 @@ class Plan:
         """The trials that are left to run."""
         return [t for t in self.trials if not t.finished and not t.stopped]
 
+    @property
+    def starts(self) -> set[str]:
+        """Signatures of the trials that those left to run build on."""
+        return {start.signature for t in self.todo if (start := t.config.start())}
+
 
 def planned(
     config: TrialConfig, workspace: Workspace, studies: Sequence[str] = (), stopped: bool = False

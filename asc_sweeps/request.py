@@ -10,7 +10,7 @@ from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.settings import Setting
 from asc_sweeps.space import LARGEST_PLAN, SearchSpace
-from asc_sweeps.space_file import load_space
+from asc_sweeps.space_file import load_sizes
 from asc_sweeps.yaml_nodes import read_scalar
 
 
@@ -68,6 +68,18 @@ class Cluster:
     """Join a cluster that asks for no token: whoever reaches it can run commands on it."""
 
 
+def read_request(
+    spaces: tuple[str, ...],
+    mini: bool,
+    data: str | None,
+    sets: Sequence[str],
+    seeds: str | None,
+    options: tuple[str, ...] = (),
+) -> Request:
+    """The request of a command's words; raises ConfigError for words that are none."""
+    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, options)
+
+
 def load_studies(request: Request) -> list[Study]:
     """The studies of a request; raises ConfigError with the problems of all files at once."""
     studies, problems = [], list[str]()
@@ -75,9 +87,10 @@ def load_studies(request: Request) -> list[Study]:
         problems.append("--seeds and --set seed=... both name seeds; leave one of them away")
     for name in dict.fromkeys(request.spaces):
         try:
-            space = load_space(name, request.mini)
+            sizes = load_sizes(name, request.mini)
+            space = sizes[request.mini]
             trials = space.trials(request.overrides, request.seeds)
-            full_size = load_space(name).trials() if request.mini else trials
+            full_size = sizes[False].trials() if request.mini else trials
             seeds = request.seeds or space.seeds
             probes = [t for p in space.probes() if (t := space.trial(p, seeds[0], request.overrides))]
             studies.append(Study(name, space, tuple(trials), tuple(full_size), request.overrides, seeds, tuple(probes)))

@@ -72,6 +72,10 @@ class TrialResult:
     """ISO 8601, UTC."""
     format: int = FORMAT
 
+    def micro(self, split: str) -> Score | None:
+        """The mean over the segments of a split; None where the trial had none."""
+        return next((s for s in self.scores if (s.split, s.by, s.name) == (split, "overall", "micro")), None)
+
 
 @dataclass(frozen=True)
 class TrialFailure:

@@ -21,7 +21,7 @@ from asc_sweeps.plan import PlannedTrial, planned
 from asc_sweeps.request import Study
 from asc_sweeps.results import TrialResult
 from asc_sweeps.settings import Setting, plain_values
-from asc_sweeps.space import OBJECTIVES, Parameter, Search, point_of
+from asc_sweeps.space import OBJECTIVES, SIZES, Parameter, Search, point_of
 from asc_sweeps.trial import complexity_of
 from asc_sweeps.workspace import Workspace
 
@@ -128,7 +128,7 @@ class SearchStudy:
     @property
     def drawn(self) -> int:
         """Points that count: all but those that a limit refused, an interruption cut off, or that still wait."""
-        return len(self._counted())
+        return len(_counted(self._optuna))
 
     @property
     def left(self) -> int:
@@ -143,7 +143,7 @@ class SearchStudy:
     def planned(self, workspace: Workspace) -> list[PlannedTrial]:
         """The trials of all points that count, equal ones once."""
         found = {}
-        for frozen in self._counted():
+        for frozen in _counted(self._optuna):
             try:
                 config = self._trial_at(point_of(frozen.params, self.name))
             except ConfigError:  # of a space that has been narrowed since
@@ -161,9 +161,6 @@ class SearchStudy:
         best = self._optuna.best_trials if len(self.search.objectives) > 1 else [self._optuna.best_trial]
         unique = {t.user_attrs.get("signature", ""): t for t in best}
         return [(name, list(t.values), t.params) for name, t in unique.items()]
-
-    def _counted(self) -> list[optuna.trial.FrozenTrial]:
-        return _counted(self._optuna)
 
     def _sampler(self) -> optuna.samplers.BaseSampler:
         seed = self.search.seed
@@ -261,8 +258,6 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
 
 
 def _objective(name: str, result: TrialResult) -> float:
-    if name in ("params", "macs", "model_bytes"):
+    if name in SIZES:
         return float(getattr(result.complexity, name))
-    measure = name.removeprefix("validation_")
-    micro = next(s for s in result.scores if (s.split, s.by, s.name) == ("validation", "overall", "micro"))
-    return float(getattr(micro, measure))
+    return float(getattr(result.micro("validation"), name.removeprefix("validation_")))

@@ -24,7 +24,8 @@ OBJECTIVES = {
     "model_bytes": "minimize",
 }
 """What a search may look at, and which way. The test split is scored and stored, never searched on."""
-LIMITS = ("params", "macs", "model_bytes")
+SIZES = ("params", "macs", "model_bytes")
+"""Those of them that are counted before any training, as exact integers: what can be limited."""
 SAMPLERS = ("tpe", "random", "nsga2")
 
 

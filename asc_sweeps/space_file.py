@@ -13,14 +13,13 @@ from asc_sweeps.conditions import Condition, read_condition
 from asc_sweeps.config import setting_fields
 from asc_sweeps.errors import ConfigError, did_you_mean
 from asc_sweeps.settings import Setting, unknown_settings
-from asc_sweeps.space import LIMITS, OBJECTIVES, SAMPLERS, Parameter, Scheduler, Search, SearchSpace
+from asc_sweeps.space import LARGEST_PLAN, OBJECTIVES, SAMPLERS, SIZES, Parameter, Scheduler, Search, SearchSpace
 from asc_sweeps.yaml_nodes import Node, NodeReader, Pair, compose
 
 KEYS = ("study", "about", "settings", "grid", "where", "search", "scheduler", "seeds", "mini")
 SIZED = ("settings", "grid", "where", "search", "scheduler", "seeds")
 """Keys that the small size of a study may have of its own."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-MOST_TRIALS = 10_000
 
 
 def load_space(name: str, mini: bool = False) -> SearchSpace:
@@ -28,8 +27,16 @@ def load_space(name: str, mini: bool = False) -> SearchSpace:
 
     Raises ConfigError: every problem of the file at once, as `file:line:column: rule`.
     """
+    return load_sizes(name, mini)[mini]
+
+
+def load_sizes(name: str, mini: bool = False) -> dict[bool, SearchSpace]:
+    """The space at its full size (False) and, where it has one, at its small size (True), as `load_space`.
+
+    `mini`: whether the small one is asked for, so that a file without it is refused.
+    """
     path = _find(name)
-    return _Reader(path.name, mini).space(compose(path))
+    return _Reader(path.name).sizes(compose(path), mini)
 
 
 def shipped_spaces() -> dict[str, Path]:
@@ -55,14 +62,10 @@ def _find(name: str) -> Path:
 
 
 class _Reader(NodeReader):
-    """Turns the node tree of one file into a SearchSpace."""
+    """Turns the node tree of one file into a SearchSpace at each of its sizes."""
 
-    def __init__(self, file: str, mini: bool) -> None:
-        super().__init__(file)
-        self.mini = mini
-
-    def space(self, node: Node | None) -> SearchSpace:
-        """The space at the size that is asked for; the other size is read as well, to tell all mistakes at once."""
+    def sizes(self, node: Node | None, mini_asked: bool) -> dict[bool, SearchSpace]:
+        """Both sizes, whichever is asked for: all mistakes of a file are told at once."""
         top = self.mapping(node, "a search space") if node else {}
         if not node:
             self.problems.append(f"{self.file}: the file is empty; it needs `study` and `grid` or `search`")
@@ -74,12 +77,12 @@ class _Reader(NodeReader):
             self.problems.append(f"{self.file}: `study` is missing; it names the study, e.g. 'my_widths'")
         small = self.mapping(top["mini"][1], "mini") if "mini" in top else {}
         self.check_keys(small, SIZED, "mini.")
-        if self.mini and "mini" not in top:
+        if mini_asked and "mini" not in top:
             self.problems.append(f"{self.file}: has no `mini` size of itself; leave --mini away")
         settings = self.settings(top)
         sizes = {False: (top, settings), True: ({**top, **small}, [*settings, *self.settings(small)])}
         spaces = {}
-        for mini in {self.mini, "mini" in top}:
+        for mini in {False, "mini" in top}:
             chosen, fixed = sizes[mini]
             if node and ("grid" in chosen) == ("search" in chosen):
                 missing = "`grid` is missing; it maps settings to lists of values (or `search`, which draws them)"
@@ -91,7 +94,7 @@ class _Reader(NodeReader):
             self.check_values(spaces[mini])
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_place))
-        return spaces[self.mini]
+        return spaces
 
     def parts(self, top: dict[str, Pair], fixed: Sequence[Setting]) -> dict[str, Any]:
         """What a study varies, by the fields of SearchSpace."""
@@ -208,7 +211,7 @@ class _Reader(NodeReader):
         if more:
             self.say(found["sampler"][1], f"sampler must be one of {', '.join(SAMPLERS)}; got several")
         limits = self.mapping(found["limits"][1], "search.limits") if "limits" in found else {}
-        self.check_keys(limits, LIMITS, "search.limits.")
+        self.check_keys(limits, SIZES, "search.limits.")
         first = found["first"][1] if "first" in found else None
         if first is not None and not self.is_list(first):
             self.say(first, "search.first must be a list of points, each a mapping of settings to values")
@@ -216,11 +219,11 @@ class _Reader(NodeReader):
         points = [self.leaves(point) for point in self.items(first)] if first is not None else []
         space = Search(
             parameters=parameters,
-            trials=self.whole(found, "trials", 1, 1, MOST_TRIALS),
+            trials=self.whole(found, "trials", 1, 1, LARGEST_PLAN),
             sampler=sampler,
             seed=self.whole(found, "seed", 0, 0),
             objectives=objectives,
-            limits=tuple((name, self.whole(limits, name, 1, 1)) for name in LIMITS if name in limits),
+            limits=tuple((name, self.whole(limits, name, 1, 1)) for name in SIZES if name in limits),
             first=tuple(tuple(Setting(n, self.value(v), self.at(k)) for n, k, v in point) for point in points),
         )
         for setting in (s for point in space.first for s in point):

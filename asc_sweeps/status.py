@@ -9,11 +9,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.results import StudyRecord, TrialResult, load_failure, load_result, load_studies
-from asc_sweeps.workspace import Workspace
-
-POINTER = "checkpoint.json"
-"""What a trial's last checkpoint says of itself (`training.checkpoint`)."""
+from asc_sweeps.results import StudyRecord, load_failure, load_result, load_studies
+from asc_sweeps.workspace import CHECKPOINT, Workspace
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,8 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
     result = load_result(workspace, signature)
     if result:
         epochs = len(result.history)
-        facts = {"epochs_done": epochs, "epochs_total": epochs, "validation_log_loss": _validation(result)}
+        micro = result.micro("validation")
+        facts = {"epochs_done": epochs, "epochs_total": epochs, "validation_log_loss": micro and micro.log_loss}
         facts["seconds_per_epoch"] = result.seconds / epochs if epochs else None
     else:
         facts = _checkpoint(workspace, signature)
@@ -116,15 +114,10 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
 def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:
     names = ("epochs_done", "epochs_total", "validation_log_loss", "seconds_per_epoch")
     try:
-        pointer = json.loads((workspace.trial(signature) / POINTER).read_text())
+        pointer = json.loads((workspace.trial(signature) / CHECKPOINT).read_text())
         return {name: pointer.get(name) for name in names}
     except (OSError, ValueError, AttributeError):  # none yet, or replaced while it was read
         return dict.fromkeys(names)
-
-
-def _validation(result: TrialResult) -> float | None:
-    micro = [s.log_loss for s in result.scores if (s.split, s.name) == ("validation", "micro")]
-    return micro[0] if micro else None
 
 
 def _is_held(workspace: Workspace, signature: str) -> bool:

@@ -154,40 +154,34 @@ def record_studies(
     `trials`: those of the plan and those that searches asked for. `stopped` and `failed`: signatures of trials that ended so
     in this run. `left`: how many trials each search has still to draw, by study.
     """
-    return [_record(request, study, trials, workspace, stopped, failed, left) for study in studies]
-
-
-def _record(
-    request: Request,
-    study: Study,
-    trials: Sequence[PlannedTrial],
-    workspace: Workspace,
-    stopped: Collection[str],
-    failed: Collection[str],
-    left: Mapping[str, int],
-) -> StudyRecord:
-    trials = [t for t in trials if study.space.study in t.studies]
-    rows = []
-    for t in trials:
-        c = t.config
-        done = find_result(c, workspace) is not None
-        early = t.stopped or c.signature in stopped
-        broken = c.signature in failed or load_failure(workspace, c.signature) is not None
-        state = "done" if done else "stopped" if early else "failed" if broken else "planned"
-        sizes = {"params": t.complexity.params, "macs": t.complexity.macs}
-        rows.append(
-            {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state, **sizes}
+    records = []
+    for study in studies:
+        its = [t for t in trials if study.space.study in t.studies]
+        rows = [_row(t, workspace, t.config.signature in stopped, t.config.signature in failed) for t in its]
+        states = {row["state"] for row in rows}
+        end = "failures" if "failed" in states else "complete"
+        record = StudyRecord(
+            study=study.space.study,
+            mini=study.space.mini,
+            command=request.command(study.name),
+            trials=rows,
+            counts=distinct_models([*study.full_size, *(t.config for t in its)]),
+            state="interrupted" if "planned" in states or left.get(study.space.study) else end,
+            ended_at=now(),
         )
-    states = {row["state"] for row in rows}
-    end = "failures" if "failed" in states else "complete"
-    record = StudyRecord(
-        study=study.space.study,
-        mini=study.space.mini,
-        command=request.command(study.name),
-        trials=rows,
-        counts=distinct_models([*study.full_size, *(t.config for t in trials)]),
-        state="interrupted" if "planned" in states or left.get(study.space.study) else end,
-        ended_at=now(),
-    )
-    save_study(workspace, record)
-    return record
+        save_study(workspace, record)
+        records.append(record)
+    return records
+
+
+def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool) -> dict[str, Any]:
+    """How a trial stands in its study's record."""
+    c = trial.config
+    if find_result(c, workspace) is not None:
+        state = "done"
+    elif trial.stopped or stopped:
+        state = "stopped"
+    else:
+        state = "failed" if failed or load_failure(workspace, c.signature) is not None else "planned"
+    sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
+    return {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state, **sizes}

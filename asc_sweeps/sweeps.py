@@ -1,4 +1,4 @@
-"""The only door to Ray: a plan's trials run on Ray Tune, each after its start; the truth stays in the workspace's files.
+"""The door to Ray: a plan's trials run on Ray Tune, each after its start; the truth stays in the workspace's files.
 
 Import it after `ray_environment.prepare_ray`.
 """

@@ -34,12 +34,12 @@ from asc_sweeps.results import (
     save_result,
 )
 from asc_sweeps.settings import stored_config
-from asc_sweeps.training.checkpoint import POINTER, clear_checkpoint, load_state, save_state
+from asc_sweeps.training.checkpoint import clear_checkpoint, load_state, save_state
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune
 from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.pretrain import pretrain
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace import CHECKPOINT, Workspace
 
 
 def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:
@@ -187,7 +187,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     """Write down what is trained; raises WorkspaceError when the checkpoint that stands there was trained with other settings."""
     folder = workspace.trial(config.signature)
     path = folder / "settings.json"
-    if (folder / POINTER).exists() and path.exists():
+    if (folder / CHECKPOINT).exists() and path.exists():
         try:
             _refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
         except ValueError as error:

@@ -44,7 +44,7 @@ class Queue(Searcher):
         on_planned: OnPlanned,
     ) -> None:
         super().__init__()
-        starts = {start.signature for t in plan.todo if (start := t.config.start())}
+        starts = plan.starts
 
         def rank(t: PlannedTrial) -> tuple[bool, bool, float]:
             """Starts that others wait for, then the longest: the last trial to end should be a short one."""
@@ -67,7 +67,9 @@ class Queue(Searcher):
                 start = trial.config.start()
                 if start and start.signature in self._failed:
                     self._waiting.remove(trial)
-                    self.fail(trial.config.signature, "start", f"its start {start.signature} failed")
+                    message = f"its start {start.signature} failed"
+                    self._on_row(trial.config.signature, {"state": "failed", "cause": "start", "message": message})
+                    self.fail(trial.config.signature, "start", message)
                 elif start is None or start.signature in self._finished:
                     self._waiting.remove(trial)
                     self._running[trial_id] = trial.config.signature
@@ -94,7 +96,7 @@ class Queue(Searcher):
             for search, number in self._asked.pop(signature, []):
                 self._tell_done(search, number, signature)
         elif state == "failed":
-            self.fail(signature, last["cause"], last["message"], told=True)
+            self.fail(signature, last["cause"], last["message"])
         else:
             epochs = {"epochs_done": last.get("epochs_done", 0), "epochs_total": last.get("epochs_total", 0)}
             self._on_row(signature, {"state": "stopped", **epochs})
@@ -102,11 +104,9 @@ class Queue(Searcher):
             for search, number in self._asked.pop(signature, []):
                 search.tell_stopped(number, epochs["epochs_done"])
 
-    def fail(self, signature: str, cause: str, message: str, told: bool = False) -> None:
+    def fail(self, signature: str, cause: str, message: str) -> None:
         """A trial has failed; what builds on it will."""
         self._failed[signature] = cause, message
-        if not told:
-            self._on_row(signature, {"state": "failed", "cause": cause, "message": message})
         for search, number in self._asked.pop(signature, []):
             search.tell_failed(number, cause, message)
 
@@ -132,17 +132,15 @@ class Queue(Searcher):
             self._searches.append(search)  # in turn
             trial = planned(asked.config, self._workspace, (search.study,))
             signature = asked.config.signature
-            self._asked.setdefault(signature, []).append((search, asked.number))
             if trial.finished:
-                del self._asked[signature]
                 self._tell_done(search, asked.number, signature)
                 self._on_row(signature, {"state": "reused"})
             elif signature in self._failed:
-                self.fail(signature, *self._failed[signature], told=True)
+                search.tell_failed(asked.number, *self._failed[signature])
             elif signature in self._stopped:
-                del self._asked[signature]
                 search.tell_stopped(asked.number, self._stopped[signature])
-            elif not self._is_known(signature):
+            else:
+                self._asked.setdefault(signature, []).append((search, asked.number))
                 start = asked.config.start()
                 for one in (start and planned(start, self._workspace), trial):
                     if one and one.finished:
@@ -173,16 +171,15 @@ class EarlyStops(FIFOScheduler):
         super().__init__()
         self._halvings = halvings
         self._may_stop: dict[str, str] = {}
-        starts = {start.signature for t in plan.todo if (start := t.config.start())}
+        starts = plan.starts
         for trial in plan.todo:
             if trial.config.signature not in starts:  # what others build on is always run in full
                 self.watch(trial)
 
     def watch(self, trial: PlannedTrial) -> None:
         """From now on stop this trial, too, if its study has a scheduler."""
-        if trial.studies and all(
-            study in self._halvings for study in trial.studies
-        ):  # else one of them wants it in full
+        # A study without a scheduler wants its trials in full.
+        if trial.studies and all(study in self._halvings for study in trial.studies):
             self._may_stop[trial.config.signature] = trial.studies[0]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -218,17 +215,15 @@ class Forward(tune.Callback):
         times, words = f"its process was killed {CRASH_RETRIES + 1} times", _last_words(trial)
         if failure:
             cause, message = failure.cause, failure.message
-        elif (
-            "ray::" in words.partition("\n")[0]
-        ):  # a traceback of Python's: an error that the trial could not write down
+        elif "ray::" in words.partition("\n")[0]:
+            # Python's traceback: an error that the trial could not write down.
             cause, message = "crash", words.strip().splitlines()[-1]
         elif "running low on memory" in words:
-            cause, message = (
-                "out of memory",
-                f"{times}, its node being low on memory; --workers runs fewer trials at once",
-            )
+            message = f"{times}, its node being low on memory; --workers runs fewer trials at once"
+            cause = "out of memory"
         else:
             cause, message = "killed", f"{times}, from outside or by the system for its memory"
+        self._on_row(signature, {"state": "failed", "cause": cause, "message": message})
         self._queue.fail(signature, cause, message)
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+CHECKPOINT = "checkpoint.json"
+"""In a trial's folder: which file is its last checkpoint, and how far the trial is."""
+
 
 def cores() -> int:
     """CPU cores that this process may use."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from sweeping import SMALL_STUDY
 
+from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import Prepared, prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 
@@ -42,6 +45,26 @@ def _small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
     """A generated data set of two scenes and 240 segments that a test may change and break."""
     return shutil.copytree(_small_folder, tmp_path / "small")
+
+
+@pytest.fixture(scope="session")
+def three_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest data set that a sweep trains on: three scenes. To be read only."""
+    path = tmp_path_factory.mktemp("data") / "set"
+    synthesize(path, Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, three_scenes: Path) -> Callable[..., str]:
+    """Writes a small study's YAML and gives its path: `study(name, grid, epochs)`."""
+
+    def write(name: str, grid: str, epochs: int = 2) -> str:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"study: {name}\n{SMALL_STUDY.format(folder=three_scenes, epochs=epochs)}\ngrid:\n{grid}")
+        return str(path)
+
+    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-CLI = ("__init__", "options", "study_commands", "trial_commands", "data_commands")
+CLI = ("__init__", "options", "study_commands", "look_commands", "trial_commands", "data_commands")
 CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
 DOORS = {
     "ray": {"asc_sweeps/sweeps.py", "asc_sweeps/tuning.py"},

@@ -142,14 +142,18 @@ def test_an_unfinished_trial_of_before_a_changed_default_is_not_gone_on_with(con
         run_trial(config, other)
 
 
+def stored_as(result, change, root):
+    """A workspace that holds a result whose settings were changed, as another version might have written it."""
+    other, older = Workspace(root), dataclasses.asdict(result)
+    change(older["settings"])
+    other.trial(result.signature).mkdir(parents=True)
+    (other.trial(result.signature) / "result.json").write_text(json.dumps(older))
+    return other
+
+
 def test_a_result_with_a_setting_that_is_none_any_more_says_what_to_do(tuned, tmp_path):
     config, result = tuned
-    other = Workspace(tmp_path)
-    folder = other.trial(config.signature)
-    folder.mkdir(parents=True)
-    older = dataclasses.asdict(result)
-    older["settings"]["model"]["widht"] = 8
-    (folder / "result.json").write_text(json.dumps(older))
+    other = stored_as(result, lambda settings: settings["model"].update(widht=8), tmp_path)
     with pytest.raises(WorkspaceError, match=r"not of this version \(model\.widht: .*move its folder away"):
         find_result(config, other)
 
@@ -188,26 +192,17 @@ def test_what_builds_on_a_failed_start_fails_with_it(config_of, workspace):
         run_trial(config_of(**TUNED, pretrain__learning_rate=1e30, pretrain__warmup_epochs=0), workspace)
 
 
-def test_a_result_of_before_a_changed_default_answers_no_more(tuned, workspace, tmp_path):
+def test_a_result_of_before_a_changed_default_answers_no_more(tuned, tmp_path):
     config, result = tuned
-    other = Workspace(tmp_path)
-    folder = other.trial(config.signature)
-    folder.mkdir(parents=True)
-    older = dataclasses.asdict(result)
-    older["settings"]["augment"]["roll_seconds"] = 0.25  # as if the default had been another when it was written
-    (folder / "result.json").write_text(json.dumps(older))
+    # As if the default had been another when it was written.
+    other = stored_as(result, lambda settings: settings["augment"].update(roll_seconds=0.25), tmp_path)
     with pytest.raises(WorkspaceError, match="a default changed"):
         find_result(config, other)
 
 
 def test_a_setting_added_since_whose_default_is_as_before_leaves_results_valid(tuned, tmp_path):
     config, result = tuned
-    other = Workspace(tmp_path)
-    folder = other.trial(config.signature)
-    folder.mkdir(parents=True)
-    older = dataclasses.asdict(result)
-    del older["settings"]["augment"]["mask_probability"]
-    (folder / "result.json").write_text(json.dumps(older))
+    other = stored_as(result, lambda settings: settings["augment"].pop("mask_probability"), tmp_path)
     assert find_result(config, other).scores == result.scores
 
 

@@ -10,7 +10,7 @@ import sys
 import click
 
 from asc_sweeps import __version__
-from asc_sweeps.cli import data_commands, study_commands, trial_commands
+from asc_sweeps.cli import data_commands, look_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.errors import AscSweepsError
 
@@ -55,9 +55,9 @@ def cli() -> None:
 
 for command in (
     study_commands.demo,
-    study_commands.plan,
+    look_commands.plan,
     study_commands.sweep,
-    study_commands.status,
+    look_commands.status,
     study_commands.report,
     trial_commands.train,
     trial_commands.complexity,

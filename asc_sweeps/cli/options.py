@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from asc_sweeps.errors import did_you_mean
+from asc_sweeps.errors import WorkspaceError, did_you_mean
+from asc_sweeps.workspace import Workspace
 
 
 def _named(ctx: click.Context, option: click.Parameter, value: Path) -> Path:
@@ -28,6 +29,16 @@ def workspace_option(command: Any) -> Any:
         show_default=True,
         help="Folder of data, trials and results.",
     )(command)
+
+
+def existing_workspace(root: Path) -> Workspace:
+    """The workspace at `root`; raises WorkspaceError where there is none."""
+    workspace = Workspace(root)
+    if not workspace.root.is_dir():
+        raise WorkspaceError(
+            f"{root}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
+        )
+    return workspace
 
 
 set_option = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="A setting, e.g. model.width=48.")

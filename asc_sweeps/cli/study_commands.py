@@ -1,12 +1,9 @@
-"""Commands about studies: demo, plan, sweep, report."""
+"""Commands that run studies and show what came out: demo, sweep, report."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +13,7 @@ from click.core import ParameterSource
 from asc_sweeps.cli.options import (
     accelerator_option,
     data_option,
-    json_option,
+    existing_workspace,
     mini_option,
     seeds_option,
     set_option,
@@ -31,7 +28,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from asc_sweeps.plan import Plan
     from asc_sweeps.request import Cluster, Request, Study
     from asc_sweeps.search import SearchStudy
-    from asc_sweeps.status import StudyStatus
 
 MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
@@ -88,110 +84,11 @@ def sweep(
     SPACE is a shipped study (table2_ablation, table4_drop_rate, figure3_widths) or a YAML file. The same command again
     continues where the last one ended.
     """
-    from asc_sweeps.request import Cluster
+    from asc_sweeps.request import Cluster, read_request
 
-    request = _request(spaces, mini, data, sets, seeds)
+    request = read_request(spaces, mini, data, sets, seeds, _options())
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
     sys.exit(_sweep(request, Workspace(root, accelerator), cluster, in_full, storage))
-
-
-@click.command()
-@click.argument("spaces", nargs=-1, required=True, metavar="SPACE...")
-@mini_option
-@data_option
-@set_option
-@seeds_option
-@workspace_option
-@storage_option
-@json_option
-def plan(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
-    storage: str | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Print the trials of studies; train nothing.
-
-    Signature, system, params, MACs, and what is finished already. The data are part of a signature: they are opened, which
-    generates or prepares them once where that is still to do.
-    """
-    from asc_sweeps.errors import MissingDataError
-    from asc_sweeps.request import load_studies
-
-    studies = load_studies(_request(spaces, mini, data, sets, seeds))
-    from asc_sweeps.console import ProgressLine, clock
-    from asc_sweeps.cost import cost_of
-    from asc_sweeps.studies import bind_studies, plan_searches, plan_studies
-
-    workspace, note = Workspace(root), ""
-    try:
-        studies = bind_studies(studies, workspace, ProgressLine().clips)
-    except MissingDataError as error:
-        if any(c.data.dataset != "tau2022" for study in studies for c in study.trials):
-            raise
-        note = f"{error}\nUntil the data are there, the signatures are of the settings alone."
-    made, searches = plan_studies(studies, workspace), plan_searches(studies, workspace, storage)
-    cost = None if note else cost_of(made, workspace, lambda line: click.echo(line, err=True))
-    rows = [
-        {
-            "signature": t.config.signature,
-            "system": t.config.system,
-            "phase": t.config.phase,
-            "seed": t.config.seed,
-            "params": t.complexity.params,
-            "macs": t.complexity.macs,
-            "model_bytes": t.complexity.model_bytes,
-            "epochs": t.config.epochs,
-            "cached": t.finished,
-            "stopped": t.stopped,
-            "start": start.signature if (start := t.config.start()) else None,
-            "studies": list(t.studies),
-        }
-        for t in made.trials
-    ]
-    totals = {
-        "listed": made.listed,
-        "trials": len(rows),
-        "cached": sum(r["cached"] for r in rows),
-        "to_train": len(made.todo),
-        "epochs_to_train": sum(t.config.epochs for t in made.todo),
-    }
-    if as_json:
-        settings = {t.config.signature: t.config.model_dump(mode="json") for t in made.trials}
-        rows = [{**row, "settings": settings[row["signature"]]} for row in rows]
-        whole = {
-            "trials": rows,
-            "totals": totals,
-            "cost": cost and asdict(cost),
-            "searches": searches,
-            "note": note or None,
-        }
-        click.echo(json.dumps(whole, indent=1))
-        return
-    head = f"{'signature':<13} {'system':<28} {'phase':<30} {'seed':>4} {'params':>9} {'MACs':>12}  state"
-    click.echo(head)
-    for r in rows:
-        state = "to train" + ("" if r["studies"] else " (as a start)")
-        state = "cached" if r["cached"] else "stopped early" if r["stopped"] else state
-        click.echo(
-            f"{r['signature']:<13} {r['system']:<28} {r['phase']:<30} {r['seed']:>4} "
-            f"{r['params']:>9,} {r['macs']:>12,}  {state}"
-        )
-    click.echo(
-        f"{totals['listed']} trials listed, {totals['trials']} different, {totals['cached']} cached, "
-        f"{totals['to_train']} to train ({totals['epochs_to_train']:,} epochs)"
-    )
-    if cost:
-        size = cost.bytes_on_disk / 1e6
-        click.echo(
-            f"{cost.segments:,} segments, {cost.macs:.2g} MACs, {size:,.0f} MB on disk; about {clock(3600 * cost.hours)} on this "
-            f"machine (by the pace of {cost.measured_on})"
-        )
-    for search in searches:
-        click.echo(
-            f"{search['study']}: search ({search['sampler']}) for {', '.join(search['objectives'])}; "
-            f"{search['trials']} trials, {search['drawn']} drawn so far"
-        )
-    if note:
-        click.echo(note, err=True)
 
 
 @click.command()
@@ -199,75 +96,7 @@ def plan(
 @click.option("--out", type=click.Path(path_type=Path), help="The report's file.  [default: WORKSPACE/report.html]")
 def report(root: Path, out: Path | None) -> None:
     """Render the results as one HTML file."""
-    _report(_existing(root), out)
-
-
-@click.command()
-@click.argument("names", nargs=-1, metavar="[STUDY...]")
-@workspace_option
-@click.option("--watch", is_flag=True, help="Print again every two seconds, until nothing runs.")
-@json_option
-def status(names: tuple[str, ...], root: Path, watch: bool, as_json: bool) -> None:
-    """Say how studies stand: states, best so far, ETA, failures.
-
-    Reads the workspace's files alone, so it works beside a running sweep and after it.
-    """
-    from asc_sweeps.status import study_statuses
-
-    workspace = _existing(root)
-    while True:
-        studies = study_statuses(workspace, names)
-        if as_json:
-            click.echo(json.dumps([study.as_json() for study in studies], indent=1))
-        else:
-            if watch and sys.stdout.isatty():
-                click.clear()
-            _tell_status(studies)
-        if not watch or not any("running" in study.counts for study in studies):
-            return
-        time.sleep(2)
-
-
-def _tell_status(studies: list[StudyStatus]) -> None:
-    from asc_sweeps.console import clock
-
-    if not studies:
-        click.echo("no study was run in this workspace")
-    for study in studies:
-        counts = ", ".join(f"{number} {state}" for state, number in study.counts.items())
-        eta = f"; ETA {clock(study.seconds_left)}" if study.seconds_left is not None else ""
-        click.echo(f"{study.name}: {counts or 'no trial yet'}{eta}")
-        if study.best:
-            best = study.best
-            click.echo(
-                f"  best     {best.signature}  {best.system}, {best.phase}: validation log loss {best.validation_log_loss:.4f}"
-            )
-        for t in study.trials:
-            if t.state in ("running", "begun", "stopped", "failed"):
-                reached = f": epoch {t.epochs_done} of {t.epochs_total}" if t.epochs_done else ""
-                reached += (
-                    f", validation log loss {t.validation_log_loss:.4f}" if t.validation_log_loss is not None else ""
-                )
-                click.echo(f"  {t.state:<8} {t.signature}  {t.system}, {t.phase}, seed {t.seed}{reached}")
-                if t.message:
-                    click.echo(f"           {t.message}")
-
-
-def _existing(root: Path) -> Workspace:
-    workspace = Workspace(root)
-    if not workspace.root.is_dir():
-        raise WorkspaceError(
-            f"{root}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
-        )
-    return workspace
-
-
-def _request(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None
-) -> Request:
-    from asc_sweeps.request import Request, overrides_of, parse_seeds
-
-    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, _options())
+    _report(existing_workspace(root), out)
 
 
 def _options() -> tuple[str, ...]:
@@ -364,13 +193,14 @@ def _count(plan: Plan, progress: SweepProgress, drawn_before: list[bool]) -> Non
 
 def _tell_search(search: SearchStudy) -> None:
     """What a search has found so far."""
+    from asc_sweeps.space import SIZES
+
     click.echo(f"{search.name}: {search.drawn} of {search.search.trials} trials drawn, {search.refused} points refused")
     if search.note:
         click.echo(f"{search.name}: {search.note}", err=True)
     for signature, values, drawn in search.best()[:10]:
-        exact = ("params", "macs", "model_bytes")
         pairs = zip(search.search.objectives, values, strict=True)
-        ends = ", ".join(f"{name} {value:,.0f}" if name in exact else f"{name} {value:.4f}" for name, value in pairs)
+        ends = ", ".join(f"{name} {value:,.0f}" if name in SIZES else f"{name} {value:.4f}" for name, value in pairs)
         settings = ", ".join(f"{n}={v:.4g}" if isinstance(v, float) else f"{n}={v}" for n, v in drawn.items())
         click.echo(f"  best {signature}: {ends}; {settings}")
 

@@ -12,8 +12,7 @@ import torch
 
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import write_bytes, write_json
-
-POINTER = "checkpoint.json"
+from asc_sweeps.workspace import CHECKPOINT
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None) -> None:
@@ -23,7 +22,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any], name: str, progress: di
     """
     digest = save_state(folder / f"{name}.pt", state)
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
-    write_json(folder / POINTER, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
+    write_json(folder / CHECKPOINT, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
     for old in folder.glob("*-*.pt"):
         if old.name != f"{name}.pt":
             old.unlink(missing_ok=True)
@@ -31,19 +30,19 @@ def save_checkpoint(folder: Path, state: dict[str, Any], name: str, progress: di
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The folder's checkpoint, or None where there is none. Raises TrialError when it is damaged."""
-    if not (folder / POINTER).exists():
+    if not (folder / CHECKPOINT).exists():
         return None
     try:
-        pointer = json.loads((folder / POINTER).read_text())
+        pointer = json.loads((folder / CHECKPOINT).read_text())
         path, digest = folder / Path(pointer["file"]).name, pointer["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise TrialError("damaged", f"{folder / POINTER}: not readable ({error}); delete it to train anew") from None
+        raise TrialError("damaged", f"{folder / CHECKPOINT}: not readable ({error}); delete it to train anew") from None
     return load_state(path, digest)
 
 
 def clear_checkpoint(folder: Path) -> None:
     """Remove a finished trial's checkpoint."""
-    (folder / POINTER).unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     for old in folder.glob("*-*.pt"):
         old.unlink(missing_ok=True)
 

@@ -1,0 +1,111 @@
+"""Sweeps on real nodes of a Ray cluster: joined with a token only, and nothing lost with a node."""
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+from sweeping import ended, free_port, ray_node, results, run, start, until
+
+from asc_sweeps.provenance import git_state
+from asc_sweeps.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
+    path = study("cluster", "  finetune: null\n  model.block: [bcresnet, bcres2net]\n")
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
+    nothing = run("sweep", path, "--address", "127.0.0.1:6", cwd=tmp_path, code=2, env=secret)
+    assert "--address 127.0.0.1:6: must be HOST:PORT of a running Ray head" in nothing.stderr
+    port = free_port()
+    head = ray_node(secret, "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
+    try:
+        time.sleep(5)
+        done = run("sweep", path, "--address", f"127.0.0.1:{port}", cwd=tmp_path, env=secret)
+        assert "trained 2" in done.stdout
+        here = git_state()["git_commit"]
+        assert all(r["environment"]["git_commit"] == here for r in results(tmp_path).values())
+        record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
+        assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:{port}"
+        for words, told in (
+            (["--cpus-per-trial", "64"], "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU"),
+            (["--accelerator", "cuda"], "asks for: 1 CPU, 1 GPU; the most that one has: 2 CPU, 0 GPU"),
+            (["--accelerator", "cpu", "--gpus-per-trial", "1"], "contradict each other"),
+        ):
+            there = ["--address", f"127.0.0.1:{port}", "--seeds", "9,"]
+            assert told in run("sweep", path, *there, *words, cwd=tmp_path, code=2, env=secret).stderr
+    finally:
+        head.terminate()
+        head.wait(timeout=30)
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused_unless_that_is_allowed(study, tmp_path):
+    path = study("open", "  finetune: null\n  seed: 0\n")
+    port, without = free_port(), {"RAY_AUTH_MODE": "disabled"}
+    head = ray_node(without, "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false")
+    try:
+        time.sleep(5)
+        there = ["--address", f"127.0.0.1:{port}"]
+        refused = run("sweep", path, *there, cwd=tmp_path, code=2, env=without)
+        assert "without a token only an open cluster can be joined" in refused.stderr
+        assert "trained 1" in run("sweep", path, *there, "--allow-open-cluster", cwd=tmp_path, env=without).stdout
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+
+
+@pytest.mark.parametrize(("status", "is_open"), [(200, True), (401, False), (404, False)])
+def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
+    from asc_sweeps.sweeps import answers_without_token
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    assert answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/") == is_open
+    server.server_close()
+    assert not answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/")
+
+
+def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_unbroken_run(study, tmp_path):
+    path = study("nodes", "  finetune: null\n  seed: [0, 1, 2]\n", epochs=25)
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "6" * 64}
+    port = free_port()
+    nodes = [ray_node(secret, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")]
+    try:
+        time.sleep(5)
+        driver = start("sweep", path, "--address", f"127.0.0.1:{port}", "--wait", "2", cwd=tmp_path, env=secret)
+        until(60, lambda: (tmp_path / "workspace" / "studies" / "nodes.json").exists())
+        time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
+        for _ in range(2):
+            nodes.append(ray_node(secret, f"--address=127.0.0.1:{port}", "--num-cpus=1"))
+            time.sleep(6)  # two that start at once on one machine reach for the same names
+        until(90, lambda: len(list((tmp_path / "workspace" / "trials").glob("*/checkpoint.json"))) == 2)
+        os.killpg(nodes[-1].pid, signal.SIGKILL)
+        out, _ = ended(driver)
+        # A worker may outlive its node and finish the trial: then the one that replaces it finds the result, and says so.
+        assert re.search(r"planned 3, reused [01], trained [23]$", out, flags=re.M)
+    finally:
+        for node in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+    run("sweep", path, "--workspace", "whole/workspace", cwd=tmp_path)
+    broken, whole = results(tmp_path), results(tmp_path / "whole")
+    assert broken.keys() == whole.keys()
+    assert all(broken[s]["scores"] == result["scores"] for s, result in whole.items())
+
+
+def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
+    from asc_sweeps.sweeps import _look_on_worker
+
+    assert "no prepared data with fingerprint 0000" in _look_on_worker(Workspace(tmp_path), ["0" * 32])
