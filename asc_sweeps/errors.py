@@ -35,6 +35,10 @@ class WorkspaceError(AscSweepsError):
     """A workspace folder, stored result or cluster that cannot be used as it stands."""
 
 
+class LeaseLostError(AscSweepsError):
+    """Another process has taken over what this one was doing."""
+
+
 class SweepError(AscSweepsError):
     """A sweep that Ray ended; what is finished is kept."""
 

@@ -26,7 +26,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Put `content` at `path` as JSON; NaN is refused, since JSON has none."""
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, as_json(content))
+
+
+def as_json(content: Any) -> bytes:
+    """Readable JSON; raises ValueError for NaN."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def clear_temporary(folder: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.files import write_json
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace import FAILURE, RESULT, Workspace
 
 Kind = TypeVar("Kind")
 FORMAT = 1
@@ -118,46 +117,46 @@ class StudyRecord:
 
 def save_result(workspace: Workspace, result: TrialResult) -> None:
     """Write a result and clear the trial's failure, if it had one."""
-    write_json(workspace.trial(result.signature) / "result.json", dataclasses.asdict(result))
+    workspace.files.write_json(workspace.trial(result.signature) / RESULT, dataclasses.asdict(result))
     clear_failure(workspace, result.signature)
 
 
 def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
     """The result of a finished trial, or None when it is not finished."""
-    path = workspace.trial(signature) / "result.json"
+    path = workspace.trial(signature) / RESULT
     return _result(path) if path.exists() else None
 
 
 def load_results(workspace: Workspace) -> list[TrialResult]:
     """Every finished trial of a workspace, by signature."""
-    return [_result(path) for path in sorted(workspace.trials.glob("*/result.json"))]
+    return [_result(path) for path in sorted(workspace.trials.glob(f"*/{RESULT}"))]
 
 
 def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
     """Write down why a trial ended."""
-    write_json(workspace.trial(failure.signature) / "failure.json", dataclasses.asdict(failure))
+    workspace.files.write_json(workspace.trial(failure.signature) / FAILURE, dataclasses.asdict(failure))
 
 
 def load_failure(workspace: Workspace, signature: str) -> TrialFailure | None:
     """Why a trial ended when it was last tried, or None when it was not or has not ended so."""
-    path = workspace.trial(signature) / "failure.json"
-    return _load(path, TrialFailure) if path.exists() and not path.with_name("result.json").exists() else None
+    path = workspace.trial(signature) / FAILURE
+    return _load(path, TrialFailure) if path.exists() and not path.with_name(RESULT).exists() else None
 
 
 def clear_failure(workspace: Workspace, signature: str) -> None:
     """Forget why a trial ended: it is tried again."""
-    (workspace.trial(signature) / "failure.json").unlink(missing_ok=True)
+    workspace.files.remove(workspace.trial(signature) / FAILURE)
 
 
 def load_failures(workspace: Workspace) -> list[TrialFailure]:
     """Every trial that failed and has not succeeded since."""
-    paths = sorted(workspace.trials.glob("*/failure.json"))
-    return [_load(path, TrialFailure) for path in paths if not path.with_name("result.json").exists()]
+    paths = sorted(workspace.trials.glob(f"*/{FAILURE}"))
+    return [_load(path, TrialFailure) for path in paths if not path.with_name(RESULT).exists()]
 
 
 def save_study(workspace: Workspace, record: StudyRecord) -> None:
     """Write a study's record."""
-    write_json(workspace.studies / f"{record.name}.json", dataclasses.asdict(record))
+    workspace.files.write_json(workspace.studies / f"{record.name}.json", dataclasses.asdict(record))
 
 
 def load_study(workspace: Workspace, name: str) -> StudyRecord | None:

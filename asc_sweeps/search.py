@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ class SearchStudy:
     """The Optuna study of one study of a request, continued where it is there already.
 
     `study` is bound to its data. One process at a time may have it open: what is found RUNNING was left by one that died, and
-    is tried again. Raises WorkspaceError for a database that cannot be used, or that holds another search of this name.
+    is tried again. `on_end` is called when a trial's end is in the database. Raises WorkspaceError for a database that cannot be
+    used, or that holds another search of this name.
     """
 
-    def __init__(self, study: Study, url: str) -> None:
+    def __init__(self, study: Study, url: str, on_end: Callable[[], None] = lambda: None) -> None:
         if study.space.search is None or not study.probes:
             raise ValueError(f"{study.space.study} is not a search")
         self.study = study.space.study
@@ -58,6 +60,7 @@ class SearchStudy:
         """Why a search ended before it had tried all it was asked to."""
         self._of, self._data = study, study.probes[0].data
         self._asked: dict[int, optuna.Trial] = {}
+        self._on_end = on_end
         directions = [OBJECTIVES[name] for name in self.search.objectives]
         try:
             storage = optuna.storages.get_storage(url)
@@ -99,17 +102,17 @@ class SearchStudy:
     def tell_done(self, number: int, result: TrialResult) -> None:
         """A trial is finished: its objectives count."""
         values = [_objective(name, result) for name in self.search.objectives]
-        self._optuna.tell(number, values, skip_if_finished=True)
+        self._end(number, values=values)
 
     def tell_failed(self, number: int, cause: str, message: str) -> None:
         """A trial has failed, with its cause."""
         self._asked[number].set_user_attr("failed", f"{cause}: {message}")
-        self._optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        self._end(number, state=TrialState.FAIL)
 
     def tell_stopped(self, number: int, epochs: int) -> None:
         """A trial was stopped early; what it had reported by then counts for the sampler where it looks at one objective."""
         self._asked[number].set_user_attr("stopped_after_epochs", epochs)
-        self._optuna.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+        self._end(number, state=TrialState.PRUNED)
 
     def tell_epoch(self, number: int, epoch: int, row: dict[str, Any]) -> None:
         """One epoch of a running trial, for Optuna's curves; it takes them of searches with one objective alone."""
@@ -123,7 +126,11 @@ class SearchStudy:
         """A trial was not ended: it fails in Optuna, and its point waits to be tried again."""
         params = next(t.params for t in self._optuna.get_trials(deepcopy=False) if t.number == number)
         self._optuna.enqueue_trial(params, user_attrs={"again": number})
-        self._optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        self._end(number, state=TrialState.FAIL)
+
+    def _end(self, number: int, **how: Any) -> None:
+        self._optuna.tell(number, **how, skip_if_finished=True)
+        self._on_end()
 
     @property
     def drawn(self) -> int:

@@ -6,11 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.lease import is_held
 from asc_sweeps.results import StudyRecord, load_failure, load_result, load_studies
-from asc_sweeps.workspace import CHECKPOINT, Workspace
+from asc_sweeps.workspace import CHECKPOINT, LEASE, Workspace
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[St
     unknown = [name for name in names if name not in records]
     if unknown:
         known = ", ".join(records) or "none yet"
-        raise WorkspaceError(f"{workspace.root}: knows no study '{unknown[0]}'; known: {known}")
+        raise WorkspaceError(f"{workspace.place}: knows no study '{unknown[0]}'; known: {known}")
     return [_study(workspace, records[name]) for name in names or records]
 
 
@@ -100,7 +99,7 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
     failure = load_failure(workspace, signature)
     if result:
         state = "done"
-    elif _is_held(workspace, signature):
+    elif is_held(workspace.trial(signature) / LEASE):
         state = "running"
     elif failure or row["state"] in ("failed", "stopped"):
         state = "failed" if failure else row["state"]
@@ -118,15 +117,3 @@ def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:
         return {name: pointer.get(name) for name in names}
     except (OSError, ValueError, AttributeError):  # none yet, or replaced while it was read
         return dict.fromkeys(names)
-
-
-def _is_held(workspace: Workspace, signature: str) -> bool:
-    """Whether a process trains this trial: it holds the lock of the trial's folder."""
-    path = workspace.trial(signature) / ".lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True

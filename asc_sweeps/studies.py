@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.errors import DataError, WorkspaceError
-from asc_sweeps.files import write_bytes
 from asc_sweeps.halving import Halving
+from asc_sweeps.lease import hold
 from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan
 from asc_sweeps.request import Request, Study
 from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
@@ -66,22 +63,39 @@ def open_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
         for study in studies:
             if study.space.search:
                 held.enter_context(_hold(workspace, study.record_name))
-                searches.append(SearchStudy(study, _database(workspace, url)))
+                searches.append(held.enter_context(_opened(study, workspace, url)))
         yield searches
 
 
 @contextmanager
-def _hold(workspace: Workspace, name: str) -> Iterator[None]:
-    """Be the only one that runs a search. The lock is the system's, so it ends with the process that has it."""
-    lock, holder = (workspace.studies / f".{name}.{kind}" for kind in ("lock", "holder"))
-    lock.parent.mkdir(parents=True, exist_ok=True)
+def _opened(study: Study, workspace: Workspace, url: str | None) -> Iterator[SearchStudy]:
+    """A search in its database; the workspace's own is sent to the object store, where there is one, at each trial's end."""
+    path = fetch_database(workspace, study.record_name)
+
+    def send() -> None:
+        if not url:
+            workspace.files.send(path)
+
+    def send_if_possible() -> None:
+        with suppress(WorkspaceError):  # what is not sent now goes with the next
+            send()
+
+    search = SearchStudy(study, url or _address(path), send_if_possible)
     try:
-        with FileLock(lock, timeout=0):
-            write_bytes(holder, f"process {os.getpid()} on {platform.node()} since {now()}".encode())
-            yield
-    except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it") from None
+        yield search
+    finally:
+        send()
+
+
+@contextmanager
+def _hold(workspace: Workspace, name: str) -> Iterator[None]:
+    """Be the only one that runs a search."""
+
+    def refuse(who: str) -> None:
+        raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it")
+
+    with hold(workspace, workspace.studies / f".{name}.lease", refuse):
+        yield
 
 
 def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> list[dict[str, Any]]:
@@ -93,15 +107,23 @@ def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
             "objectives": list(search.objectives),
             "limits": dict(search.limits),
             "trials": search.trials,
-            "drawn": drawn_in(_database(workspace, url), study.record_name),
+            "drawn": drawn_in(url or _address(fetch_database(workspace, study.record_name)), study.record_name),
         }
         for study in studies
         if (search := study.space.search)
     ]
 
 
-def _database(workspace: Workspace, url: str | None) -> str:
-    return url or f"sqlite:///{workspace.root / 'optuna.db'}"
+def fetch_database(workspace: Workspace, name: str) -> Path:
+    """The workspace's own database of a search, brought here where it is in an object store."""
+    # Two machines cannot write one SQLite file: in an object store each search has its own.
+    path = workspace.root / (f"optuna-{name}.db" if workspace.url else "optuna.db")
+    workspace.files.fetch(path)
+    return path
+
+
+def _address(database: Path) -> str:
+    return f"sqlite:///{database}"
 
 
 def halvings_of(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:

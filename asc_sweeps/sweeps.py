@@ -6,12 +6,12 @@ Import it after `ray_environment.prepare_ray`.
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import time
 import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -82,7 +82,7 @@ def run_sweep(
             tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(workspace.ray),
+                storage_path=workspace.ray,
                 verbose=0,
                 callbacks=[Forward(workspace, queue, on_row)],
                 failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
@@ -100,7 +100,8 @@ def run_sweep(
             queue.interrupt()
     finally:
         ray.shutdown()
-        shutil.rmtree(workspace.ray / name, ignore_errors=True)  # results are in trials/; this is Ray's bookkeeping
+        with suppress(WorkspaceError):  # results are in trials/; this is Ray's bookkeeping
+            workspace.files.remove_folder(workspace.root / "ray" / name)
 
 
 def _survive_memory_kills() -> None:
@@ -233,11 +234,12 @@ def _check_nodes(plan: Plan, workspace: Workspace, wanted: dict[str, float]) -> 
 
 def _look_on_worker(workspace: Workspace, fingerprints: list[str]) -> str:
     """What keeps this node from running trials, or nothing."""
-    from asc_sweeps.data.prepare import find_prepared
+    from asc_sweeps.data.catalog import fetch_prepared
 
     try:
+        workspace = workspace.on_this_machine()
         for fingerprint in fingerprints:
-            find_prepared(workspace.prepared, fingerprint)
+            fetch_prepared(workspace, fingerprint)
     except AscSweepsError as error:
         return str(error)
     return ""
@@ -247,7 +249,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
     """One trial in a Ray worker; a failure that trying again would not mend is an end, not an exception."""
     from asc_sweeps.trial import failure_of, run_trial
 
-    config = TrialConfig.model_validate_json(ray_config["trial"])
+    config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
     trained = False
 
     def report(row: dict[str, Any]) -> None:

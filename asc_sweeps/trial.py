@@ -6,19 +6,18 @@ import io
 import json
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from asc_sweeps.config import TrialConfig
+from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.features import LogMel, frames
-from asc_sweeps.data.prepare import Prepared, find_prepared
 from asc_sweeps.data.splits import largest_device, split_rows
-from asc_sweeps.errors import AscSweepsError, DataError, TrialError, WorkspaceError
-from asc_sweeps.files import clear_temporary, write_bytes, write_json
+from asc_sweeps.errors import AscSweepsError, DataError, LeaseLostError, TrialError, WorkspaceError
+from asc_sweeps.files import clear_temporary
+from asc_sweeps.lease import Lease, hold
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
 from asc_sweeps.provenance import environment
@@ -34,12 +33,14 @@ from asc_sweeps.results import (
     save_result,
 )
 from asc_sweeps.settings import stored_config
-from asc_sweeps.training.checkpoint import clear_checkpoint, load_state, save_state
+from asc_sweeps.training.checkpoint import clear_checkpoint, fetch_checkpoint, load_state, save_state
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune
 from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.pretrain import pretrain
-from asc_sweeps.workspace import CHECKPOINT, Workspace
+from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
+
+MODEL = "model.pt"
 
 
 def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:
@@ -68,6 +69,8 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     Its start is a trial too and comes first. Equal trials of other processes are waited for, not repeated.
     Raises TrialError; a failure is written down beside the trial before it is raised.
     """
+    folder = workspace.trial(config.signature)
+    workspace.files.fetch(folder / RESULT)
     result = find_result(config, workspace)
     if result is not None:
         return result
@@ -75,19 +78,21 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     start = config.start()
     if start is not None:
         run_trial(start, workspace, report)
-    folder = workspace.trial(config.signature)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        result = find_result(config, workspace)
-        if result is None:
+    while True:
+        with hold(workspace, folder / LEASE) as lease:
+            workspace.files.fetch(folder / RESULT)
+            result = find_result(config, workspace)
+            if result is not None:
+                return result
             clear_temporary(folder)
             clear_failure(workspace, config.signature)
             try:
-                result = _train(config, workspace, report)
+                return _train(config, workspace, report, lease)
+            except LeaseLostError:
+                continue  # wait for the process that has taken the trial over
             except Exception as error:
                 save_failure(workspace, failure_of(config, error))
                 raise
-    return result
 
 
 def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
@@ -120,14 +125,20 @@ def resolve_accelerator(accelerator: str) -> str:
     return ("cuda" if available else "cpu") if accelerator == "auto" else accelerator
 
 
-def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialResult:
+def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lease) -> TrialResult:
     torch.set_num_threads(workspace.threads)
-    folder = workspace.trial(config.signature)
+    folder, files = workspace.trial(config.signature), workspace.files
+    fetch_checkpoint(files, folder)
     settings = _write_settings(config, workspace)
-    data = find_prepared(workspace.prepared, config.data.fingerprint)
+    data = fetch_prepared(workspace, config.data.fingerprint)
     data.read_ahead()
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
+
+    def report_while_ours(row: dict[str, Any]) -> None:
+        lease.check()
+        report(row)
+
     seed_torch(config.seed, "weights")
     network = Network(config.model)
     tuning = config.finetune
@@ -140,8 +151,9 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
         augment=config.augment,
         seed=config.seed,
         accelerator=accelerator,
+        files=files,
         folder=folder,
-        report=report,
+        report=report_while_ours,
         total_epochs=config.epochs,
     )
     start = config.start()
@@ -151,8 +163,9 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
     else:
         pretrain(session, config.pretrain)
     began = time.monotonic()
-    scores = _score_and_keep(session, folder)
-    digest = save_state(folder / "model.pt", {k: v.cpu() for k, v in network.state_dict().items()})
+    scores = _score_and_keep(session)
+    lease.check()
+    digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in network.state_dict().items()})
     result = TrialResult(
         signature=config.signature,
         system=config.system,
@@ -179,7 +192,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report) -> TrialRe
         finished_at=now(),
     )
     save_result(workspace, result)
-    clear_checkpoint(folder)
+    clear_checkpoint(files, folder)
     return result
 
 
@@ -187,6 +200,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     """Write down what is trained; raises WorkspaceError when the checkpoint that stands there was trained with other settings."""
     folder = workspace.trial(config.signature)
     path = folder / "settings.json"
+    workspace.files.fetch(path)
     if (folder / CHECKPOINT).exists() and path.exists():
         try:
             _refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
@@ -195,7 +209,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
                 f"{path}: not readable as JSON ({error}); move its folder away to train anew"
             ) from None
     settings = config.model_dump(mode="json")
-    write_json(path, settings)
+    workspace.files.write_json(path, settings)
     return settings
 
 
@@ -204,10 +218,12 @@ def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
     result = find_result(config, workspace)
     if result is None:
         raise TrialError("start", f"the trial {config.signature} ({config.system}) to start from is not finished")
-    return load_state(workspace.trial(config.signature) / "model.pt", result.environment["model_sha256"])
+    path = workspace.trial(config.signature) / MODEL
+    workspace.files.fetch(path)
+    return load_state(path, result.environment["model_sha256"])
 
 
-def _score_and_keep(session: Session, folder: Path) -> list[Score]:
+def _score_and_keep(session: Session) -> list[Score]:
     """Scores of validation and test; the test predictions are kept, so that later questions need no network."""
     data, scores = session.data, []
     for split in ("validation", "test"):
@@ -215,12 +231,12 @@ def _score_and_keep(session: Session, folder: Path) -> list[Score]:
         predictions = predict(session.network, session.features, data, rows, session.accelerator)
         scores += score(predictions, data.scenes[rows], data.devices[rows], split)
         if split == "test":
-            _keep_predictions(folder, data, rows, predictions)
+            _keep_predictions(session, rows, predictions)
     return scores
 
 
-def _keep_predictions(folder: Path, data: Prepared, rows: np.ndarray, predictions: np.ndarray) -> None:
-    buffer = io.BytesIO()
+def _keep_predictions(session: Session, rows: np.ndarray, predictions: np.ndarray) -> None:
+    buffer, data = io.BytesIO(), session.data
     names = np.array([data.filenames[row] for row in rows])
     np.savez_compressed(buffer, filename=names, scene=data.scenes[rows], log_probability=predictions)
-    write_bytes(folder / "test_predictions.npz", buffer.getvalue())
+    session.files.write(session.folder / "test_predictions.npz", buffer.getvalue())

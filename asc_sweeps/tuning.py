@@ -92,6 +92,7 @@ class Queue(Searcher):
         last = result or {}
         state = last.get("state")
         if state == "done":
+            self._workspace.pull_end(signature)
             self._finished.add(signature)
             for search, number in self._asked.pop(signature, []):
                 self._tell_done(search, number, signature)
@@ -211,6 +212,7 @@ class Forward(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
         signature = signature_of(trial)
+        self._workspace.pull_end(signature)
         failure = load_failure(self._workspace, signature)
         times, words = f"its process was killed {CRASH_RETRIES + 1} times", _last_words(trial)
         if failure:

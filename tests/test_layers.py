@@ -17,6 +17,7 @@ DOORS = {
     "optuna": {"asc_sweeps/search.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
+    "pyarrow": {"asc_sweeps/shared_files.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
@@ -25,7 +26,7 @@ LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_env
 LAYERS += ["studies", "search", "halving", "plan", "trial"]
 LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
-LAYERS += ["workspace", "files", "provenance", "errors"]
+LAYERS += ["lease", "workspace", "shared_files", "files", "provenance", "errors"]
 
 
 def imported(path):

@@ -4,18 +4,18 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from filelock import FileLock
 
 from asc_sweeps.cli import cli
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.lease import hold
 from asc_sweeps.results import StudyRecord, TrialFailure, save_failure, save_study
 from asc_sweeps.settings import Setting, make_config
 from asc_sweeps.status import study_statuses
 from asc_sweeps.trial import run_trial
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace import LEASE, Workspace
 
 SMALL = {"features.n_mels": 32, "features.hop": 1024, "model.width": 8, "model.mfa": False, "model.fpm": False}
 SMALL |= {"pretrain.epochs": 3, "pretrain.warmup_epochs": 0, "pretrain.batch_size": 32}
@@ -60,7 +60,7 @@ def test_each_trial_has_its_state_and_how_far_it_is(workspace):
 
 def test_a_trial_whose_folder_is_held_runs_and_gives_the_eta(workspace):
     begun = study_statuses(workspace)[0].trials[1]
-    with FileLock(workspace.trial(begun.signature) / ".lock"):
+    with hold(workspace, workspace.trial(begun.signature) / LEASE):
         (study,) = study_statuses(workspace, ("s",))
         assert study.trials[1].state == "running"
         pace = sum(t.seconds_per_epoch for t in study.trials[:2]) / 2

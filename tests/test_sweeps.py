@@ -102,7 +102,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on_whatever_becomes_of_t
     path = study("worker", "  finetune: null\n  seed: 0\n", epochs=12)
     driver = start("sweep", path, cwd=tmp_path)
     wait_for(tmp_path, "*/pretrain-0003.pt")
-    lock = next((tmp_path / "workspace" / "trials").glob("*/.lock"))
+    lock = next((tmp_path / "workspace" / "trials").glob("*/.lease.json.*.lock"))
     os.kill(_holder(lock), signal.SIGKILL)
     Path(path).write_text("study: [")  # a person who writes the next study in the same file
     out, _ = ended(driver, 0, 120)

@@ -17,6 +17,7 @@ from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
+from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training import loop
 from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
@@ -44,6 +45,7 @@ def session(data, tmp_path):
         augment=AugmentConfig(frequency_mask_bands=5, time_mask_frames=2),
         seed=0,
         accelerator="cpu",
+        files=SharedFiles(tmp_path),
         folder=tmp_path,
         report=lambda row: None,
         total_epochs=2,
@@ -175,7 +177,7 @@ def test_mixup_blends_in_pretraining_and_never_in_fine_tuning(session):
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0.3))
     assert not _same_set(inputs()[0], features)
     session.history.clear()
-    clear_checkpoint(session.folder)
+    clear_checkpoint(session.files, session.folder)
     finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
     assert all(_same_set(epoch, features) for epoch in inputs()[1:])
 
@@ -206,7 +208,7 @@ def test_rolling_and_masks_reach_the_network_in_every_phase(session, augment):
     assert len(inputs()) == 2
     assert not any(_same_set(epoch, features) for epoch in inputs())
     session.history.clear()
-    clear_checkpoint(session.folder)
+    clear_checkpoint(session.files, session.folder)
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0))
     assert not _same_set(inputs()[-1], features)
 
@@ -222,7 +224,7 @@ def test_each_phase_has_its_own_weight_decay_and_the_classifiers_leaves_the_rest
     monkeypatch.setattr(torch.optim, "AdamW", Recorded)
     everything = len(list(session.network.parameters()))
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=64))
-    clear_checkpoint(session.folder)
+    clear_checkpoint(session.files, session.folder)
     finetune(session, fine(epochs=1, weight_decay=1e-8), "a")
     assert seen == [(0.05, everything), (1e-8, 1), (1e-8, everything)]
 
@@ -331,8 +333,8 @@ def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(sessi
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
-    save_checkpoint(tmp_path, {"epoch": 1, "w": torch.ones(100)}, "pretrain-0001")
-    save_checkpoint(tmp_path, {"epoch": 2, "w": torch.ones(100)}, "pretrain-0002")
+    save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": 1, "w": torch.ones(100)}, "pretrain-0001")
+    save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": 2, "w": torch.ones(100)}, "pretrain-0002")
     assert load_checkpoint(tmp_path)["epoch"] == 2
     assert [p.name for p in tmp_path.glob("*.pt")] == ["pretrain-0002.pt"]
     path = tmp_path / "pretrain-0002.pt"

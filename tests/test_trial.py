@@ -218,7 +218,7 @@ def test_a_result_file_that_is_not_ours_is_refused_by_its_path(content, config_o
 def test_a_finished_trial_leaves_no_checkpoint_and_no_temporary_file(tuned, workspace):
     config, _ = tuned
     names = {p.name for p in workspace.trial(config.signature).iterdir()}
-    assert names == {".lock", "settings.json", "result.json", "model.pt", "test_predictions.npz"}
+    assert names == {".lease.json.lock", "settings.json", "result.json", "model.pt", "test_predictions.npz"}
 
 
 def test_a_damaged_start_is_refused_by_name(config_of, workspace):

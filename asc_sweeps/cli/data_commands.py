@@ -66,14 +66,13 @@ def check(folder: Path) -> None:
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @workspace_option
-def prepare(folder: Path, root: Path) -> None:
+def prepare(folder: Path, place: str) -> None:
     """Make the training cache.
 
     16 kHz, int16, memory-mapped. Killed and run again, it continues.
     """
     from asc_sweeps.console import ProgressLine
-    from asc_sweeps.data.prepare import prepare as make
+    from asc_sweeps.data.catalog import prepare_for_all
 
-    line = ProgressLine()
-    made = make(folder, Workspace(root).prepared, lambda done, total: line.clips("preparing", done, total))
+    made = prepare_for_all(folder, Workspace.at(place), ProgressLine().clips)
     click.echo(f"{made.folder}: {len(made.filenames):,} segments of {made.name}, fingerprint {made.fingerprint}")

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -37,7 +36,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 @storage_option
 @json_option
 def plan(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
+    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, place: str,
     storage: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the trials of studies; train nothing.
@@ -53,7 +52,8 @@ def plan(
     from asc_sweeps.cost import cost_of
     from asc_sweeps.studies import bind_studies, plan_searches, plan_studies
 
-    workspace, note = Workspace(root), ""
+    workspace, note = Workspace.at(place), ""
+    workspace.pull()
     try:
         studies = bind_studies(studies, workspace, ProgressLine().clips)
     except MissingDataError as error:
@@ -131,14 +131,14 @@ def plan(
 @workspace_option
 @click.option("--watch", is_flag=True, help="Print again every two seconds, until nothing runs.")
 @json_option
-def status(names: tuple[str, ...], root: Path, watch: bool, as_json: bool) -> None:
+def status(names: tuple[str, ...], place: str, watch: bool, as_json: bool) -> None:
     """Say how studies stand: states, best so far, ETA, failures.
 
     Reads the workspace's files alone, so it works beside a running sweep and after it.
     """
     from asc_sweeps.status import study_statuses
 
-    workspace = existing_workspace(root)
+    workspace = existing_workspace(place)
     while True:
         studies = study_statuses(workspace, names)
         if as_json:
@@ -150,6 +150,7 @@ def status(names: tuple[str, ...], root: Path, watch: bool, as_json: bool) -> No
         if not watch or not any("running" in study.counts for study in studies):
             return
         time.sleep(2)
+        workspace.pull()
 
 
 def _tell_status(studies: list[StudyStatus]) -> None:

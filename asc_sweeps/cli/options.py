@@ -11,32 +11,33 @@ from asc_sweeps.errors import WorkspaceError, did_you_mean
 from asc_sweeps.workspace import Workspace
 
 
-def _named(ctx: click.Context, option: click.Parameter, value: Path) -> Path:
-    if value == Path():  # what an empty word becomes
+def _named(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    if Path(value) == Path():  # an empty word, too
         raise click.BadParameter("must name a folder; '.' would mix data and results with what lies here")
     return value
 
 
 def workspace_option(command: Any) -> Any:
-    """`--workspace DIR`, handed on as `root`."""
+    """`--workspace PLACE`, handed on as `place`."""
     return click.option(
         "--workspace",
-        "root",
-        type=click.Path(path_type=Path),
+        "place",
+        metavar="DIR|URL",
         callback=_named,
-        default=Path("workspace"),
+        default="workspace",
         envvar="ASC_SWEEPS_WORKSPACE",
         show_default=True,
-        help="Folder of data, trials and results.",
+        help="Where data, trials and results are: a folder, or an object store (s3://bucket/workspace).",
     )(command)
 
 
-def existing_workspace(root: Path) -> Workspace:
-    """The workspace at `root`; raises WorkspaceError where there is none."""
-    workspace = Workspace(root)
+def existing_workspace(place: str) -> Workspace:
+    """The workspace at `place`, with what others have written; raises WorkspaceError where there is none."""
+    workspace = Workspace.at(place)
+    workspace.pull()
     if not workspace.root.is_dir():
         raise WorkspaceError(
-            f"{root}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
+            f"{place}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
         )
     return workspace
 

@@ -34,16 +34,20 @@ MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
 @click.command()
 @workspace_option
-@click.option("--out", type=click.Path(path_type=Path), help="The report's file.  [default: WORKSPACE/report.html]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The report's file.  [default: WORKSPACE/report.html, or ./report.html]",
+)
 @click.option("--workers", type=click.IntRange(1), help="Trials at once.  [default: one a core]")
-def demo(root: Path, out: Path | None, workers: int | None) -> None:
+def demo(place: str, out: Path | None, workers: int | None) -> None:
     """Run everything once, small, on generated data.
 
     The three studies at their small size, then the report.
     """
     from asc_sweeps.request import Cluster, Request
 
-    workspace = Workspace(root)
+    workspace = Workspace.at(place)
     code = _sweep(Request(MINI_STUDIES, mini=True, options=_options()), workspace, Cluster(workers=workers))
     if code != 130:
         _report(workspace, out)
@@ -75,7 +79,7 @@ def demo(root: Path, out: Path | None, workers: int | None) -> None:
     "--gpus-per-trial", type=click.FloatRange(0), help="GPUs of a trial, a fraction shares.  [default: 1 if any]"
 )
 def sweep(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, root: Path,
+    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, place: str,
     accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
     storage: str | None, in_full: bool, allow_open_cluster: bool,
 ) -> None:  # fmt: skip
@@ -88,15 +92,19 @@ def sweep(
 
     request = read_request(spaces, mini, data, sets, seeds, _options())
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
-    sys.exit(_sweep(request, Workspace(root, accelerator), cluster, in_full, storage))
+    sys.exit(_sweep(request, Workspace.at(place, accelerator=accelerator), cluster, in_full, storage))
 
 
 @click.command()
 @workspace_option
-@click.option("--out", type=click.Path(path_type=Path), help="The report's file.  [default: WORKSPACE/report.html]")
-def report(root: Path, out: Path | None) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The report's file.  [default: WORKSPACE/report.html, or ./report.html]",
+)
+def report(place: str, out: Path | None) -> None:
     """Render the results as one HTML file."""
-    _report(existing_workspace(root), out)
+    _report(existing_workspace(place), out)
 
 
 def _options() -> tuple[str, ...]:
@@ -123,6 +131,7 @@ def _sweep(
     from asc_sweeps.studies import bind_studies, open_searches, plan_studies
 
     line = ProgressLine()
+    workspace.pull()
     studies = bind_studies(studies, workspace, line.clips)
     plan = plan_studies(studies, workspace, in_full)
     with open_searches(studies, workspace, storage) as searches:
@@ -151,6 +160,7 @@ def _run(
         halvings = {} if in_full else halvings_of(studies, plan, workspace)
         run_sweep(plan, workspace, cluster, progress.on_row, progress.on_planned, searches, halvings)
         line.end()
+        workspace.pull()
         for unwritten in note_failures(progress.asked.values(), progress.failed, workspace):
             line.say(unwritten)
     drawn = {t.config.signature: t for search in searches for t in search.planned(workspace)}
@@ -208,7 +218,7 @@ def _tell_search(search: SearchStudy) -> None:
 def _report(workspace: Workspace, out: Path | None) -> None:
     from analysis.report import write_report
 
-    out = out or workspace.root / "report.html"
+    out = out or (Path("report.html") if workspace.url else workspace.root / "report.html")
     if out.is_dir():
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
     path = write_report(workspace, out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +21,7 @@ from asc_sweeps.workspace import Workspace
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one a core]")
 @json_option
 def train(
-    sets: tuple[str, ...], data: str | None, root: Path, accelerator: str, threads: int | None, as_json: bool
+    sets: tuple[str, ...], data: str | None, place: str, accelerator: str, threads: int | None, as_json: bool
 ) -> None:
     """Run one trial without Ray.
 
@@ -38,7 +37,7 @@ def train(
     from asc_sweeps.workspace import cores
 
     line = ProgressLine()
-    workspace = Workspace(root, accelerator, threads or cores())
+    workspace = Workspace.at(place, accelerator=accelerator, threads=threads or cores())
     (config,) = bind([config], workspace, line.clips)
 
     def on_row(row: dict[str, Any]) -> None:
@@ -60,7 +59,7 @@ def train(
             click.echo(
                 f"{row.split}: log loss {row.log_loss:.4f}, accuracy {row.accuracy:.2%} of {row.segments:,} segments"
             )
-    click.echo(f"kept in {workspace.trial(result.signature)}")
+    click.echo(f"kept in {workspace.place}/trials/{result.signature}")
 
 
 @click.command()

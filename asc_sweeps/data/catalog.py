@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from asc_sweeps.data.prepare import Prepared, prepare
+from asc_sweeps.data.prepare import MANIFEST, Prepared, cache_folder, find_prepared, prepare
 from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.data.tau import FOLDER_NAME
 from asc_sweeps.errors import MissingDataError
@@ -38,7 +38,29 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
             synthesize(folder, plan, progress=lambda done, total: progress("generating", done, total))
     elif not folder.is_dir():
         raise missing(dataset, folder)
-    return prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))
+    return prepare_for_all(folder, workspace, progress)
+
+
+def prepare_for_all(
+    folder: Path, workspace: Workspace, progress: Progress = lambda what, done, total: None
+) -> Prepared:
+    """The training cache of a data set's folder, made and sent to the workspace's object store where it has one."""
+    made = prepare(folder, workspace.prepared, lambda done, total: progress("preparing", done, total))
+
+    def sent(done: int, total: int) -> None:
+        progress("sending", len(made.filenames) * done // total, len(made.filenames))
+
+    workspace.files.send_folder(made.folder, MANIFEST, sent)
+    return made
+
+
+def fetch_prepared(workspace: Workspace, fingerprint: str) -> Prepared:
+    """A prepared data set by its content, brought to this machine first where it is not here.
+
+    Raises DataError when the workspace has none.
+    """
+    workspace.files.fetch_folder(cache_folder(workspace.prepared, fingerprint))
+    return find_prepared(workspace.prepared, fingerprint)
 
 
 def missing(dataset: str, folder: Path) -> MissingDataError:

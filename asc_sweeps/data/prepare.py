@@ -100,10 +100,15 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
 
 def find_prepared(caches: Path, fingerprint: str) -> Prepared:
     """The cache of a data set by its content; raises DataError when this workspace has none."""
-    target = caches / _cache_name(fingerprint)
+    target = cache_folder(caches, fingerprint)
     if not target.exists():
         raise DataError(f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`")
     return open_prepared(target)
+
+
+def cache_folder(caches: Path, fingerprint: str) -> Path:
+    """Where the cache of a data set of this content stands, or would."""
+    return caches / f"{fingerprint[:16]}-v{FORMAT}"
 
 
 def open_prepared(target: Path) -> Prepared:
@@ -111,7 +116,10 @@ def open_prepared(target: Path) -> Prepared:
     try:
         manifest = json.loads((target / MANIFEST).read_text())
         table = (target / TABLE).read_bytes()
-        if _cache_name(manifest["fingerprint"]) != target.name or _table_digest(table) != manifest["table_sha256"]:
+        if (
+            cache_folder(target.parent, manifest["fingerprint"]) != target
+            or _table_digest(table) != manifest["table_sha256"]
+        ):
             raise ValueError(f"{MANIFEST} and {TABLE} do not belong together")
         rows = [line.split("\t") for line in table.decode().splitlines()[1:]]
         filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
@@ -166,7 +174,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
     """Turn what was built into a cache under its content's name; an equal one that is there already is taken instead."""
     rows = [f"{s.filename}\t{s.scene}\t{s.device}\t{s.split}\t{d}" for s, d in zip(segments, digests, strict=True)]
     fingerprint = hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:32]
-    target = building.with_name(_cache_name(fingerprint))
+    target = cache_folder(building.parent, fingerprint)
     with FileLock(building.with_name(".publish.lock")):  # copies of one folder have one cache
         try:
             made = open_prepared(target)
@@ -210,7 +218,3 @@ def _digest(*parts: object) -> str:
 
 def _table_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _cache_name(fingerprint: str) -> str:
-    return f"{fingerprint[:16]}-v{FORMAT}"

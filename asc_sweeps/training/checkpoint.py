@@ -5,27 +5,35 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asc_sweeps.errors import TrialError
-from asc_sweeps.files import write_bytes, write_json
+from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.workspace import CHECKPOINT
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None) -> None:
+def save_checkpoint(
+    files: SharedFiles, folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None
+) -> None:
     """Keep `state` as the folder's only checkpoint; `name` differs from the one before (`finetune-0003`).
 
     `progress` stands in the pointer, for those who ask how far the trial is without reading its weights.
     """
-    digest = save_state(folder / f"{name}.pt", state)
+    digest = save_state(files, folder / f"{name}.pt", state)
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
-    write_json(folder / CHECKPOINT, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
-    for old in folder.glob("*-*.pt"):
-        if old.name != f"{name}.pt":
-            old.unlink(missing_ok=True)
+    files.write_json(folder / CHECKPOINT, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
+    files.remove(*(old for old in folder.glob("*-*.pt") if old.name != f"{name}.pt"))
+
+
+def fetch_checkpoint(files: SharedFiles, folder: Path) -> None:
+    """Have the folder's checkpoint on this machine, if there is one. `load_checkpoint` tells of a pointer that is not readable."""
+    files.fetch(folder / CHECKPOINT)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        files.fetch(folder / Path(json.loads((folder / CHECKPOINT).read_text())["file"]).name)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -40,19 +48,18 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     return load_state(path, digest)
 
 
-def clear_checkpoint(folder: Path) -> None:
+def clear_checkpoint(files: SharedFiles, folder: Path) -> None:
     """Remove a finished trial's checkpoint."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    for old in folder.glob("*-*.pt"):
-        old.unlink(missing_ok=True)
+    files.remove(folder / CHECKPOINT)
+    files.remove_all(folder, "*-*.pt")
 
 
-def save_state(path: Path, state: dict[str, Any]) -> str:
+def save_state(files: SharedFiles, path: Path, state: dict[str, Any]) -> str:
     """Write tensors and plain values; returns the SHA-256 of the file."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    write_bytes(path, content)
+    files.write(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -26,6 +26,7 @@ from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
+from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 
@@ -62,6 +63,7 @@ class Session:
     augment: AugmentConfig
     seed: int
     accelerator: str
+    files: SharedFiles
     folder: Path
     """Where checkpoints go."""
     report: Report
@@ -111,7 +113,7 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
             done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
             pace = sum(r["seconds"] for r in session.history) / len(session.history)
             progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
-            save_checkpoint(session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
+            save_checkpoint(session.files, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
             session.report({**row, **done})
 
 

@@ -1,0 +1,254 @@
+"""A workspace's files: in a folder that all who use it see, or in an object store of which each machine keeps a copy.
+
+The only door to pyarrow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.files import as_json, write_bytes
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+Progress = Callable[[int, int], None]
+"""Called with how many bytes are done and how many there are."""
+
+AT_ONCE = 16
+"""Small files fetched at the same time: each costs a round trip."""
+BLOCK = 16 * 2**20
+WITHOUT_FOLDERS = ("s3", "gcs", "abfs")
+
+
+class SharedFiles:
+    """Files in a folder that all who use the workspace see: what is written is there for all, and nothing is to be fetched."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, path: Path) -> bytes | None:
+        """What the file holds now, for all; None where there is none."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put `content` at `path`, whole or not at all."""
+        write_bytes(path, content)
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Put `content` at `path` as JSON; NaN is refused, since JSON has none."""
+        self.write(path, as_json(content))
+
+    def remove(self, *paths: Path) -> None:
+        """Remove files, those that are there."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def remove_all(self, folder: Path, pattern: str) -> None:
+        """Remove a folder's files of a pattern, whoever wrote them."""
+        self.remove(*folder.glob(pattern))
+
+    def remove_folder(self, folder: Path) -> None:
+        """Remove a folder with all that is in it, if it is there."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def fetch(self, *paths: Path) -> None:
+        """Make these small files here what they are for all; one that is gone for all goes here, too."""
+
+    def send(self, path: Path) -> None:
+        """Give all a file that was not written by `write`."""
+
+    def fetch_folder(self, folder: Path) -> None:
+        """Have a folder here that never changes once it is whole."""
+
+    def send_folder(self, folder: Path, last: str, progress: Progress | None = None) -> None:
+        """Give all a folder that never changes; its file `last` says that it is whole."""
+
+    def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
+        """Make the files of these names below `folder` what they are for all; the `unchanging` are fetched once."""
+
+
+class MirroredFiles(SharedFiles):
+    """Files in an object store, `url`, of which `root` is this machine's copy.
+
+    The store is the truth: it is written before the copy is, and a file that is gone there goes from the copy. Raises
+    WorkspaceError where the store cannot be used.
+    """
+
+    def __init__(self, root: Path, url: str) -> None:
+        super().__init__(root)
+        self.url = url
+
+    @cached_property
+    def _store(self) -> tuple[FileSystem, str]:
+        from pyarrow import ArrowException
+        from pyarrow.fs import FileSystem, FileType
+
+        try:
+            store, base = FileSystem.from_uri(self.url)
+            bucket = base.strip("/").partition("/")[0]
+            if not bucket:
+                raise ValueError("names no bucket, as s3://bucket/workspace does")
+            if store.type_name in WITHOUT_FOLDERS and store.get_file_info(bucket).type == FileType.NotFound:
+                raise ValueError(f"there is no bucket '{bucket}'; make it first")
+        except (ArrowException, OSError, ValueError) as error:
+            raise WorkspaceError(f"--workspace {self.url}: {_first_line(error)}") from None
+        return store, base.rstrip("/")
+
+    def read(self, path: Path) -> bytes | None:
+        """What the store holds now."""
+        with self._told("read", path) as (store, key):
+            try:
+                with store.open_input_stream(key) as file:
+                    return file.read()
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put `content` into the store, then into the copy."""
+        with self._writing(path) as file:
+            file.write(content)
+        super().write(path, content)
+
+    def remove(self, *paths: Path) -> None:
+        """Remove files from the store and from the copy."""
+        for path in paths:
+            with self._told("removed", path) as (store, key), suppress(FileNotFoundError):
+                store.delete_file(key)
+            super().remove(path)
+
+    def remove_all(self, folder: Path, pattern: str) -> None:
+        """Remove a folder's files of a pattern from the store and from the copy."""
+        self.remove(*(path for path in self._list(folder) if path.match(pattern)))
+        super().remove(*folder.glob(pattern))
+
+    def remove_folder(self, folder: Path) -> None:
+        """Remove a folder from the store and from the copy."""
+        with self._told("removed", folder) as (store, key), suppress(FileNotFoundError):
+            store.delete_dir(key)
+        super().remove_folder(folder)
+
+    def fetch(self, *paths: Path) -> None:
+        """Bring files from the store."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._fetch, paths))
+
+    def send(self, path: Path) -> None:
+        """Send a file to the store."""
+        with open(path, "rb") as source, self._writing(path) as target:
+            shutil.copyfileobj(source, target, BLOCK)
+
+    def fetch_folder(self, folder: Path) -> None:
+        """Bring a whole folder from the store, unless this machine has it; one process of a machine does it for all."""
+        if folder.exists():
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.fetch.lock")):
+            there = {} if folder.exists() else self._list(folder)
+            if not there:
+                return
+            coming = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+            try:
+                for path in there:
+                    here = coming / path.relative_to(folder)
+                    here.parent.mkdir(parents=True, exist_ok=True)
+                    with self._told("fetched", path) as (store, key), open(here, "wb") as file:
+                        shutil.copyfileobj(store.open_input_stream(key), file, BLOCK)
+                os.replace(coming, folder)
+            finally:
+                shutil.rmtree(coming, ignore_errors=True)
+
+    def send_folder(self, folder: Path, last: str, progress: Progress | None = None) -> None:
+        """Send a whole folder to the store, unless it has it."""
+        if self.read(folder / last) is not None:
+            return
+        paths = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.name == last)
+        sizes = {path: path.stat().st_size for path in paths}
+        done = 0
+        for path in paths:
+            with open(path, "rb") as source, self._writing(path) as target:
+                while block := source.read(BLOCK):
+                    target.write(block)
+                    done += len(block)
+                    if progress:
+                        progress(done, sum(sizes.values()))
+
+    def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
+        """Bring the files of these names from the store, and remove what it has no more."""
+        wanted = [*names, *unchanging]
+        # Here first: what is written from now on is in the store before it is here.
+        here = {path for name in wanted for path in folder.rglob(name)}
+        there = {path: info for path, info in self._list(folder).items() if any(path.match(name) for name in wanted)}
+        for path in here - there.keys():
+            path.unlink(missing_ok=True)
+        new = [p for p, info in there.items() if not (any(p.match(name) for name in unchanging) and _is_same(p, info))]
+        self.fetch(*new)
+        for path in new:
+            with suppress(FileNotFoundError):
+                os.utime(path, ns=(there[path].mtime_ns, there[path].mtime_ns))
+
+    def _fetch(self, path: Path) -> None:
+        content = self.read(path)
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_bytes(path, content)
+
+    def _list(self, folder: Path) -> dict[Path, FileInfo]:
+        """The files below a folder in the store, by their path in the copy."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with self._told("listed", folder) as (store, key):
+            found = store.get_file_info(FileSelector(key, allow_not_found=True, recursive=True))
+            base = self._store[1]
+            return {self.root / i.path.removeprefix(f"{base}/"): i for i in found if i.type == FileType.File}
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[Any]:
+        """A stream into one of the store's files, which is there once the stream is closed."""
+        with self._told("written", path) as (store, key):
+            if store.type_name in WITHOUT_FOLDERS:
+                with store.open_output_stream(key) as file:
+                    yield file
+                return
+            store.create_dir(key.rpartition("/")[0], recursive=True)
+            temporary = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
+            with store.open_output_stream(temporary) as file:
+                yield file
+            store.move(temporary, key)
+
+    @contextmanager
+    def _told(self, what: str, path: Path) -> Iterator[tuple[FileSystem, str]]:
+        store, base = self._store
+        name = path.relative_to(self.root).as_posix()
+        try:
+            yield store, f"{base}/{name}"
+        except OSError as error:
+            raise WorkspaceError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
+
+
+def _is_same(path: Path, info: FileInfo) -> bool:
+    """Whether a copy is of this file: its time was set to that of the store when it was fetched."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (info.size, info.mtime_ns)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

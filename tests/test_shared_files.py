@@ -1,0 +1,122 @@
+"""A workspace in an object store: two machines' copies of one truth, on a real S3 server and on a file system without it."""
+
+import os
+import time
+
+import pytest
+
+from asc_sweeps import lease
+from asc_sweeps.data.catalog import fetch_prepared, prepare_for_all
+from asc_sweeps.errors import DataError, WorkspaceError
+from asc_sweeps.workspace import RESULT, Workspace
+
+
+@pytest.fixture(params=["s3", "file"])
+def machines(request, tmp_path, monkeypatch):
+    """One workspace as two machines see it, each with a copy of its own."""
+    url = f"file://{tmp_path}/store" if request.param == "file" else request.getfixturevalue("bucket")
+    found = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path / name))
+        found.append(Workspace.at(url))
+    assert found[0].root != found[1].root
+    return found
+
+
+def content(workspace, *parts):
+    path = workspace.root.joinpath(*parts)
+    return path.read_bytes() if path.exists() else None
+
+
+def test_what_one_machine_writes_another_has_after_it_has_fetched_it(machines):
+    one, two = machines
+    one.files.write(one.trial("abc") / "model.pt", b"weights")
+    assert content(one, "trials", "abc", "model.pt") == b"weights"
+    assert content(two, "trials", "abc", "model.pt") is None
+    assert two.files.read(two.trial("abc") / "model.pt") == b"weights"
+    two.files.fetch(two.trial("abc") / "model.pt", two.trial("abc") / "not there")
+    assert content(two, "trials", "abc", "model.pt") == b"weights"
+    assert sorted(p.name for p in two.trial("abc").iterdir()) == ["model.pt"]
+
+
+def test_what_is_removed_or_replaced_for_all_is_so_in_every_copy_that_fetches(machines):
+    one, two = machines
+    for name in ("failure.json", "checkpoint.json", "pretrain-0001.pt", "pretrain-0002.pt"):
+        one.files.write(one.trial("abc") / name, b"1")
+    paths = [two.trial("abc") / name for name in ("failure.json", "checkpoint.json")]
+    two.files.fetch(*paths)
+    one.files.remove(one.trial("abc") / "failure.json", one.trial("abc") / "never there")
+    one.files.write(one.trial("abc") / "checkpoint.json", b"2")
+    two.files.fetch(*paths)
+    assert (content(two, "trials", "abc", "failure.json"), content(two, "trials", "abc", "checkpoint.json")) == (
+        None,
+        b"2",
+    )
+    two.files.remove_all(two.trial("abc"), "*-*.pt")  # files that it never had itself
+    assert one.files.read(one.trial("abc") / "pretrain-0002.pt") is None
+    assert one.files.read(one.trial("abc") / "checkpoint.json") == b"2"
+
+
+def test_a_pull_brings_the_records_and_nothing_large_and_brings_results_once(machines):
+    one, two = machines
+    one.files.write(one.studies / "s.json", b"{}")
+    for signature in ("abc", "def"):
+        one.files.write(one.trial(signature) / RESULT, b"{}")
+        one.files.write(one.trial(signature) / "model.pt", b"weights")
+    two.pull()
+    here = sorted(p.relative_to(two.root).as_posix() for p in two.root.rglob("*") if p.is_file())
+    assert here == ["studies/s.json", "trials/abc/result.json", "trials/def/result.json"]
+    first = [(two.trial(s) / RESULT).stat() for s in ("abc", "def")]
+    one.files.remove(one.trial("def") / RESULT)
+    two.pull()
+    assert (two.trial("abc") / RESULT).stat().st_ino == first[0].st_ino  # not written again
+    assert not (two.trial("def") / RESULT).exists()
+
+
+def test_prepared_data_are_sent_once_and_fetched_once(machines, small_tree, monkeypatch):
+    one, two = machines
+    told = []
+    made = prepare_for_all(small_tree, one, lambda what, done, total: told.append((what, done, total)))
+    assert told[-1] == ("sending", len(made.filenames), len(made.filenames))
+    told.clear()
+    prepare_for_all(small_tree, one, lambda *row: told.append(row))
+    assert told == []
+    there = fetch_prepared(two, made.fingerprint)
+    assert there.folder.is_relative_to(two.root)
+    assert (there.waveforms == made.waveforms).all()
+    before = os.stat(there.folder / "waveforms.npy").st_ino
+    assert os.stat(fetch_prepared(two, made.fingerprint).folder / "waveforms.npy").st_ino == before
+    assert [p.name for p in two.prepared.iterdir() if not p.name.endswith(".lock")] == [there.folder.name]
+    with pytest.raises(DataError, match="no prepared data with fingerprint 0000"):
+        fetch_prepared(two, "0" * 32)
+
+
+def test_a_lease_is_one_machines_at_a_time(machines, monkeypatch):
+    for name, seconds in (("BEAT", 0.2), ("DEAD_AFTER", 2.0), ("LOOK", 0.05), ("SETTLE", 0.3)):
+        monkeypatch.setattr(lease, name, seconds)
+    one, two = machines
+
+    def refuse(who):
+        raise BlockingIOError(who)
+
+    with (
+        lease.hold(one, one.trial("abc") / "lease.json"),
+        pytest.raises(BlockingIOError),
+        lease.hold(two, two.trial("abc") / "lease.json", refuse),
+    ):
+        pytest.fail("two owners")
+    began = time.monotonic()
+    with lease.hold(two, two.trial("abc") / "lease.json", refuse):
+        assert time.monotonic() - began < 2  # it was given back, so nobody's death had to be waited for
+
+
+def test_a_bucket_that_is_not_there_and_an_address_of_nothing_are_told(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path))
+    other = bucket.replace("s3://b", "s3://c")
+    for url, told in (
+        (other, "there is no bucket 'c"),
+        ("s3://", "--workspace s3:"),
+        ("ftp://host/folder", "--workspace ftp://host/folder: "),
+    ):
+        with pytest.raises(WorkspaceError, match=told):
+            Workspace.at(url).pull()
