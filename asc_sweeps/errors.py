@@ -35,6 +35,10 @@ class WorkspaceError(AscSweepsError):
     """A workspace folder, stored result or cluster that cannot be used as it stands."""
 
 
+class StoreError(WorkspaceError):
+    """An object store that cannot be reached, or refuses; it may do better a little later."""
+
+
 class LeaseLostError(AscSweepsError):
     """Another process has taken over what this one was doing."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.errors import StoreError, WorkspaceError
 from asc_sweeps.files import as_json, write_bytes
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class MirroredFiles(SharedFiles):
     """Files in an object store, `url`, of which `root` is this machine's copy.
 
     The store is the truth: it is written before the copy is, and a file that is gone there goes from the copy. Raises
-    WorkspaceError where the store cannot be used.
+    WorkspaceError where there is no such store, StoreError where it cannot be read or written.
     """
 
     def __init__(self, root: Path, url: str) -> None:
@@ -238,7 +238,7 @@ class MirroredFiles(SharedFiles):
         try:
             yield store, f"{base}/{name}"
         except OSError as error:
-            raise WorkspaceError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
+            raise StoreError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
 
 
 def _is_same(path: Path, info: FileInfo) -> bool:

@@ -26,15 +26,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
+from asc_sweeps.errors import AscSweepsError, StoreError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
 from asc_sweeps.request import Cluster
+from asc_sweeps.results import load_failure
 from asc_sweeps.search import SearchStudy
-from asc_sweeps.tuning import CRASH_RETRIES, EarlyStops, Forward, OnPlanned, OnRow, Queue
+from asc_sweeps.tuning import DEATHS, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
 
+PAUSES = (5.0, 20.0, 60.0)
+"""Seconds after which a trial is tried again when the object store cannot be reached."""
 OPEN = (
     "whoever reaches it can run commands there. Start it with RAY_AUTH_MODE=token and give its token here (README, On a cluster), "
     "or say --allow-open-cluster"
@@ -85,7 +88,7 @@ def run_sweep(
                 storage_path=workspace.ray,
                 verbose=0,
                 callbacks=[Forward(workspace, queue, on_row)],
-                failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=DEATHS),
             ),
         )
         try:
@@ -131,7 +134,8 @@ def _connect(cluster: Cluster) -> None:
         return
     try:
         host, _, port = cluster.address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=10).close()  # ray.init would try for many minutes
+        if cluster.address != "auto":  # ray.init would try for many minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         code = [str(Path(module.__file__ or "").parent) for module in (asc_sweeps, search_spaces)]
         if not cluster.allow_open and not is_token_auth_enabled():
             raise WorkspaceError(
@@ -143,8 +147,8 @@ def _connect(cluster: Cluster) -> None:
             raise WorkspaceError(f"--address {cluster.address}: {jobs} answers without a token; {OPEN}")
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise WorkspaceError(
-            f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, with the same "
-            f"RAY_AUTH_MODE and token as here ({error})"
+            f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, or auto on one of its "
+            f"nodes, with the same RAY_AUTH_MODE and token as here ({error})"
         ) from None
 
 
@@ -246,10 +250,13 @@ def _look_on_worker(workspace: Workspace, fingerprints: list[str]) -> str:
 
 
 def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
-    """One trial in a Ray worker; a failure that trying again would not mend is an end, not an exception."""
+    """One trial in a Ray worker. A failure that trying again would not mend is an end; an exception is tried again by Tune."""
     from asc_sweeps.trial import failure_of, run_trial
 
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
+    before = None
+    with suppress(WorkspaceError):  # one that is not readable is written anew
+        before = load_failure(workspace, config.signature)
     trained = False
 
     def report(row: dict[str, Any]) -> None:
@@ -257,10 +264,18 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
         trained = True
         tune.report(dict(row))
 
-    try:
-        run_trial(config, workspace, report)
-    except AscSweepsError as error:
-        failure = failure_of(config, error)
-        tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
-    else:
-        tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
+    for pause in (*PAUSES, None):
+        try:
+            run_trial(config, workspace, report)
+        except Exception as error:
+            if isinstance(error, StoreError) and pause is not None:
+                time.sleep(pause)
+                continue
+            failure = failure_of(config, error)
+            known = before is not None and (before.cause, before.message) == (failure.cause, failure.message)
+            if not isinstance(error, AscSweepsError) and not known:
+                raise  # once more, in a new process
+            tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
+        else:
+            tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
+        return

@@ -22,7 +22,8 @@ from asc_sweeps.results import load_failure, load_result
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.workspace import Workspace
 
-CRASH_RETRIES = 1
+DEATHS = 3
+"""How often a trial whose process dies is begun again, in a new process, from its last epoch."""
 SECONDS_TO_END = 10
 OnRow = Callable[[str, dict[str, Any]], None]
 OnPlanned = Callable[[PlannedTrial], None]
@@ -214,7 +215,7 @@ class Forward(tune.Callback):
         signature = signature_of(trial)
         self._workspace.pull_end(signature)
         failure = load_failure(self._workspace, signature)
-        times, words = f"its process was killed {CRASH_RETRIES + 1} times", _last_words(trial)
+        times, words = f"its process was killed {DEATHS + 1} times", _last_words(trial)
         if failure:
             cause, message = failure.cause, failure.message
         elif "ray::" in words.partition("\n")[0]:

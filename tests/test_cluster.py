@@ -6,11 +6,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
-from sweeping import ended, free_port, ray_node, results, run, start, until
+from sweeping import COMMAND, ended, free_port, ray_node, results, run, start, until
 
 from asc_sweeps.provenance import git_state
 from asc_sweeps.workspace import Workspace
@@ -58,6 +61,39 @@ def test_a_cluster_that_asks_for_no_token_is_refused_unless_that_is_allowed(stud
     finally:
         os.killpg(head.pid, signal.SIGKILL)
         head.wait()
+
+
+def test_a_submitted_job_gives_the_signatures_and_results_of_a_local_ray(study, tmp_path):
+    path = study("job", "  finetune: null\n  seed: [0, 1]\n")
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 64}
+    port, api = free_port(), f"http://127.0.0.1:{(dashboard := free_port())}"
+    words = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2"]
+    head = ray_node(secret, "--head", *words)
+    try:
+        until(60, lambda: _status(f"{api}/api/version") == 401)  # it is there, and asks for the token
+        job = [COMMAND[0], "-m", "ray.scripts.scripts", "job", "submit", "--address", api, "--working-dir", tmp_path]
+        sweep = [*COMMAND, "sweep", "job.yaml", "--workspace", tmp_path / "workspace"]
+        done = subprocess.run(
+            [*job, "--", *sweep], env={**os.environ, **secret}, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert "planned 2, reused 0, trained 2" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+    run("sweep", path, "--workspace", "local/workspace", cwd=tmp_path)
+    submitted, local = results(tmp_path), results(tmp_path / "local")
+    assert submitted.keys() == local.keys()
+    assert all(submitted[s]["scores"] == result["scores"] for s, result in local.items())
+
+
+def _status(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
 
 
 @pytest.mark.parametrize(("status", "is_open"), [(200, True), (401, False), (404, False)])

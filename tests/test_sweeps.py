@@ -134,7 +134,7 @@ def test_trials_killed_for_their_nodes_memory_fail_with_that_cause_and_the_sweep
     tight = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
     done = run("sweep", path, cwd=tmp_path, code=1, env=tight)
     assert "trained 0, failed 2" in done.stdout
-    assert "out of memory: its process was killed 2 times" in done.stderr
+    assert "out of memory: its process was killed 4 times" in done.stderr
     assert "Traceback" not in done.stderr
     kept = [json.loads(p.read_text()) for p in (tmp_path / "workspace").glob("trials/*/failure.json")]
     assert [f["cause"] for f in kept] == ["out of memory"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from asc_sweeps.request import Cluster, Request, Study
     from asc_sweeps.search import SearchStudy
 
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What Ray sets for a command that was submitted to a cluster as a job."""
 MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 
 
@@ -62,7 +65,11 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
 @seeds_option
 @workspace_option
 @accelerator_option
-@click.option("--address", metavar="HOST:PORT", help="A Ray cluster; without it a Ray of its own runs here.")
+@click.option(
+    "--address",
+    metavar="HOST:PORT|auto",
+    help="A Ray cluster; auto is that of this node. Without it a Ray of its own runs here, or in a Ray job that of the job.",
+)
 @click.option(
     "--wait",
     type=click.FloatRange(0),
@@ -91,6 +98,7 @@ def sweep(
     from asc_sweeps.request import Cluster, read_request
 
     request = read_request(spaces, mini, data, sets, seeds, _options())
+    address = address or ("auto" if IN_A_JOB in os.environ else None)
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
     sys.exit(_sweep(request, Workspace.at(place, accelerator=accelerator), cluster, in_full, storage))
 
