@@ -26,6 +26,7 @@ OBJECTIVES = {
 """What a search may look at, and which way. The test split is scored and stored, never searched on."""
 SIZES = ("params", "macs", "model_bytes")
 """Those of them that are counted before any training, as exact integers: what can be limited."""
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 SAMPLERS = ("tpe", "random", "nsga2")
 
 
@@ -98,6 +99,8 @@ class SearchSpace:
     """Points of which it does not hold are left out."""
     search: Search | None = None
     scheduler: Scheduler | None = None
+    track: tuple[tuple[str, str], ...] = ()
+    """What else hears of the trials (`mlflow`), and where it is; nothing for its usual place."""
 
     def trials(self, overrides: Sequence[Setting] = (), seeds: Sequence[int] | None = None) -> list[TrialConfig]:
         """The trials of the grid, equal ones once: every point of every block, with every seed; none for a search.

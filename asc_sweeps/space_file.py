@@ -13,11 +13,21 @@ from asc_sweeps.conditions import Condition, read_condition
 from asc_sweeps.config import setting_fields
 from asc_sweeps.errors import ConfigError, did_you_mean
 from asc_sweeps.settings import Setting, unknown_settings
-from asc_sweeps.space import LARGEST_PLAN, OBJECTIVES, SAMPLERS, SIZES, Parameter, Scheduler, Search, SearchSpace
+from asc_sweeps.space import (
+    LARGEST_PLAN,
+    OBJECTIVES,
+    SAMPLERS,
+    SIZES,
+    TRACKERS,
+    Parameter,
+    Scheduler,
+    Search,
+    SearchSpace,
+)
 from asc_sweeps.yaml_nodes import Node, NodeReader, Pair, compose
 
-KEYS = ("study", "about", "settings", "grid", "where", "search", "scheduler", "seeds", "mini")
-SIZED = ("settings", "grid", "where", "search", "scheduler", "seeds")
+KEYS = ("study", "about", "settings", "grid", "where", "search", "scheduler", "seeds", "track", "mini")
+SIZED = ("settings", "grid", "where", "search", "scheduler", "seeds", "track")
 """Keys that the small size of a study may have of its own."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -115,6 +125,7 @@ class _Reader(NodeReader):
             "search": search,
             "scheduler": self.scheduler(top["scheduler"][1]) if "scheduler" in top else None,
             "seeds": seeds,
+            "track": self.track(top["track"][1]) if "track" in top else (),
         }
 
     def check_values(self, space: SearchSpace) -> None:
@@ -197,6 +208,17 @@ class _Reader(NodeReader):
         return Scheduler(
             self.whole(found, "grace_epochs", usual.grace_epochs, 1), self.whole(found, "reduction", usual.reduction, 2)
         )
+
+    def track(self, node: Node) -> tuple[tuple[str, str], ...]:
+        found, kinds = self.mapping(node, "track"), []
+        self.check_keys(found, TRACKERS, "track.")
+        for kind in (k for k in TRACKERS if k in found):
+            value = self.value(found[kind][1])
+            if not isinstance(value, bool | str) or value == "":
+                self.say(found[kind][1], f"track.{kind} must be true, or say where: a folder, an address, a project")
+            elif value is not False:
+                kinds.append((kind, "" if value is True else value))
+        return tuple(kinds)
 
     def search(self, node: Node) -> Search | None:
         found = self.mapping(node, "search")

@@ -16,6 +16,7 @@ import pytest
 from sweeping import COMMAND, ended, free_port, ray_node, results, run, start, until
 
 from asc_sweeps.provenance import git_state
+from asc_sweeps.results import load_results
 from asc_sweeps.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -112,21 +113,28 @@ def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
     assert not answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/")
 
 
-def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_unbroken_run(study, tmp_path):
+@pytest.mark.parametrize("place", ["folder", "object store"])
+def test_a_node_that_is_killed_loses_no_epoch_and_the_results_are_those_of_an_unbroken_run(
+    place, study, tmp_path, request
+):
     path = study("nodes", "  finetune: null\n  seed: [0, 1, 2]\n", epochs=25)
+    url = request.getfixturevalue("bucket") if place == "object store" else str(tmp_path / "workspace")
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "6" * 64}
     port = free_port()
+    there = ["--workspace", url, "--address", f"127.0.0.1:{port}", "--wait", "2"]
     nodes = [ray_node(secret, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")]
+    workspace = Workspace.at(url)
     try:
         time.sleep(5)
-        driver = start("sweep", path, "--address", f"127.0.0.1:{port}", "--wait", "2", cwd=tmp_path, env=secret)
-        until(60, lambda: (tmp_path / "workspace" / "studies" / "nodes.json").exists())
+        driver = start("sweep", path, *there, cwd=tmp_path, env=secret | _cache(tmp_path, "driver"))
+        until(60, lambda: workspace.files.read(workspace.studies / "nodes.json"))
         time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
-        for _ in range(2):
-            nodes.append(ray_node(secret, f"--address=127.0.0.1:{port}", "--num-cpus=1"))
-            time.sleep(6)  # two that start at once on one machine reach for the same names
-        until(90, lambda: len(list((tmp_path / "workspace" / "trials").glob("*/checkpoint.json"))) == 2)
+        for number in range(2):  # two that start at once on one machine reach for the same names
+            nodes.append(ray_node(secret | _cache(tmp_path, number), f"--address=127.0.0.1:{port}", "--num-cpus=1"))
+            time.sleep(6)
+        until(90, lambda: len(_begun(workspace)) == 2)
         os.killpg(nodes[-1].pid, signal.SIGKILL)
+        begun = _begun(workspace)
         out, _ = ended(driver)
         # A worker may outlive its node and finish the trial: then the one that replaces it finds the result, and says so.
         assert re.search(r"planned 3, reused [01], trained [23]$", out, flags=re.M)
@@ -136,9 +144,32 @@ def test_a_node_that_is_killed_loses_no_trial_and_the_results_are_those_of_an_un
                 os.killpg(node.pid, signal.SIGKILL)
             node.wait()
     run("sweep", path, "--workspace", "whole/workspace", cwd=tmp_path)
-    broken, whole = results(tmp_path), results(tmp_path / "whole")
-    assert broken.keys() == whole.keys()
-    assert all(broken[s]["scores"] == result["scores"] for s, result in whole.items())
+    workspace.pull()
+    broken, whole = load_results(workspace), load_results(Workspace(tmp_path / "whole" / "workspace"))
+    assert [(r.signature, r.scores) for r in broken] == [(r.signature, r.scores) for r in whole]
+    for (
+        result
+    ) in broken:  # every epoch that was there when the node was killed is the one that counts: its time is the same
+        pace = begun.get(result.signature)
+        assert pace is None or pace in _paces(result)
+
+
+def _cache(folder, name):
+    """A node's own place for its copies of object stores."""
+    return {"ASC_SWEEPS_CACHE": str(folder / "caches" / str(name))}
+
+
+def _begun(workspace):
+    """Signature -> seconds per epoch so far, of the unfinished trials."""
+    workspace.pull()
+    pointers = {p.parent.name: json.loads(p.read_text()) for p in workspace.trials.glob("*/checkpoint.json")}
+    return {signature: pointer["seconds_per_epoch"] for signature, pointer in pointers.items()}
+
+
+def _paces(result):
+    """Seconds per epoch as they were told after each epoch of a finished trial."""
+    seconds = [row["seconds"] for row in result.history]
+    return [sum(seconds[:n]) / n for n in range(1, len(seconds) + 1)]
 
 
 def test_a_node_that_does_not_see_the_data_says_so(tmp_path):

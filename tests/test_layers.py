@@ -17,12 +17,15 @@ DOORS = {
     "optuna": {"asc_sweeps/search.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
+    "tensorboardX": {"asc_sweeps/trackers.py"},
+    "mlflow": {"asc_sweeps/trackers.py"},
+    "wandb": {"asc_sweeps/trackers.py"},
     "pyarrow": {"asc_sweeps/shared_files.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost"]
+LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost", "trackers"]
 LAYERS += ["studies", "search", "halving", "plan", "trial"]
 LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -153,6 +153,7 @@ def _run(
     from asc_sweeps.console import SweepProgress
     from asc_sweeps.ray_environment import prepare_ray
     from asc_sweeps.studies import halvings_of, note_failures, record_studies
+    from asc_sweeps.trackers import Trackers
 
     to_draw = sum(search.left for search in searches)
     drawn_before = [t.finished for search in searches for t in search.planned(workspace)]
@@ -162,11 +163,21 @@ def _run(
         done = sum(t.finished for t in plan.trials)
         draws = f", and {to_draw} that searches draw" if to_draw else ""
         line.say(f"starting Ray for {len(plan.todo)} trials ({done} are finished already){draws}")
+        trackers = Trackers(studies, workspace, line.say)
         prepare_ray(cluster)
         from asc_sweeps.sweeps import run_sweep
 
         halvings = {} if in_full else halvings_of(studies, plan, workspace)
-        run_sweep(plan, workspace, cluster, progress.on_row, progress.on_planned, searches, halvings)
+
+        def on_row(signature: str, row: dict[str, Any]) -> None:
+            progress.on_row(signature, row)
+            if signature in progress.asked:
+                trackers.on_row(progress.asked[signature], row)
+
+        try:
+            run_sweep(plan, workspace, cluster, on_row, progress.on_planned, searches, halvings)
+        finally:
+            trackers.close()
         line.end()
         workspace.pull()
         for unwritten in note_failures(progress.asked.values(), progress.failed, workspace):
