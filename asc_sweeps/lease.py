@@ -78,7 +78,8 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
             with suppress(WorkspaceError, OSError):  # what cannot be reached now may be at the next beat
-                if _owner(self._files.read(self._path)) != self._owner:
+                content = self._files.read(self._path)
+                if content is None or _owner(content) not in (self._owner, None):
                     self._lost = True
                     return
                 self._beats += 1

@@ -142,7 +142,8 @@ def _connect(cluster: Cluster) -> None:
                 f"--address {cluster.address}: without a token only an open cluster can be joined; {OPEN}"
             )
         joined = ray.init(address=cluster.address, runtime_env={"py_modules": code}, **quiet)
-        jobs = f"http://{joined.dashboard_url or f'{host}:8265'}/api/jobs/"
+        head = joined.address_info["gcs_address"].rpartition(":")[0]
+        jobs = f"http://{joined.dashboard_url or f'{head}:8265'}/api/jobs/"
         if not cluster.allow_open and answers_without_token(jobs):
             raise WorkspaceError(f"--address {cluster.address}: {jobs} answers without a token; {OPEN}")
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
@@ -254,9 +255,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
     from asc_sweeps.trial import failure_of, run_trial
 
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
-    before = None
-    with suppress(WorkspaceError):  # one that is not readable is written anew
-        before = load_failure(workspace, config.signature)
+    before = _kind(workspace, config)
     trained = False
 
     def report(row: dict[str, Any]) -> None:
@@ -271,11 +270,19 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
             if isinstance(error, StoreError) and pause is not None:
                 time.sleep(pause)
                 continue
-            failure = failure_of(config, error)
-            known = before is not None and (before.cause, before.message) == (failure.cause, failure.message)
-            if not isinstance(error, AscSweepsError) and not known:
+            if not isinstance(error, AscSweepsError) and _kind(workspace, config) not in (before, None):
                 raise  # once more, in a new process
+            failure = failure_of(config, error)
             tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
         else:
             tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
         return
+
+
+def _kind(workspace: Workspace, config: TrialConfig) -> tuple[str, str] | None:
+    """Cause and type of the failure that is written down of a trial; None where none is, or can be."""
+    try:
+        failure = load_failure(workspace, config.signature)
+    except (WorkspaceError, OSError):
+        return None
+    return failure and (failure.cause, failure.message.partition(":")[0])

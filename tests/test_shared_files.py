@@ -1,6 +1,7 @@
 """A workspace in an object store: two machines' copies of one truth, on a real S3 server and on a file system without it."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -55,6 +56,28 @@ def test_what_is_removed_or_replaced_for_all_is_so_in_every_copy_that_fetches(ma
     two.files.remove_all(two.trial("abc"), "*-*.pt")  # files that it never had itself
     assert one.files.read(one.trial("abc") / "pretrain-0002.pt") is None
     assert one.files.read(one.trial("abc") / "checkpoint.json") == b"2"
+
+
+def test_a_file_that_is_replaced_while_it_is_read_comes_whole(machines):
+    one, two = machines
+    path, texts = one.trial("abc") / "checkpoint.json", [b"1" * 200, b"2" * 100, b"3" * 300]
+    one.files.write(path, texts[0])
+    ended = threading.Event()
+
+    def write():
+        while not ended.is_set():
+            for text in texts:
+                one.files.write(path, text)
+                time.sleep(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    until, seen = time.monotonic() + 1.5, set()
+    while time.monotonic() < until:
+        seen.add(two.files.read(two.trial("abc") / "checkpoint.json"))
+    ended.set()
+    writer.join()
+    assert seen == set(texts)
 
 
 def test_a_pull_brings_the_records_and_nothing_large_and_brings_results_once(machines):

@@ -1,7 +1,9 @@
 """Grids on a real Ray, through the real command: each model once, failures apart, nothing lost by a kill."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +37,35 @@ def test_no_equal_model_is_trained_twice_across_studies_and_runs(study, tmp_path
     assert [t["signature"] for t in after["trials"]] == [t["signature"] for t in before["trials"]]
     assert all(t["cached"] for t in after["trials"])
     assert set(results(tmp_path)) == {t["signature"] for t in after["trials"]}
+
+
+def test_two_sweeps_at_once_train_what_they_share_once_and_what_is_killed_in_one_goes_on_in_the_other(study, tmp_path):
+    tuning, blocks = study("tuning", TUNING, epochs=10), study("blocks", BLOCKS, epochs=10)
+    shared = json.loads(run("plan", blocks, "--json", cwd=tmp_path).stdout)["trials"][1]["signature"]
+    first, second = start("sweep", tuning, cwd=tmp_path), start("sweep", blocks, cwd=tmp_path)
+    wait_for(tmp_path, f"{shared}/pretrain-0003.pt")
+    _kill_all_of(first)
+    second_out, _ = ended(second)
+    first_out, _ = ended(start("sweep", tuning, cwd=tmp_path))
+    trained = [int(re.search(r"trained (\d+)", out)[1]) for out in (first_out, second_out)]
+    reused = [int(re.search(r"reused (\d+)", out)[1]) for out in (first_out, second_out)]
+    assert sum(trained) == 4  # the start that both need, two fine-tunings, the other network
+    assert [t + r for t, r in zip(trained, reused, strict=True)] == [3, 2]
+    for result in results(tmp_path).values():
+        epochs = [(row["phase"], row["epoch"]) for row in result["history"]]
+        assert len(set(epochs)) == len(epochs)
+
+
+def _kill_all_of(driver):
+    """SIGKILL to a driver and all the processes of its Ray, as when a machine goes down."""
+    children = [driver.pid]
+    for pid in children:
+        found = Path(f"/proc/{pid}/task/{pid}/children")
+        children += [int(word) for word in found.read_text().split()] if found.exists() else []
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    driver.wait()
 
 
 def test_a_trial_under_ray_equals_the_same_trial_without_it(study, tmp_path, three_scenes):
