@@ -106,8 +106,8 @@ class SweepProgress:
             )
         elif state == "stopped":
             self.stopped[signature] = row["epochs_done"], row["epochs_total"]
-        elif state == "reused":
-            self.reused += 1
+        elif state in ("reused", "repeated"):
+            self.reused += state == "reused"
             self._to_draw -= 1
             return
         self._share[signature] = 1.0 if state else row["epochs_done"] / row["epochs_total"]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from filelock import FileLock
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with how many bytes are done and how many there are."""
 
+Answer = TypeVar("Answer")
+
+PAUSES = (5.0, 20.0, 60.0)
+"""Seconds after which something is tried again that an object store did not do."""
 AT_ONCE = 16
 """Small files fetched at the same time: each costs a round trip."""
 BLOCK = 16 * 2**20
@@ -72,10 +77,10 @@ class SharedFiles:
     def send(self, path: Path) -> None:
         """Give all a file that was not written by `write`."""
 
-    def fetch_folder(self, folder: Path) -> None:
-        """Have a folder here that never changes once it is whole."""
+    def fetch_folder(self, folder: Path, last: str) -> None:
+        """Have a folder here that never changes; its file `last` says that it is whole."""
 
-    def send_folder(self, folder: Path, last: str, progress: Progress | None = None) -> None:
+    def send_folder(self, folder: Path, last: str, progress: Progress = lambda done, total: None) -> None:
         """Give all a folder that never changes; its file `last` says that it is whole."""
 
     def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
@@ -111,7 +116,8 @@ class MirroredFiles(SharedFiles):
 
     def read(self, path: Path) -> bytes | None:
         """What the store holds now."""
-        with self._told("read", path) as (store, key):
+
+        def read(store: FileSystem, key: str) -> bytes | None:
             while True:
                 try:
                     with store.open_input_stream(key) as file:
@@ -122,17 +128,17 @@ class MirroredFiles(SharedFiles):
                 if store.get_file_info(key).size in (len(content), None):
                     return content
 
+        return self._do("read", path, read)
+
     def write(self, path: Path, content: bytes) -> None:
         """Put `content` into the store, then into the copy."""
-        with self._writing(path) as file:
-            file.write(content)
+        self._write(path, lambda file: file.write(content))
         super().write(path, content)
 
     def remove(self, *paths: Path) -> None:
         """Remove files from the store and from the copy."""
         for path in paths:
-            with self._told("removed", path) as (store, key), suppress(FileNotFoundError):
-                store.delete_file(key)
+            self._do("removed", path, lambda store, key: store.delete_file(key), missing_ok=True)
             super().remove(path)
 
     def remove_all(self, folder: Path, pattern: str) -> None:
@@ -142,8 +148,7 @@ class MirroredFiles(SharedFiles):
 
     def remove_folder(self, folder: Path) -> None:
         """Remove a folder from the store and from the copy."""
-        with self._told("removed", folder) as (store, key), suppress(FileNotFoundError):
-            store.delete_dir(key)
+        self._do("removed", folder, lambda store, key: store.delete_dir(key), missing_ok=True)
         super().remove_folder(folder)
 
     def fetch(self, *paths: Path) -> None:
@@ -153,43 +158,35 @@ class MirroredFiles(SharedFiles):
 
     def send(self, path: Path) -> None:
         """Send a file to the store."""
-        with open(path, "rb") as source, self._writing(path) as target:
-            shutil.copyfileobj(source, target, BLOCK)
+        self._send(path, lambda done: None)
 
-    def fetch_folder(self, folder: Path) -> None:
+    def fetch_folder(self, folder: Path, last: str) -> None:
         """Bring a whole folder from the store, unless this machine has it; one process of a machine does it for all."""
         if folder.exists():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.fetch.lock")):
             there = {} if folder.exists() else self._list(folder)
-            if not there:
+            if folder / last not in there:
                 return
             coming = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
             try:
                 for path in there:
                     here = coming / path.relative_to(folder)
                     here.parent.mkdir(parents=True, exist_ok=True)
-                    with self._told("fetched", path) as (store, key), open(here, "wb") as file:
-                        shutil.copyfileobj(store.open_input_stream(key), file, BLOCK)
+                    self._download(path, here)
                 os.replace(coming, folder)
             finally:
                 shutil.rmtree(coming, ignore_errors=True)
 
-    def send_folder(self, folder: Path, last: str, progress: Progress | None = None) -> None:
+    def send_folder(self, folder: Path, last: str, progress: Progress = lambda done, total: None) -> None:
         """Send a whole folder to the store, unless it has it."""
         if self.read(folder / last) is not None:
             return
         paths = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.name == last)
-        sizes = {path: path.stat().st_size for path in paths}
-        done = 0
-        for path in paths:
-            with open(path, "rb") as source, self._writing(path) as target:
-                while block := source.read(BLOCK):
-                    target.write(block)
-                    done += len(block)
-                    if progress:
-                        progress(done, sum(sizes.values()))
+        sizes = [path.stat().st_size for path in paths]
+        for i, path in enumerate(paths):
+            self._send(path, lambda done, i=i: progress(sum(sizes[:i]) + done, sum(sizes)))
 
     def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
         """Bring the files of these names from the store, and remove what it has no more."""
@@ -216,33 +213,62 @@ class MirroredFiles(SharedFiles):
         """The files below a folder in the store, by their path in the copy."""
         from pyarrow.fs import FileSelector, FileType
 
-        with self._told("listed", folder) as (store, key):
-            found = store.get_file_info(FileSelector(key, allow_not_found=True, recursive=True))
-            base = self._store[1]
-            return {self.root / i.path.removeprefix(f"{base}/"): i for i in found if i.type == FileType.File}
+        base = self._store[1]
+        found = self._do(
+            "listed",
+            folder,
+            lambda store, key: store.get_file_info(FileSelector(key, allow_not_found=True, recursive=True)),
+        )
+        return {self.root / i.path.removeprefix(f"{base}/"): i for i in found if i.type == FileType.File}
 
-    @contextmanager
-    def _writing(self, path: Path) -> Iterator[Any]:
-        """A stream into one of the store's files, which is there once the stream is closed."""
-        with self._told("written", path) as (store, key):
+    def _download(self, path: Path, here: Path) -> None:
+        def download(store: FileSystem, key: str) -> None:
+            with store.open_input_stream(key) as source, open(here, "wb") as target:
+                shutil.copyfileobj(source, target, BLOCK)
+
+        self._do("fetched", path, download)
+
+    def _send(self, path: Path, on_bytes: Callable[[int], None]) -> None:
+        def pour(target: BinaryIO) -> None:
+            with open(path, "rb") as source:
+                while block := source.read(BLOCK):
+                    target.write(block)
+                    on_bytes(source.tell())
+
+        self._write(path, pour)
+
+    def _write(self, path: Path, pour: Callable[[BinaryIO], object]) -> None:
+        """Write one of the store's files; it is there once it is whole."""
+
+        def write(store: FileSystem, key: str) -> None:
             if store.type_name in WITHOUT_FOLDERS:
                 with store.open_output_stream(key) as file:
-                    yield file
+                    pour(file)
                 return
             store.create_dir(key.rpartition("/")[0], recursive=True)
             temporary = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
             with store.open_output_stream(temporary) as file:
-                yield file
+                pour(file)
             store.move(temporary, key)
 
-    @contextmanager
-    def _told(self, what: str, path: Path) -> Iterator[tuple[FileSystem, str]]:
+        self._do("written", path, write)
+
+    def _do(
+        self, what: str, path: Path, act: Callable[[FileSystem, str], Answer], missing_ok: bool = False
+    ) -> Answer | None:
+        """Do something to one of the store's files, again after some pauses where that fails."""
         store, base = self._store
         name = path.relative_to(self.root).as_posix()
-        try:
-            yield store, f"{base}/{name}"
-        except OSError as error:
-            raise StoreError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
+        for pause in (*PAUSES, None):
+            try:
+                return act(store, f"{base}/{name}")
+            except OSError as error:
+                if missing_ok and isinstance(error, FileNotFoundError):
+                    return None
+                if pause is None or "ACCESS_DENIED" in str(error):  # which no waiting mends
+                    raise StoreError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
+            time.sleep(pause)
+        raise AssertionError("the last pause is None")
 
 
 def _is_same(path: Path, info: FileInfo) -> bool:

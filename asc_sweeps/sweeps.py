@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, StoreError, SweepError, WorkspaceError
+from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
@@ -36,8 +36,6 @@ from asc_sweeps.search import SearchStudy
 from asc_sweeps.tuning import DEATHS, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
 
-PAUSES = (5.0, 20.0, 60.0)
-"""Seconds after which a trial is tried again when the object store cannot be reached."""
 OPEN = (
     "whoever reaches it can run commands there. Start it with RAY_AUTH_MODE=token and give its token here (README, On a cluster), "
     "or say --allow-open-cluster"
@@ -55,8 +53,9 @@ def run_sweep(
 ) -> None:
     """Run what a plan has left, then what searches ask for. Ctrl-C ends it early, with every finished epoch kept.
 
-    `on_row(signature, row)` hears of every epoch and of every end (`state`: done, failed, stopped or reused), `on_planned` of
-    every trial that a search asks for. A failed trial does not stop the others; what builds on it fails with cause `start`.
+    `on_row(signature, row)` hears of every epoch and of every end (`state`: done, failed, stopped, or of a drawn point reused or
+    repeated), `on_planned` of every trial that a search asks for. A failed trial does not stop the others; what builds on it
+    fails with cause `start`.
     Trials of the studies in `halvings` stop early. Raises WorkspaceError where the cluster cannot run the trials, SweepError
     where Ray gives up.
     """
@@ -263,20 +262,15 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
         trained = True
         tune.report(dict(row))
 
-    for pause in (*PAUSES, None):
-        try:
-            run_trial(config, workspace, report)
-        except Exception as error:
-            if isinstance(error, StoreError) and pause is not None:
-                time.sleep(pause)
-                continue
-            if not isinstance(error, AscSweepsError) and _kind(workspace, config) not in (before, None):
-                raise  # once more, in a new process
-            failure = failure_of(config, error)
-            tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
-        else:
-            tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
-        return
+    try:
+        run_trial(config, workspace, report)
+    except Exception as error:
+        if not isinstance(error, AscSweepsError) and _kind(workspace, config) not in (before, None):
+            raise  # once more, in a new process
+        failure = failure_of(config, error)
+        tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
+    else:
+        tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
 
 
 def _kind(workspace: Workspace, config: TrialConfig) -> tuple[str, str] | None:

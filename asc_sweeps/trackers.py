@@ -61,7 +61,7 @@ class Trackers:
 
     def on_row(self, trial: PlannedTrial, row: Mapping[str, Any]) -> None:
         """Take one report of a trial: an epoch's or its end's."""
-        if not self._trackers or row.get("state") == "reused":
+        if not self._trackers or row.get("state") in ("reused", "repeated"):
             return
         config, state = trial.config, row.get("state")
         if config.signature not in self._begun:

@@ -139,9 +139,13 @@ class Queue(Searcher):
                 self._on_row(signature, {"state": "reused"})
             elif signature in self._failed:
                 search.tell_failed(asked.number, *self._failed[signature])
+                self._on_row(signature, {"state": "repeated"})
             elif signature in self._stopped:
                 search.tell_stopped(asked.number, self._stopped[signature])
+                self._on_row(signature, {"state": "repeated"})
             else:
+                if self._is_known(signature):
+                    self._on_row(signature, {"state": "repeated"})
                 self._asked.setdefault(signature, []).append((search, asked.number))
                 start = asked.config.start()
                 for one in (start and planned(start, self._workspace), trial):

@@ -59,7 +59,7 @@ def fetch_prepared(workspace: Workspace, fingerprint: str) -> Prepared:
 
     Raises DataError when the workspace has none.
     """
-    workspace.files.fetch_folder(cache_folder(workspace.prepared, fingerprint))
+    workspace.files.fetch_folder(cache_folder(workspace.prepared, fingerprint), MANIFEST)
     return find_prepared(workspace.prepared, fingerprint)
 
 
