@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.frames import setting_columns
 from analysis.paper import EPOCHS, WIDTH
+from analysis.statistics import mean_interval
 from analysis.words import listed, plural
 from asc_sweeps.config import setting_fields
 
@@ -106,9 +107,16 @@ def _rank(trials: pd.DataFrame) -> tuple[bool, bool, int, int, int, int]:
 
 
 def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
-    """Mean over seeds of each measure, and its sample standard deviation as `<measure>_sd` (NaN for one seed)."""
+    """Mean over seeds of each measure, its sample standard deviation `<measure>_sd`, and its 95 % t interval's `_low` and `_high`.
+
+    The last three are NaN for one seed.
+    """
     means = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
-    return means | {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)) for m in measures}
+    means |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)) for m in measures}
+    for m in measures:
+        interval = mean_interval(trials[m].tolist())
+        means |= {f"{m}_low": interval.low, f"{m}_high": interval.high}
+    return means
 
 
 def _values(column: pd.Series) -> str:

@@ -29,7 +29,8 @@ from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
 from analysis.paper import TABLE2, WIDTH
 from analysis.style import BLUE, paper_marker, shown, styled
-from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
+from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
+from analysis.words import MISSING, between, fixed, listed, millions, percent, signed, thousands
 
 STUDY = "table2_ablation"
 AXES = ("model.block", "model.mfa", "model.fpm")
@@ -49,13 +50,22 @@ def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFram
     """Table 2 by the paper's systems: `paper_*` printed, `counted_*` at the paper's size, the rest from the trials.
 
     `trial` is the system that stands in the row (another width where that is shown), `params` and `macs` its size;
-    `log_loss` and `accuracy` (0..1) are means over `seeds` trials of the test split, `*_sd` their sample deviations.
+    `log_loss` and `accuracy` (0..1) are means over `seeds` trials of the test split, `*_sd` their sample deviations, `*_low` and
+    `*_high` their 95 % intervals. On real data `*_verdict` says whether they are the printed ones (`verdicts`), and `*_p` is
+    the p value of the difference.
     """
     family = table2_family(frame)
+    by_row = {
+        position: frame.iloc[:0] if family is None else family.trials[family.trials["row"] == position]
+        for position in range(len(TABLE2))
+    }
+    compare = family is not None and not family.generated
+    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(TABLE2)}
+    judged = judge_rows(by_row if compare else {}, printed, MEASURES)
     rows = []
     for position, row in enumerate(TABLE2):
         counted = count_of(row, counts)
-        trials = frame.iloc[:0] if family is None else family.trials[family.trials["row"] == position]
+        trials = by_row[position]
         size = trials.iloc[0] if len(trials) else {"system": None, "params": None, "macs": None}
         rows.append(
             {
@@ -67,6 +77,8 @@ def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFram
                 **{name: size[name] for name in ("params", "macs")},
                 **{f"paper_{name}": getattr(row, name) for name in MEASURES},
                 **summarise(trials, MEASURES),
+                **{f"{name}_verdict": judged.texts.get((position, name), "") for name in MEASURES},
+                **{f"{name}_p": judged.p_values.get((position, name), float("nan")) for name in MEASURES},
                 "seeds": len(trials),
                 "signatures": ", ".join(sorted(trials["signature"])),
             }
@@ -132,17 +144,23 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
         for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
             printed, measured = scale * row[f"paper_{name}"], scale * row[name]
             cells.append(paper(fixed(printed, digits)))
-            cells.append(Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_sd"], digits)))
+            cells.append(
+                Cell(
+                    fixed(measured, digits),
+                    small=between(scale * row[f"{name}_low"], scale * row[f"{name}_high"], digits),
+                )
+            )
             if compare:
                 cells.append(Cell(signed(measured - printed, digits)) if done else MISSING_CELL)
+                cells.append(verdict_cell(row[f"{name}_verdict"]) if done else MISSING_CELL)
         cells.append(Cell(str(row["seeds"])) if done else MISSING_CELL)
         groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill if family else ())))
-    names = heads("paper", "measured", "difference")[: 3 if compare else 2]
+    names = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
     shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
     top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names)), ("Seeds", 1)]
     head = head_of(*top, below=[*names, *names])
     notes = score_notes(family, fill)
-    notes += (Text("A difference is measured minus paper; it is no test of significance."),) if compare else ()
+    notes += (Text(f"A difference is measured minus paper. {EXPLAINED}"),) if compare else ()
     return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
 
 
@@ -152,7 +170,7 @@ def score_notes(family: Family | None, fill: tuple[str, ...]) -> tuple[Text, ...
         return (missing.empty(fill),)
     if family.generated:
         return (Text(family.describe()), Text("Generated data: no differences from the paper are drawn."))
-    how = "Measured: mean over seeds, ± sample standard deviation where there are two seeds or more."
+    how = "Measured: mean over seeds, with its 95 % t interval where there are two seeds or more."
     return (Text(family.describe()), Text(how))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -14,7 +16,8 @@ from analysis.frames import setting_columns
 from analysis.paper import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
 from analysis.style import BLUE, PAPER, paper_marker, styled
 from analysis.table2 import score_notes
-from analysis.words import MISSING, fixed, percent, spread
+from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
+from analysis.words import MISSING, between, fixed, percent, signed
 
 STUDY = "table4_drop_rate"
 SYSTEM = "BC-Res2Net-40 w/ MFA & FPM"
@@ -47,18 +50,25 @@ def table4(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 4 by drop rate (`X` is no fine-tuning): `paper_*` printed, the rest measured, accuracies 0..1.
 
     Measures: `accuracy_<device>`, `accuracy_seen` and `accuracy_unseen` (means over devices), `log_loss` and `accuracy`
-    of the test split; means over `seeds` trials with `*_sd`. Drop rates that the paper lacks come last.
+    of the test split; means over `seeds` trials with `*_sd`, and the 95 % interval `*_low` to `*_high`. On real data `*_verdict`
+    and `*_p` compare them with the printed ones (`verdicts`). Drop rates that the paper lacks come last.
     """
     family = table4_family(frame)
     trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
     printed = {_value(row): row for row in TABLE4}
+    values = [*printed, *sorted(set(trials["row"]) - set(printed))]
+    numbers = {value: _printed(printed.get(value)) for value in values}
+    compare = family is not None and not family.generated
+    judged = judge_rows({v: trials[trials["row"] == v] for v in values} if compare else {}, numbers, MEASURES)
     rows = []
-    for value in [*printed, *sorted(set(trials["row"]) - set(printed))]:
+    for value in values:
         these = trials[trials["row"] == value]
         rows.append(
             {
-                **{f"paper_{name}": number for name, number in _printed(printed.get(value)).items()},
+                **{f"paper_{name}": number for name, number in numbers[value].items()},
                 **summarise(these, MEASURES),
+                **{f"{name}_verdict": judged.texts.get((value, name), "") for name in MEASURES},
+                **{f"{name}_p": judged.p_values.get((value, name), float("nan")) for name in MEASURES},
                 "seeds": len(these),
                 "trial": these["system"].iloc[0] if len(these) else None,
                 "signatures": ", ".join(sorted(these["signature"])),
@@ -97,17 +107,23 @@ def section(evidence: Evidence) -> Section:
 
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     fill = missing.commands(STUDY, family and family.generated, evidence)
+    compare = family is not None and not family.generated
     groups = []
     for rate, row in numbers.iterrows():
         phase = "pretraining" if rate == "X" else f"fine-tuning (drop rate {rate})"
         failures = missing.failures_of(evidence.failures, SYSTEM, phase, family and family.width)
         done = row["seeds"] > 0
-        printed, measured = [words("paper")], [words("measured")]
+        printed, measured, found = [words("paper")], [words("measured")], [words("difference")]
         for name in MEASURES:
             scale, digits = _unit(name)
+            interval = between(scale * row[f"{name}_low"], scale * row[f"{name}_high"], digits)
             printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
-            measured.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_sd"], digits)))
+            measured.append(Cell(fixed(scale * row[name], digits), small=interval))
+            difference = signed(scale * (row[name] - row[f"paper_{name}"]), digits)
+            found.append(replace(verdict_cell(row[f"{name}_verdict"]), text=difference, small=row[f"{name}_verdict"]))
         lines = [[*printed, Cell("")], [*measured, Cell(str(row["seeds"]) if done else MISSING)]]
+        if done and compare and row["accuracy_verdict"]:
+            lines.append([*found, Cell("")])
         name = row_head(str(rate), "no fine-tuning" if rate == "X" else "")
         groups.append(row_group(name, lines, missing.remark(failures, done, fill if family else ())))
     names = heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
@@ -120,7 +136,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         f"Table 4, fine-tuning of {system} by drop rate, test split",
         head_of(*top, below=names),
         groups,
-        (*score_notes(family, fill), Text(averages)),
+        (*score_notes(family, fill), Text(averages), *((Text(EXPLAINED),) if compare else ())),
     )
 
 

@@ -54,6 +54,15 @@ def spread(deviation: float, digits: int) -> str:
     return "" if math.isnan(deviation) else f"± {deviation:.{digits}f}"
 
 
+def between(low: float, high: float, digits: int) -> str:
+    """An interval; empty where there is none.
+
+    >>> between(0.5912, 0.6043, 3), between(float("nan"), 1.0, 1)
+    ('0.591 to 0.604', '')
+    """
+    return "" if math.isnan(low) or math.isnan(high) else f"{fixed(low, digits)} to {fixed(high, digits)}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in the unit a person would choose.
 

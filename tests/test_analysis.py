@@ -224,7 +224,7 @@ def test_sizes_are_compared_even_where_all_data_are_generated():
 # -- scores
 
 
-def test_table_2_holds_means_and_deviations_over_seeds():
+def test_table_2_holds_means_and_intervals_over_seeds():
     scores = [(0.611, 1.17), (0.598, 1.21), (0.607, 1.16)]
     results = [trial(settings(seed=s), accuracy=a, log_loss=n) for s, (a, n) in enumerate(scores)]
     numbers = table2(trials_frame(results), []).loc["BC-Res2Net-40 w/ MFA & FPM"]
@@ -233,12 +233,29 @@ def test_table_2_holds_means_and_deviations_over_seeds():
     assert numbers["log_loss"] == pytest.approx(statistics.mean(n for _, n in scores))
     assert numbers["seeds"] == 3
     cells, _ = page(results).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
-    assert cells[1:] == ["1.167", "1.180± 0.026", "+0.013", "60.8", "60.5± 0.7", "−0.3", "3"]
+    half = 4.302653 * statistics.stdev(n for _, n in scores) / math.sqrt(3)  # Student's t, two degrees of freedom
+    assert (numbers["log_loss_low"], numbers["log_loss_high"]) == pytest.approx((1.18 - half, 1.18 + half))
+    loss = ["1.167", "1.1801.114 to 1.246", "+0.013", "? 3 seeds are too few"]
+    accuracy = ["60.8", "60.558.9 to 62.2", "−0.3", "? 3 seeds are too few"]
+    cells, _ = page(results).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
+    assert cells[1:] == [*loss, *accuracy, "3"]
 
 
-def test_one_seed_has_no_deviation():
+def test_one_seed_has_no_interval_and_no_verdict():
     cells, _ = page([trial(settings(), accuracy=0.61)]).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
-    assert cells[4:] == ["60.8", "61.0", "+0.2", "1"]
+    assert cells[5:] == ["60.8", "61.0", "+0.2", "? one seed", "1"]
+
+
+def test_enough_seeds_say_reproduced_higher_or_lower():
+    near = [trial(settings(seed=s), accuracy=0.608 + 0.001 * (s - 2), log_loss=1.3 + 0.001 * s) for s in range(5)]
+    worse = [trial(settings(TABLE2[1], seed=s), accuracy=0.5 + 0.001 * s, log_loss=1.235) for s in range(5)]
+    numbers = table2(trials_frame([*near, *worse]), [])
+    assert numbers.loc["BC-Res2Net-40 w/ MFA & FPM", "accuracy_verdict"] == "= reproduced"
+    assert numbers.loc["BC-Res2Net-40 w/ MFA & FPM", "log_loss_verdict"] == "▲ higher"
+    assert numbers.loc["BC-Res2Net-40", "accuracy_verdict"] == "▼ lower"
+    assert numbers.loc["BC-Res2Net-40", "log_loss_verdict"] == "= reproduced"  # five equal values, without any spread
+    generated = [trial(settings(seed=s), accuracy=0.608, generated=True) for s in range(5)]
+    assert set(table2(trials_frame(generated), [])["accuracy_verdict"]) == {""}
 
 
 def test_table_4_starts_with_the_trial_that_fine_tuning_starts_from():
@@ -258,7 +275,11 @@ def test_table_4_shows_every_device_of_paper_and_measurement():
     position = next(i for i, row in enumerate(rows) if row[0] == "0.50")
     printed = ["73.0", "67.8", "70.1", "62.9", "61.6", "66.5", "55.2", "56.8", "48.4", "67.0", "53.5", "1.085", "62.5"]
     assert rows[position][1:-1] == ["paper", *printed]
-    assert rows[position + 1] == ["measured", *["61.0± 1.4"] * 11, "1.200± 0.000", "61.0± 1.4", "2"]
+    interval = "61.048.3 to 73.7"  # 12.7 standard errors of one point: two seeds say little
+    assert rows[position + 1] == ["measured", *[interval] * 11, "1.2001.200 to 1.200", interval, "2"]
+    differences, verdict = rows[position + 2], "? 2 seeds are too few"
+    assert differences[:2] == ["difference", f"−12.0{verdict}"]
+    assert differences[-3:] == ["+0.115▲ higher", f"−1.5{verdict}", ""]
 
 
 def test_a_mean_over_devices_needs_all_of_them():
@@ -332,8 +353,8 @@ def test_real_data_are_preferred_and_never_mixed_with_generated():
     generated = [trial(settings(row), accuracy=0.9, generated=True) for row in TABLE2]
     mixed = page([*generated, trial(settings(), accuracy=0.6)])
     assert "Generated data: synthetic-small, beside real data: tau2022" in mixed.text
-    assert mixed.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")[0][5] == "60.0"
-    assert mixed.row("table-2-scores", "BC-Res2Net-40")[0][5] == "—"
+    assert mixed.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")[0][6] == "60.0"
+    assert mixed.row("table-2-scores", "BC-Res2Net-40")[0][6] == "—"
 
 
 def test_trials_without_the_stems_attention_fill_no_row():

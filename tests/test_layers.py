@@ -17,6 +17,7 @@ DOORS = {
     "optuna": {"asc_sweeps/search.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
+    "scipy": {"analysis/statistics.py"},
     "tensorboardX": {"asc_sweeps/trackers.py"},
     "mlflow": {"asc_sweeps/trackers.py"},
     "wandb": {"asc_sweeps/trackers.py"},

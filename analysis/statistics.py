@@ -1,0 +1,158 @@
+"""What can be said of measured numbers: intervals, equivalence with a printed number, paired tests, calibration.
+
+Plain functions of arrays; knows neither the paper nor the report. Log losses are natural, accuracies 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 10_000
+"""Of a bootstrap; its smallest p value is about one over that."""
+BINS = 15
+"""Of confidence, for calibration."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its two-sided interval; the ends are NaN where one value says nothing of its spread."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def half(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of independent values, e.g. of seeds.
+
+    >>> interval = mean_interval([1.0, 2.0, 3.0])
+    >>> round(interval.low, 3), interval.mean, round(interval.high, 3)
+    (-0.484, 2.0, 4.484)
+    """
+    found = np.asarray(values, float)
+    if not len(found):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    mean = float(found.mean())
+    if len(found) < 2:
+        return Interval(mean, float("nan"), float("nan"), 1)
+    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    return Interval(mean, mean - half, mean + half, len(found))
+
+
+def difference_p(values: Sequence[float], printed: float) -> float:
+    """P value of a two-sided t test that the mean of `values` is `printed`; NaN for fewer than two values.
+
+    Values without any spread give 1 where they are the printed number, else 0.
+    """
+    found = np.asarray(values, float)
+    if len(found) < 2:
+        return float("nan")
+    if found.std(ddof=1) == 0:
+        return 1.0 if np.isclose(found.mean(), printed) else 0.0
+    return float(stats.ttest_1samp(found, printed).pvalue)
+
+
+def equivalence_p(values: Sequence[float], printed: float, margin: float) -> float:
+    """P value of two one-sided t tests that the mean lies within `margin` of `printed`; NaN for fewer than two values."""
+    found = np.asarray(values, float)
+    if len(found) < 2:
+        return float("nan")
+    if found.std(ddof=1) == 0:
+        return 0.0 if abs(found.mean() - printed) < margin else 1.0
+    above = stats.ttest_1samp(found, printed - margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(found, printed + margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted for how many there are (Holm); NaNs stay and do not count.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    found = np.asarray(p_values, float)
+    adjusted = np.full(len(found), np.nan)
+    order = [int(i) for i in np.argsort(found) if not np.isnan(found[i])]
+    least = 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * found[i]))
+        adjusted[i] = least
+    return [float(p) for p in adjusted]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two systems on the same segments, with its interval and p value."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    groups: int
+    """Recordings that were resampled."""
+
+
+def paired_bootstrap(
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Mean of `first - second`, values of two systems for the same segments, by a bootstrap over `groups`.
+
+    Whole groups are drawn, since the pieces of one recording are not independent. The interval is of percentiles; the p value
+    is twice the smaller share of resamples on either side of zero. Raises ValueError for arrays of different lengths.
+    """
+    if not len(first) == len(second) == len(groups) > 0:
+        raise ValueError(
+            f"values and groups must be equally many, and some; got {len(first)}, {len(second)}, {len(groups)}"
+        )
+    _, member = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(member).astype(float)
+    sums = np.bincount(member, weights=np.asarray(first, float) - np.asarray(second, float))
+    drawn = np.empty(resamples)
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, 500):  # so many at a time fit into little memory
+        rows = min(500, resamples - start)
+        times = generator.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=rows)
+        drawn[start : start + rows] = (times @ sums) / (times @ sizes)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    p = float(min(1.0, max(2 * beyond, 1 / resamples)))
+    return Comparison(float(sums.sum() / sizes.sum()), float(low), float(high), p, len(sizes))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far a classifier's confidence is from how often it is right, by bins of equal width."""
+
+    error: float
+    """Expected calibration error: mean of |accuracy - confidence| over segments' bins, 0..1."""
+    confidence: tuple[float, ...]
+    """Mean confidence in each bin that holds segments."""
+    accuracy: tuple[float, ...]
+    segments: tuple[int, ...]
+
+
+def calibration(log_probability: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Calibration:
+    """Calibration of the most probable class; `log_probability` has the shape [segments, classes]."""
+    confidence = np.exp(log_probability.max(axis=1))
+    right = (log_probability.argmax(axis=1) == labels).astype(float)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(which, minlength=bins)
+    there = counts > 0
+    means = [np.bincount(which, weights=w, minlength=bins)[there] / counts[there] for w in (confidence, right)]
+    error = float((counts[there] * np.abs(means[0] - means[1])).sum() / len(labels)) if len(labels) else float("nan")
+    return Calibration(error, tuple(map(float, means[0])), tuple(map(float, means[1])), tuple(map(int, counts[there])))
