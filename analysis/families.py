@@ -107,15 +107,15 @@ def _rank(trials: pd.DataFrame) -> tuple[bool, bool, int, int, int, int]:
 
 
 def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
-    """Mean over seeds of each measure, its sample standard deviation `<measure>_sd`, and its 95 % t interval's `_low` and `_high`.
+    """Mean over seeds of each measure, and as `<measure>_sd`, `_low`, `_high` and `_half` its spread.
 
-    The last three are NaN for one seed.
+    Sample standard deviation, and the ends and half the width of the 95 % t interval; NaN for one seed.
     """
     means = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
     means |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)) for m in measures}
     for m in measures:
         interval = mean_interval(trials[m].tolist())
-        means |= {f"{m}_low": interval.low, f"{m}_high": interval.high}
+        means |= {f"{m}_low": interval.low, f"{m}_high": interval.high, f"{m}_half": interval.half}
     return means
 
 

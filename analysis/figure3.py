@@ -155,8 +155,8 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
             cells.append(paper(MISSING if pd.isna(printed) else written(printed)))
             cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
         cells.append(paper(percent(point["paper_accuracy"])))
-        cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_sd"], 1)))
-        cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_sd"], 3)))
+        cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_half"], 1)))
+        cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_half"], 3)))
         cells.append(Cell(str(point["seeds"]) if done else MISSING))
         groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill if family else ())))
     top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", 2)]

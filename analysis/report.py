@@ -17,6 +17,7 @@ import plotly.offline
 from analysis import curves, figure3, notes, overview, provenance, records, table2, table4
 from analysis.blocks import Plot, Section, Table, Text
 from analysis.evidence import Evidence, load_evidence
+from analysis.export import to_csv, to_latex, to_markdown
 from analysis.style import DARK
 from asc_sweeps.files import write_bytes
 from asc_sweeps.workspace import Workspace
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     provenance.section,
     notes.section,
 )
+EXPORTS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "latex": to_latex, "markdown": to_markdown}
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -60,6 +62,7 @@ def render(evidence: Evidence) -> str:
         cards=overview.cards(evidence),
         sections=[section(evidence) for section in SECTIONS],
         spec=lambda plot: inert_json(plot.figure.to_json(engine="json")),
+        exports=lambda table: inert_json(json.dumps({name: write(table) for name, write in EXPORTS.items()})),
         dark=inert_json(json.dumps(DARK)),
         bundle=packed_plotly(),
     )

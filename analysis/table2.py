@@ -30,7 +30,7 @@ from analysis.families import Family, best_family, summarise
 from analysis.paper import TABLE2, WIDTH
 from analysis.style import BLUE, paper_marker, shown, styled
 from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, between, fixed, listed, millions, percent, signed, thousands
+from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
 
 STUDY = "table2_ablation"
 AXES = ("model.block", "model.mfa", "model.fpm")
@@ -144,12 +144,7 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
         for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
             printed, measured = scale * row[f"paper_{name}"], scale * row[name]
             cells.append(paper(fixed(printed, digits)))
-            cells.append(
-                Cell(
-                    fixed(measured, digits),
-                    small=between(scale * row[f"{name}_low"], scale * row[f"{name}_high"], digits),
-                )
-            )
+            cells.append(Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_half"], digits)))
             if compare:
                 cells.append(Cell(signed(measured - printed, digits)) if done else MISSING_CELL)
                 cells.append(verdict_cell(row[f"{name}_verdict"]) if done else MISSING_CELL)
@@ -170,7 +165,7 @@ def score_notes(family: Family | None, fill: tuple[str, ...]) -> tuple[Text, ...
         return (missing.empty(fill),)
     if family.generated:
         return (Text(family.describe()), Text("Generated data: no differences from the paper are drawn."))
-    how = "Measured: mean over seeds, with its 95 % t interval where there are two seeds or more."
+    how = "Measured: mean over seeds, ± half of its 95 % t interval where there are two seeds or more."
     return (Text(family.describe()), Text(how))
 
 

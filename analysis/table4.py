@@ -17,7 +17,7 @@ from analysis.paper import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
 from analysis.style import BLUE, PAPER, paper_marker, styled
 from analysis.table2 import score_notes
 from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, between, fixed, percent, signed
+from analysis.words import MISSING, fixed, percent, signed, spread
 
 STUDY = "table4_drop_rate"
 SYSTEM = "BC-Res2Net-40 w/ MFA & FPM"
@@ -116,9 +116,8 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         printed, measured, found = [words("paper")], [words("measured")], [words("difference")]
         for name in MEASURES:
             scale, digits = _unit(name)
-            interval = between(scale * row[f"{name}_low"], scale * row[f"{name}_high"], digits)
             printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
-            measured.append(Cell(fixed(scale * row[name], digits), small=interval))
+            measured.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_half"], digits)))
             difference = signed(scale * (row[name] - row[f"paper_{name}"]), digits)
             found.append(replace(verdict_cell(row[f"{name}_verdict"]), text=difference, small=row[f"{name}_verdict"]))
         lines = [[*printed, Cell("")], [*measured, Cell(str(row["seeds"]) if done else MISSING)]]

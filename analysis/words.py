@@ -49,18 +49,9 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def spread(deviation: float, digits: int) -> str:
+def spread(half: float, digits: int) -> str:
     """The ± of a mean over seeds; empty where there is one seed."""
-    return "" if math.isnan(deviation) else f"± {deviation:.{digits}f}"
-
-
-def between(low: float, high: float, digits: int) -> str:
-    """An interval; empty where there is none.
-
-    >>> between(0.5912, 0.6043, 3), between(float("nan"), 1.0, 1)
-    ('0.591 to 0.604', '')
-    """
-    return "" if math.isnan(low) or math.isnan(high) else f"{fixed(low, digits)} to {fixed(high, digits)}"
+    return "" if math.isnan(half) else f"± {half:.{digits}f}"
 
 
 def duration(seconds: float) -> str:

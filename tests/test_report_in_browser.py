@@ -85,3 +85,11 @@ def test_hostile_names_are_drawn_as_text(tmp_path):
     assert 'role="alert"' not in seen
     assert "<img" not in seen
     assert "&lt;img src=x onerror=alert(1)&gt;</text>" in seen  # the title of a panel of training curves
+
+
+def test_tables_can_be_downloaded_and_copied(report, tmp_path):
+    click = "for (const b of document.querySelectorAll('.exports button')) b.click();"
+    seen = dump(report.replace("</body>", f"<script>setTimeout(() => {{ {click} }}, 3000)</script></body>"), tmp_path)
+    tables = seen.count("<table")
+    assert len(re.findall(r'<p class="exports" data-table="[a-z0-9-]+">', seen)) == tables  # none is hidden
+    assert len(re.findall(r'role="status">(downloaded|copied|not copied: [^<]+)<', seen)) == tables

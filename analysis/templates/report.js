@@ -42,6 +42,43 @@
   addEventListener("afterprint", () => draw(isDark()));
   label();
 
+  // Tables: CSV is downloaded, LaTeX and Markdown are copied.
+  const download = (name, text) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  const copy = async (text) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const area = document.createElement("textarea"); // where the page is no secure context
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    if (!done) throw new Error("the browser does not allow it");
+  };
+
+  for (const line of document.querySelectorAll(".exports")) {
+    const texts = JSON.parse(document.querySelector(`script[data-exports="${line.dataset.table}"]`).textContent);
+    const status = line.querySelector("[role=status]");
+    line.hidden = false;
+    line.addEventListener("click", async ({ target }) => {
+      const format = target.dataset.format;
+      if (!format) return;
+      try {
+        if (format === "csv") download(line.dataset.table + ".csv", texts.csv);
+        else await copy(texts[format]);
+        status.textContent = format === "csv" ? "downloaded" : "copied";
+      } catch (error) {
+        status.textContent = "not copied: " + error.message;
+      }
+    });
+  }
+
   const load = async () => {
     if (typeof DecompressionStream === "undefined") {
       throw new Error("this browser cannot unpack the drawing library (it lacks DecompressionStream)");

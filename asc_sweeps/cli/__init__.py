@@ -59,6 +59,7 @@ for command in (
     study_commands.sweep,
     look_commands.status,
     study_commands.report,
+    look_commands.table,
     trial_commands.train,
     trial_commands.complexity,
     trial_commands.settings,

@@ -1,4 +1,4 @@
-"""Commands that look at studies and run nothing: plan, status."""
+"""Commands that look at studies and run nothing: plan, status, table."""
 
 from __future__ import annotations
 
@@ -176,3 +176,24 @@ def _tell_status(studies: list[StudyStatus]) -> None:
                 click.echo(f"  {t.state:<8} {t.signature}  {t.system}, {t.phase}, seed {t.seed}{reached}")
                 if t.message:
                     click.echo(f"           {t.message}")
+
+
+@click.command()
+@click.argument("which", type=click.Choice(["2", "4", "figure3"]))
+@workspace_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "latex", "csv", "json"]),
+    default="markdown",
+    show_default=True,
+    help="As the report shows it (markdown, latex), or every number in full (csv, json).",
+)
+def table(which: str, place: str, form: str) -> None:
+    """Print one of the paper's tables, filled.
+
+    2 is the ablation, 4 the drop rates, figure3 the points of the curves: the paper's numbers and the measured ones.
+    """
+    from analysis.print import print_table
+
+    click.echo(print_table(existing_workspace(place), which, form), nl=False)

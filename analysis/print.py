@@ -1,0 +1,37 @@
+"""One of the paper's tables as text for a terminal or another program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from analysis import figure3, table2, table4
+from analysis.blocks import Section, Table
+from analysis.evidence import Evidence, load_evidence
+from analysis.export import to_latex, to_markdown
+from asc_sweeps.workspace import Workspace
+
+SHOWN: dict[str, Callable[[Evidence], Section]] = {"2": table2.section, "4": table4.section, "figure3": figure3.section}
+NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
+    "2": lambda evidence: table2.table2(evidence.frame, evidence.counts).reset_index(),
+    "4": lambda evidence: table4.table4(evidence.frame).reset_index(),
+    "figure3": lambda evidence: figure3.figure3_points(evidence.frame),
+}
+
+
+def print_table(workspace: Workspace, which: str, form: str) -> str:
+    """Table `2` or `4`, or the points of `figure3`; `form` is markdown or latex as the report shows it, csv or json in full."""
+    evidence = load_evidence(workspace)
+    if form == "csv":
+        return NUMBERS[which](evidence).to_csv(index=False)
+    if form == "json":
+        return NUMBERS[which](evidence).to_json(orient="records", indent=1) + "\n"
+    tables = [block for block in SHOWN[which](evidence).blocks if isinstance(block, Table)]
+    if form == "latex":
+        return "\n".join(to_latex(table) for table in tables)
+    notes = [
+        "".join(f"{note.text} {' '.join(note.codes)}".strip() + "\n\n" for note in table.notes) for table in tables
+    ]
+    parts = zip(tables, notes, strict=True)
+    return "\n".join(f"{table.caption}\n\n{to_markdown(table)}\n{note}" for table, note in parts).rstrip() + "\n"
