@@ -48,8 +48,8 @@ class Lease:
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def check(self) -> None:
-        """Raise LeaseLostError if another process has taken the lease over."""
-        if self._lost:
+        """Raise LeaseLostError if another process has taken the lease over; to be asked before anything is written."""
+        if self._lost or self._is_lost():
             raise LeaseLostError(
                 f"{self._path.parent}: was taken over by another process; this one was stopped for too long"
             )
@@ -57,14 +57,17 @@ class Lease:
     def take(self, in_store: bool) -> bool:
         """Write this process down as the owner; False if another did so at the same time, and was the last."""
         self._alive.acquire(timeout=0)
-        self._files.write(self._path, self._text())
-        if in_store:
-            time.sleep(SETTLE)
-        if _owner(self._files.read(self._path)) != self._owner:
-            self._forget()
+        try:
+            self._files.write(self._path, self._text())
+            if in_store:
+                time.sleep(SETTLE)
+            if _owner(self._files.read(self._path)) == self._owner:
+                self._heart.start()
+                return True
             return False
-        self._heart.start()
-        return True
+        finally:
+            if not self._heart.is_alive():
+                self._forget()
 
     def release(self) -> None:
         """Leave the lease to others."""
@@ -78,12 +81,15 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
             with suppress(WorkspaceError, OSError):  # what cannot be reached now may be at the next beat
-                content = self._files.read(self._path)
-                if content is None or _owner(content) not in (self._owner, None):
+                if self._is_lost():
                     self._lost = True
                     return
                 self._beats += 1
                 self._files.write(self._path, self._text())
+
+    def _is_lost(self) -> bool:
+        content = self._files.read(self._path)
+        return content is None or _owner(content) not in (self._owner, None)
 
     def _text(self) -> bytes:
         return as_json(
@@ -129,7 +135,7 @@ def is_held(path: Path) -> bool:
     """Whether the lease at `path` seems to be somebody's, by one look at this machine's copy of it."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return False
     lease = _read(content)
     if _is_here(path, lease):

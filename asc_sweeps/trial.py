@@ -134,11 +134,6 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
     data.read_ahead()
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
-
-    def report_while_ours(row: dict[str, Any]) -> None:
-        lease.check()
-        report(row)
-
     seed_torch(config.seed, "weights")
     network = Network(config.model)
     tuning = config.finetune
@@ -153,7 +148,8 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
         accelerator=accelerator,
         files=files,
         folder=folder,
-        report=report_while_ours,
+        may_write=lease.check,
+        report=report,
         total_epochs=config.epochs,
     )
     start = config.start()
@@ -164,7 +160,6 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
         pretrain(session, config.pretrain)
     began = time.monotonic()
     scores = _score_and_keep(session)
-    lease.check()
     digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in network.state_dict().items()})
     result = TrialResult(
         signature=config.signature,
@@ -231,6 +226,7 @@ def _score_and_keep(session: Session) -> list[Score]:
         predictions = predict(session.network, session.features, data, rows, session.accelerator)
         scores += score(predictions, data.scenes[rows], data.devices[rows], split)
         if split == "test":
+            session.may_write()
             _keep_predictions(session, rows, predictions)
     return scores
 

@@ -47,6 +47,7 @@ def session(data, tmp_path):
         accelerator="cpu",
         files=SharedFiles(tmp_path),
         folder=tmp_path,
+        may_write=lambda: None,
         report=lambda row: None,
         total_epochs=2,
     )

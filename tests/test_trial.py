@@ -12,7 +12,7 @@ from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import DataError, TrialError, WorkspaceError
 from asc_sweeps.models.network import Network
-from asc_sweeps.results import load_failures, load_result, load_results
+from asc_sweeps.results import load_failures, load_result, load_results, save_result
 from asc_sweeps.settings import Setting, make_config
 from asc_sweeps.trial import find_result, run_trial
 from asc_sweeps.workspace import Workspace
@@ -228,3 +228,21 @@ def test_a_damaged_start_is_refused_by_name(config_of, workspace):
     path.write_bytes(path.read_bytes()[:-5] + b"12345")
     with pytest.raises(TrialError, match=r"model\.pt: its content is not what was written"):
         run_trial(config_of(**TUNED, seed=3), workspace)
+
+
+def test_a_trial_that_was_taken_over_writes_nothing_more_and_takes_the_others_result(config_of, workspace, tmp_path):
+    config, other = config_of(pretrain__epochs=3), Workspace(tmp_path)
+    prepare(workspace.data / "set", other.prepared)
+    whole = run_trial(config, workspace)
+    lease = other.trial(config.signature) / "lease.json"
+
+    def taken_over(row):
+        if row["epochs_done"] == 1:  # another process finishes the trial while this one is stopped
+            lease.write_text(json.dumps({"owner": "f" * 32, "machine": "another"}))
+            save_result(other, whole)
+            lease.unlink()
+
+    rows = []
+    assert run_trial(config, other, lambda row: (rows.append(row), taken_over(row))) == whole
+    assert [row["epochs_done"] for row in rows] == [1]
+    assert not (other.trial(config.signature) / "model.pt").exists()

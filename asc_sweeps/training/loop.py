@@ -66,6 +66,8 @@ class Session:
     files: SharedFiles
     folder: Path
     """Where checkpoints go."""
+    may_write: Callable[[], None]
+    """Asked before anything is written; raises where another process has taken the trial over."""
     report: Report
     total_epochs: int
     """Of all phases, for progress."""
@@ -113,6 +115,7 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
             done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
             pace = sum(r["seconds"] for r in session.history) / len(session.history)
             progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
+            session.may_write()
             save_checkpoint(session.files, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
             session.report({**row, **done})
 
