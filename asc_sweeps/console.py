@@ -98,6 +98,7 @@ class SweepProgress:
         if state == "done":
             (self.trained if row.get("trained", True) else self.taken_over).add(signature)
             self.failed.pop(signature, None)
+            self.stopped.pop(signature, None)
         elif state == "failed":
             self.failed[signature] = row["cause"], row["message"]
             c = self.asked[signature].config

@@ -31,6 +31,10 @@ class MissingDataError(DataError):
     """A data set that is not at hand."""
 
 
+class NotPreparedError(DataError):
+    """Data that a workspace does not hold, or that this machine does not see."""
+
+
 class WorkspaceError(AscSweepsError):
     """A workspace folder, stored result or cluster that cannot be used as it stands."""
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from asc_sweeps.errors import LeaseLostError, WorkspaceError
+from asc_sweeps.errors import LeaseLostError, StoreError, WorkspaceError
 from asc_sweeps.files import as_json
 from asc_sweeps.workspace import Workspace
 
@@ -33,13 +33,18 @@ SETTLE = 2.0
 """Seconds after which, in an object store, the last of those who wrote at once is seen by all of them."""
 LOOK = 0.5
 """Seconds between two looks of one who waits."""
+BLIND = 5.0
+"""Seconds between two looks that were not made: of that time nothing is known."""
+PATIENCE = 90.0
+"""Seconds for which one who waits takes it that the object store cannot be reached."""
 
 
 class Lease:
     """A lease that this process has."""
 
     def __init__(self, workspace: Workspace, path: Path) -> None:
-        self._files, self._path = workspace.files, path
+        # Without patience: what is done late here is done to another's lease.
+        self._files, self._path = workspace.files.at_once(), path
         self._owner = uuid.uuid4().hex
         self._alive = FileLock(_lock_of(path, self._owner), thread_local=False)
         self._beats, self._since = 0, _now()
@@ -47,12 +52,16 @@ class Lease:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
+    def is_lost(self) -> bool:
+        """Whether another process has taken the lease over; where the workspace cannot be reached, not that one knows."""
+        with suppress(StoreError):
+            self._lost = self._lost or self._is_anothers()
+        return self._lost
+
     def check(self) -> None:
         """Raise LeaseLostError if another process has taken the lease over; to be asked before anything is written."""
-        if self._lost or self._is_lost():
-            raise LeaseLostError(
-                f"{self._path.parent}: was taken over by another process; this one was stopped for too long"
-            )
+        if self.is_lost():
+            raise LeaseLostError(f"{self._path}: was taken over by another process; this one was stopped for too long")
 
     def take(self, in_store: bool) -> bool:
         """Write this process down as the owner; False if another did so at the same time, and was the last."""
@@ -81,13 +90,12 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
             with suppress(WorkspaceError, OSError):  # what cannot be reached now may be at the next beat
-                if self._is_lost():
-                    self._lost = True
+                if self.is_lost():
                     return
                 self._beats += 1
                 self._files.write(self._path, self._text())
 
-    def _is_lost(self) -> bool:
+    def _is_anothers(self) -> bool:
         content = self._files.read(self._path)
         return content is None or _owner(content) not in (self._owner, None)
 
@@ -116,19 +124,30 @@ def hold(workspace: Workspace, path: Path, may_wait: Callable[[str], None] = lam
     `may_wait` is told who has it, once that one is seen to be alive; what it raises ends the waiting.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lease, watch = _take(workspace, path), _Watch(path)
+    watch, lease, reached = _Watch(path), None, time.monotonic()
     while lease is None:
-        seen = workspace.files.read(path)
-        if seen is None or watch.is_dead(seen):
-            lease = _take(workspace, path, seen)
-        elif watch.is_alive(seen):
-            may_wait(owner_of(seen))
+        try:
+            lease = _try(workspace, path, watch, may_wait)
+            reached = time.monotonic()
+        except StoreError:
+            if time.monotonic() - reached > PATIENCE:
+                raise
         if lease is None:
             time.sleep(LOOK)
     try:
         yield lease
     finally:
         lease.release()
+
+
+def _try(workspace: Workspace, path: Path, watch: _Watch, may_wait: Callable[[str], None]) -> Lease | None:
+    """The lease, if it is free or its owner is dead."""
+    seen = workspace.files.at_once().read(path)
+    if seen is None or watch.is_dead(seen):
+        return _take(workspace, path, seen)
+    if watch.is_alive(seen):
+        may_wait(owner_of(seen))
+    return None
 
 
 def is_held(path: Path) -> bool:
@@ -158,15 +177,17 @@ class _Watch:
         self._path = path
         self._first: bytes | None = None
         self._seen = b""
-        self._since = 0.0
+        self._since = self._looked = 0.0
 
     def is_dead(self, content: bytes) -> bool:
         """Whether the system says so, or the beats have stood still for long."""
         lease = _read(content)
         if _is_here(self._path, lease) and _has_ended(self._path, lease):
             return True
-        if content != self._seen:
-            self._seen, self._since = content, time.monotonic()
+        now = time.monotonic()
+        if content != self._seen or now - self._looked > BLIND:  # nobody looked: nothing is known of that time
+            self._seen, self._since = content, now
+        self._looked = now
         return time.monotonic() - self._since > DEAD_AFTER
 
     def is_alive(self, content: bytes) -> bool:
@@ -178,7 +199,7 @@ class _Watch:
 def _take(workspace: Workspace, path: Path, dead: bytes | None = None) -> Lease | None:
     """The lease, if there is none or still this dead one's; of several who try, one gets it."""
     with FileLock(path.with_name(f".{path.name}.lock")):
-        seen = workspace.files.read(path)
+        seen = workspace.files.at_once().read(path)
         if seen is not None:
             lease = _read(seen)
             if seen != dead and not (_is_here(path, lease) and _has_ended(path, lease)):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import optuna
 from optuna.trial import TrialState
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import ConfigError, WorkspaceError
+from asc_sweeps.errors import AscSweepsError, ConfigError, WorkspaceError
 from asc_sweeps.plan import PlannedTrial, planned
 from asc_sweeps.request import Study
 from asc_sweeps.results import TrialResult
@@ -45,11 +46,18 @@ class SearchStudy:
     """The Optuna study of one study of a request, continued where it is there already.
 
     `study` is bound to its data. One process at a time may have it open: what is found RUNNING was left by one that died, and
-    is tried again. `on_end` is called when a trial's end is in the database. Raises WorkspaceError for a database that cannot be
-    used, or that holds another search of this name.
+    is tried again. `may_write` is asked before anything is drawn or told, and raises where another process has the search now;
+    `on_end` is called when a trial's end is in the database. Raises WorkspaceError for a database that cannot be used, here and
+    in every method, or that holds another search of this name.
     """
 
-    def __init__(self, study: Study, url: str, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        url: str,
+        may_write: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         if study.space.search is None or not study.probes:
             raise ValueError(f"{study.space.study} is not a search")
         self.study = study.space.study
@@ -59,21 +67,20 @@ class SearchStudy:
         self.note = ""
         """Why a search ended before it had tried all it was asked to."""
         self._of, self._data = study, study.probes[0].data
+        self.fingerprint = self._data.fingerprint
+        """Of the data that its trials are trained on."""
         self._asked: dict[int, optuna.Trial] = {}
         self._on_end = on_end
         directions = [OBJECTIVES[name] for name in self.search.objectives]
-        try:
-            storage = optuna.storages.get_storage(url)
+        self._url, self._may_write = url, may_write
+        with _usable(url):
             self._optuna = optuna.create_study(
-                storage=storage,
+                storage=optuna.storages.get_storage(url),
                 study_name=self.name,
                 directions=directions,
                 sampler=self._sampler(),
                 load_if_exists=True,
             )
-        except Exception as error:  # whatever the database's own library raises
-            text = next(iter(str(error).splitlines()), type(error).__name__)
-            raise WorkspaceError(f"{url}: cannot be used as the database of searches ({text})") from None
         self._refuse_other_search(directions)
         self._try_again_what_was_left()
         for point in self.search.first:
@@ -81,6 +88,11 @@ class SearchStudy:
 
     def ask(self) -> Asked | None:
         """The next point, or None when all that were asked for are drawn. Points that a limit refuses are told at once."""
+        self._may_write()
+        with _usable(self._url):
+            return self._ask()
+
+    def _ask(self) -> Asked | None:
         for _ in range(MOST_REDRAWS):
             if self.drawn >= self.search.trials:
                 return None
@@ -102,34 +114,38 @@ class SearchStudy:
     def tell_done(self, number: int, result: TrialResult) -> None:
         """A trial is finished: its objectives count."""
         values = [_objective(name, result) for name in self.search.objectives]
-        self._end(number, values=values)
+        self._end(number, {}, values=values)
 
     def tell_failed(self, number: int, cause: str, message: str) -> None:
         """A trial has failed, with its cause."""
-        self._asked[number].set_user_attr("failed", f"{cause}: {message}")
-        self._end(number, state=TrialState.FAIL)
+        self._end(number, {"failed": f"{cause}: {message}"}, state=TrialState.FAIL)
 
     def tell_stopped(self, number: int, epochs: int) -> None:
         """A trial was stopped early; what it had reported by then counts for the sampler where it looks at one objective."""
-        self._asked[number].set_user_attr("stopped_after_epochs", epochs)
-        self._end(number, state=TrialState.PRUNED)
+        self._end(number, {"stopped_after_epochs": epochs}, state=TrialState.PRUNED)
 
     def tell_epoch(self, number: int, epoch: int, row: dict[str, Any]) -> None:
         """One epoch of a running trial, for Optuna's curves; it takes them of searches with one objective alone."""
         value = row.get(self.search.objectives[0])
         if len(self.search.objectives) == 1 and value is not None:
-            with warnings.catch_warnings():
+            with _usable(self._url), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an epoch that is told twice, after a worker was replaced
                 self._asked[number].report(value, epoch)
 
     def tell_interrupted(self, number: int) -> None:
         """A trial was not ended: it fails in Optuna, and its point waits to be tried again."""
-        params = next(t.params for t in self._optuna.get_trials(deepcopy=False) if t.number == number)
-        self._optuna.enqueue_trial(params, user_attrs={"again": number})
-        self._end(number, state=TrialState.FAIL)
+        self._may_write()
+        with _usable(self._url):
+            params = next(t.params for t in self._optuna.get_trials(deepcopy=False) if t.number == number)
+            self._optuna.enqueue_trial(params, user_attrs={"again": number})
+        self._end(number, {}, state=TrialState.FAIL)
 
-    def _end(self, number: int, **how: Any) -> None:
-        self._optuna.tell(number, **how, skip_if_finished=True)
+    def _end(self, number: int, notes: Mapping[str, object], **how: Any) -> None:
+        self._may_write()
+        with _usable(self._url):
+            for name, value in notes.items():
+                self._asked[number].set_user_attr(name, value)
+            self._optuna.tell(number, **how, skip_if_finished=True)
         self._on_end()
 
     @property
@@ -240,10 +256,23 @@ def drawn_in(url: str, name: str) -> int:
     """How many points a search has drawn by what its database says; none where there is no such search or database."""
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         return 0  # opening it would make it
+    with _usable(url):
+        try:
+            return len(_counted(optuna.load_study(study_name=name, storage=url)))
+        except KeyError:
+            return 0
+
+
+@contextmanager
+def _usable(url: str) -> Iterator[None]:
+    """Tell what goes wrong with a database by its address; our own errors pass."""
     try:
-        return len(_counted(optuna.load_study(study_name=name, storage=url)))
-    except KeyError:
-        return 0
+        yield
+    except AscSweepsError:
+        raise
+    except Exception as error:  # whatever Optuna, SQLAlchemy or the database's own library raises
+        text = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WorkspaceError(f"{url}: cannot be used as the database of searches ({text})") from error
 
 
 def _counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -9,10 +9,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -42,6 +42,10 @@ class SharedFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def at_once(self) -> SharedFiles:
+        """The same files for one who cannot wait where they cannot be reached."""
+        return self
 
     def read(self, path: Path) -> bytes | None:
         """What the file holds now, for all; None where there is none."""
@@ -94,25 +98,14 @@ class MirroredFiles(SharedFiles):
     WorkspaceError where there is no such store, StoreError where it cannot be read or written.
     """
 
-    def __init__(self, root: Path, url: str) -> None:
+    def __init__(self, root: Path, url: str, pauses: Sequence[float] = PAUSES) -> None:
         super().__init__(root)
         self.url = url
+        self._pauses = pauses
 
-    @cached_property
-    def _store(self) -> tuple[FileSystem, str]:
-        from pyarrow import ArrowException
-        from pyarrow.fs import FileSystem, FileType
-
-        try:
-            store, base = FileSystem.from_uri(self.url)
-            bucket = base.strip("/").partition("/")[0]
-            if not bucket:
-                raise ValueError("names no bucket, as s3://bucket/workspace does")
-            if store.type_name in WITHOUT_FOLDERS and store.get_file_info(bucket).type == FileType.NotFound:
-                raise ValueError(f"there is no bucket '{bucket}'; make it first")
-        except (ArrowException, OSError, ValueError) as error:
-            raise WorkspaceError(f"--workspace {self.url}: {_first_line(error)}") from None
-        return store, base.rstrip("/")
+    def at_once(self) -> MirroredFiles:
+        """The same files, but what the store does not do is told without trying again."""
+        return MirroredFiles(self.root, self.url, pauses=())
 
     def read(self, path: Path) -> bytes | None:
         """What the store holds now."""
@@ -190,6 +183,10 @@ class MirroredFiles(SharedFiles):
 
     def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
         """Bring the files of these names from the store, and remove what it has no more."""
+        try:
+            _open_store(self.url)  # what is wrong with the address is told at once
+        except OSError as error:
+            raise StoreError(f"--workspace {self.url}: {_first_line(error)}") from error
         wanted = [*names, *unchanging]
         # Here first: what is written from now on is in the store before it is here.
         here = {path for name in wanted for path in folder.rglob(name)}
@@ -213,7 +210,7 @@ class MirroredFiles(SharedFiles):
         """The files below a folder in the store, by their path in the copy."""
         from pyarrow.fs import FileSelector, FileType
 
-        base = self._store[1]
+        base = _open_store(self.url)[1]
         found = self._do(
             "listed",
             folder,
@@ -251,16 +248,18 @@ class MirroredFiles(SharedFiles):
                 pour(file)
             store.move(temporary, key)
 
-        self._do("written", path, write)
+        # In a thread, which no Ctrl-C reaches: an interrupted stream is closed, and the store takes its part for the whole.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self._do, "written", path, write).result()
 
     def _do(
         self, what: str, path: Path, act: Callable[[FileSystem, str], Answer], missing_ok: bool = False
     ) -> Answer | None:
         """Do something to one of the store's files, again after some pauses where that fails."""
-        store, base = self._store
         name = path.relative_to(self.root).as_posix()
-        for pause in (*PAUSES, None):
+        for pause in (*self._pauses, None):
             try:
+                store, base = _open_store(self.url)
                 return act(store, f"{base}/{name}")
             except OSError as error:
                 if missing_ok and isinstance(error, FileNotFoundError):
@@ -269,6 +268,24 @@ class MirroredFiles(SharedFiles):
                     raise StoreError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
             time.sleep(pause)
         raise AssertionError("the last pause is None")
+
+
+@cache
+def _open_store(url: str) -> tuple[FileSystem, str]:
+    """The file system of an address and the path in it. Raises WorkspaceError where there is none, OSError where it is away."""
+    from pyarrow import ArrowException
+    from pyarrow.fs import FileSystem, FileType
+
+    try:
+        store, base = FileSystem.from_uri(url)
+    except (ArrowException, OSError, ValueError) as error:
+        raise WorkspaceError(f"--workspace {url}: {_first_line(error)}") from None
+    bucket = base.strip("/").partition("/")[0]
+    if not bucket:
+        raise WorkspaceError(f"--workspace {url}: names no bucket, as s3://bucket/workspace does")
+    if store.type_name in WITHOUT_FOLDERS and store.get_file_info(bucket).type == FileType.NotFound:
+        raise WorkspaceError(f"--workspace {url}: there is no bucket '{bucket}'; make it first")
+    return store, base.rstrip("/")
 
 
 def _is_same(path: Path, info: FileInfo) -> bool:

@@ -102,6 +102,15 @@ class SearchSpace:
     track: tuple[tuple[str, str], ...] = ()
     """What else hears of the trials (`mlflow`), and where it is; nothing for its usual place."""
 
+    def blind(self, trials: Iterable[TrialConfig | None]) -> list[str]:
+        """The problem of a search or scheduler that looks at validation where trials hold nothing out for it; none else."""
+        objectives = self.search.objectives if self.search else ()
+        watches = self.scheduler or any(name.startswith("validation") for name in objectives)
+        if not watches or all(t is None or t.data.validation_share for t in trials):
+            return []
+        rule = "a search or scheduler looks at validation, but data.validation_share is 0; set it, e.g. to 0.1"
+        return [f"{self.source}: {rule}"]
+
     def trials(self, overrides: Sequence[Setting] = (), seeds: Sequence[int] | None = None) -> list[TrialConfig]:
         """The trials of the grid, equal ones once: every point of every block, with every seed; none for a search.
 

@@ -136,22 +136,16 @@ class _Reader(NodeReader):
 
         axes = (tuple(axis for axis in map(known, block) if axis) for block in space.grid)
         space = replace(space, settings=known(space.settings), grid=tuple(axes))
-        objectives = space.search.objectives if space.search else ()
-        watched = space.scheduler or any(name.startswith("validation") for name in objectives)
         tests: list[Callable[[], object]] = [space.trials]
         tests += [lambda p=point: space.trial(known(p), space.seeds[0]) for point in space.probes()]
-        blind = False
+        trials = []
         for test in tests:
             try:
                 found = test()
-                trials = found if isinstance(found, list) else [found]
-                blind = blind or any(t and t.data.validation_share == 0 for t in trials)
+                trials += found if isinstance(found, list) else [found]
             except ConfigError as error:
                 self.problems += error.problems
-        if watched and blind:
-            self.problems.append(
-                f"{self.file}: a search or scheduler looks at validation, but data.validation_share is 0; set it, e.g. to 0.1"
-            )
+        self.problems += space.blind(trials)
 
     # -- parts of the file
 

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
-from asc_sweeps.errors import DataError, WorkspaceError
+from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.halving import Halving
-from asc_sweeps.lease import hold
+from asc_sweeps.lease import Lease, hold
 from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan
 from asc_sweeps.request import Request, Study
 from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
@@ -62,25 +63,27 @@ def open_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
         searches = []
         for study in studies:
             if study.space.search:
-                held.enter_context(_hold(workspace, study.record_name))
-                searches.append(held.enter_context(_opened(study, workspace, url)))
+                lease = held.enter_context(_hold(workspace, study.record_name))
+                searches.append(held.enter_context(_opened(study, workspace, url, lease)))
         yield searches
 
 
 @contextmanager
-def _opened(study: Study, workspace: Workspace, url: str | None) -> Iterator[SearchStudy]:
+def _opened(study: Study, workspace: Workspace, url: str | None, lease: Lease) -> Iterator[SearchStudy]:
     """A search in its database; the workspace's own is sent to the object store, where there is one, at each trial's end."""
-    path = fetch_database(workspace, study.record_name)
+    path = _database(workspace, study.record_name)
+    if not url:
+        workspace.files.fetch(path)
 
     def send() -> None:
-        if not url:
+        if not url and not lease.is_lost():
             workspace.files.send(path)
 
     def send_if_possible() -> None:
-        with suppress(WorkspaceError):  # what is not sent now goes with the next
+        with suppress(StoreError):  # what is not sent now goes with the next
             send()
 
-    search = SearchStudy(study, url or _address(path), send_if_possible)
+    search = SearchStudy(study, url or f"sqlite:///{path}", lease.check, send_if_possible)
     try:
         yield search
     finally:
@@ -88,14 +91,14 @@ def _opened(study: Study, workspace: Workspace, url: str | None) -> Iterator[Sea
 
 
 @contextmanager
-def _hold(workspace: Workspace, name: str) -> Iterator[None]:
+def _hold(workspace: Workspace, name: str) -> Iterator[Lease]:
     """Be the only one that runs a search."""
 
     def refuse(who: str) -> None:
         raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it")
 
-    with hold(workspace, workspace.studies / f".{name}.lease", refuse):
-        yield
+    with hold(workspace, workspace.studies / f".{name}.lease", refuse) as lease:
+        yield lease
 
 
 def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> list[dict[str, Any]]:
@@ -107,23 +110,28 @@ def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
             "objectives": list(search.objectives),
             "limits": dict(search.limits),
             "trials": search.trials,
-            "drawn": drawn_in(url or _address(fetch_database(workspace, study.record_name)), study.record_name),
+            "drawn": _drawn(workspace, study.record_name, url),
         }
         for study in studies
         if (search := study.space.search)
     ]
 
 
-def fetch_database(workspace: Workspace, name: str) -> Path:
-    """The workspace's own database of a search, brought here where it is in an object store."""
+def _drawn(workspace: Workspace, name: str, url: str | None) -> int:
+    """How many points a search has drawn; a database in an object store is looked at in a copy, since a sweep may run here."""
+    path = _database(workspace, name)
+    if url or not workspace.url:
+        return drawn_in(url or f"sqlite:///{path}", name)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(workspace.files.read(path) or b"")
+        return drawn_in(f"sqlite:///{copy}", name) if copy.stat().st_size else 0
+
+
+def _database(workspace: Workspace, name: str) -> Path:
+    """Where the workspace keeps a search."""
     # Two machines cannot write one SQLite file: in an object store each search has its own.
-    path = workspace.root / (f"optuna-{name}.db" if workspace.url else "optuna.db")
-    workspace.files.fetch(path)
-    return path
-
-
-def _address(database: Path) -> str:
-    return f"sqlite:///{database}"
+    return workspace.root / (f"optuna-{name}.db" if workspace.url else "optuna.db")
 
 
 def halvings_of(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:
@@ -155,10 +163,12 @@ def note_failures(
                 cause, message = failed[c.signature]
                 try:
                     save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, now()))
-                except OSError as error:  # its folder may be why it failed; the study's record says "failed" anyway
-                    unwritten.append(
-                        f"{workspace.trial(c.signature)}: its failure cannot be written down ({error.strerror})"
-                    )
+                except (
+                    OSError,
+                    StoreError,
+                ) as error:  # its folder may be why it failed; the study's record says "failed" anyway
+                    why = error.strerror if isinstance(error, OSError) else error
+                    unwritten.append(f"{workspace.trial(c.signature)}: its failure cannot be written down ({why})")
     return unwritten
 
 

@@ -26,12 +26,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, SweepError, WorkspaceError
+from asc_sweeps.errors import AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
 from asc_sweeps.request import Cluster
-from asc_sweeps.results import load_failure
+from asc_sweeps.results import load_failure, now
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.tuning import DEATHS, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
@@ -67,7 +67,8 @@ def run_sweep(
         resources = _resources(cluster, workspace.accelerator)
         _wait_for_node(resources, cluster.wait_minutes)
         if cluster.address is not None:
-            _check_nodes(plan, workspace, resources)
+            wanted = {t.config.data.fingerprint for t in plan.todo} | {search.fingerprint for search in searches}
+            _check_nodes(sorted(wanted), workspace, resources)
         early = EarlyStops(halvings, plan)
 
         def take(trial: PlannedTrial) -> None:
@@ -76,11 +77,12 @@ def run_sweep(
 
         # One more than can run, where a cluster grows when a trial waits.
         spare = 1 if cluster.address is not None else 0
-        queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take)
+        queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take, early.let_run)
         place = "cuda" if "gpu" in resources else "cpu"
         here = replace(workspace, accelerator=place, threads=cluster.cpus_per_trial, code=git_state())
+        run = tune.with_parameters(_run_on_worker, workspace=here, began=now())
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_run_on_worker, workspace=here), resources),
+            tune.with_resources(run, resources),
             tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=name,
@@ -93,7 +95,7 @@ def run_sweep(
         try:
             tuner.fit()
         except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-            text = next(iter(str(error).splitlines()), "")
+            text = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")  # below any traceback
             raise SweepError(
                 f"Ray ended the sweep ({type(error).__name__}: {text}); finished trials and epochs are kept, the same "
                 "command goes on"
@@ -145,7 +147,7 @@ def _connect(cluster: Cluster) -> None:
         jobs = f"http://{joined.dashboard_url or f'{head}:8265'}/api/jobs/"
         if not cluster.allow_open and answers_without_token(jobs):
             raise WorkspaceError(f"--address {cluster.address}: {jobs} answers without a token; {OPEN}")
-    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+    except (OSError, RuntimeError, ValueError, OverflowError, ray.exceptions.RayError) as error:
         raise WorkspaceError(
             f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, or auto on one of its "
             f"nodes, with the same RAY_AUTH_MODE and token as here ({error})"
@@ -212,9 +214,8 @@ def _amounts(resources: dict[str, float]) -> str:
     return ", ".join(f"{amount:g} {name.upper()}" for name, amount in resources.items())
 
 
-def _check_nodes(plan: Plan, workspace: Workspace, wanted: dict[str, float]) -> None:
+def _check_nodes(fingerprints: Sequence[str], workspace: Workspace, wanted: dict[str, float]) -> None:
     """Raise WorkspaceError naming the nodes that could run trials but do not see the workspace's data or cannot run us."""
-    fingerprints = sorted({t.config.data.fingerprint for t in plan.todo})
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and _has(node["Resources"], wanted):
@@ -249,12 +250,15 @@ def _look_on_worker(workspace: Workspace, fingerprints: list[str]) -> str:
     return ""
 
 
-def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
-    """One trial in a Ray worker. A failure that trying again would not mend is an end; an exception is tried again by Tune."""
+def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str) -> None:
+    """One trial in a Ray worker. A failure that trying again would not mend is an end; an exception is tried again by Tune.
+
+    `began`: when the sweep did.
+    """
     from asc_sweeps.trial import failure_of, run_trial
 
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
-    before = _kind(workspace, config)
+    before = _kind(workspace, config, began)
     trained = False
 
     def report(row: dict[str, Any]) -> None:
@@ -265,7 +269,9 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
     try:
         run_trial(config, workspace, report)
     except Exception as error:
-        if not isinstance(error, AscSweepsError) and _kind(workspace, config) not in (before, None):
+        if isinstance(error, NotPreparedError):
+            raise  # this node does not see the workspace; another may
+        if not isinstance(error, AscSweepsError) and _kind(workspace, config, began) not in (before, None):
             raise  # once more, in a new process
         failure = failure_of(config, error)
         tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
@@ -273,10 +279,13 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace) -> None:
         tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
 
 
-def _kind(workspace: Workspace, config: TrialConfig) -> tuple[str, str] | None:
-    """Cause and type of the failure that is written down of a trial; None where none is, or can be."""
+def _kind(workspace: Workspace, config: TrialConfig, began: str) -> tuple[str, str] | None:
+    """Cause and type of the failure that is written down of a trial in this sweep; None where none is, or can be."""
     try:
+        workspace.pull_end(config.signature)
         failure = load_failure(workspace, config.signature)
     except (WorkspaceError, OSError):
         return None
-    return failure and (failure.cause, failure.message.partition(":")[0])
+    if failure is None or failure.failed_at < began:
+        return None
+    return (failure.cause, failure.message.partition(":")[0])

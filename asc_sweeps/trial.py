@@ -88,9 +88,9 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
             clear_failure(workspace, config.signature)
             try:
                 return _train(config, workspace, report, lease)
-            except LeaseLostError:
-                continue  # wait for the process that has taken the trial over
             except Exception as error:
+                if isinstance(error, LeaseLostError) or lease.is_lost():
+                    continue  # wait for the process that has taken the trial over
                 save_failure(workspace, failure_of(config, error))
                 raise
 

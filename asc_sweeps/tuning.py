@@ -6,7 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.errors import AscSweepsError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial, planned
 from asc_sweeps.results import load_failure, load_result
@@ -25,6 +28,8 @@ from asc_sweeps.workspace import Workspace
 DEATHS = 3
 """How often a trial whose process dies is begun again, in a new process, from its last epoch."""
 SECONDS_TO_END = 10
+PATIENCE = 60.0
+"""Seconds for which a search's database, or a result that it needs, may be away."""
 OnRow = Callable[[str, dict[str, Any]], None]
 OnPlanned = Callable[[PlannedTrial], None]
 
@@ -43,6 +48,7 @@ class Queue(Searcher):
         at_once: Callable[[], int],
         on_row: OnRow,
         on_planned: OnPlanned,
+        on_start: Callable[[str], None],
     ) -> None:
         super().__init__()
         starts = plan.starts
@@ -58,11 +64,14 @@ class Queue(Searcher):
         self._running: dict[str, str] = {}
         self._searches = list(searches)
         self._asked: dict[str, list[tuple[SearchStudy, int]]] = {}
+        self._ends: list[Callable[[], None]] = []
+        """Ends that searches have not been told of."""
         self._workspace, self._at_once = workspace, at_once
-        self._on_row, self._on_planned = on_row, on_planned
+        self._on_row, self._on_planned, self._on_start = on_row, on_planned, on_start
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """The next trial's settings; None while all that is left waits for a start; FINISHED at the end."""
+        self._tell_ends(wait=True)
         while True:
             for trial in list(self._waiting):
                 start = trial.config.start()
@@ -83,40 +92,61 @@ class Queue(Searcher):
         """Tell an epoch to the searches that asked for the trial."""
         for search, number in self._asked.get(self._running.get(trial_id, ""), []):
             if "epochs_done" in result:
-                search.tell_epoch(number, result["epochs_done"], result)
+                with suppress(WorkspaceError):  # a point of a curve; whether the database works its end will show
+                    search.tell_epoch(number, result["epochs_done"], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take an end: by the trial's own word, or stopped early when it has said none. `fail` tells of a dead process."""
+        """Take an end: by the trial's own word, or stopped early when it has said none. `fail` tells of a dead process.
+
+        Never raises: Tune would say nothing and begin the trial again. What cannot be told now is told later.
+        """
         signature = self._running.pop(trial_id, None)
         if signature is None or error:
             return
         last = result or {}
         state = last.get("state")
         if state == "done":
-            self._workspace.pull_end(signature)
             self._finished.add(signature)
-            for search, number in self._asked.pop(signature, []):
-                self._tell_done(search, number, signature)
+            self._tell(signature, lambda search, number: self._tell_done(search, number, signature))
         elif state == "failed":
             self.fail(signature, last["cause"], last["message"])
         else:
             epochs = {"epochs_done": last.get("epochs_done", 0), "epochs_total": last.get("epochs_total", 0)}
             self._on_row(signature, {"state": "stopped", **epochs})
             self._stopped[signature] = epochs["epochs_done"]
-            for search, number in self._asked.pop(signature, []):
-                search.tell_stopped(number, epochs["epochs_done"])
+            self._tell(signature, partial(_tell_stopped, epochs=epochs["epochs_done"]))
 
     def fail(self, signature: str, cause: str, message: str) -> None:
         """A trial has failed; what builds on it will."""
         self._failed[signature] = cause, message
-        for search, number in self._asked.pop(signature, []):
-            search.tell_failed(number, cause, message)
+        self._tell(signature, lambda search, number: search.tell_failed(number, cause, message))
 
     def interrupt(self) -> None:
         """The sweep ends here: what searches asked for and did not get is to be tried again."""
-        for search, number in (pair for pairs in self._asked.values() for pair in pairs):
-            search.tell_interrupted(number)
+        with suppress(AscSweepsError):  # what then stands as running is tried again when the search goes on
+            self._tell_ends(wait=False)
+            for search, number in (pair for pairs in self._asked.values() for pair in pairs):
+                search.tell_interrupted(number)
         self._asked.clear()
+
+    def _tell(self, signature: str, tell: Callable[[SearchStudy, int], None]) -> None:
+        """Tell a trial's end to the searches that asked for it."""
+        self._ends += [partial(tell, search, number) for search, number in self._asked.pop(signature, [])]
+        with suppress(AscSweepsError):  # `suggest` tells again, or says why not
+            self._tell_ends(wait=False)
+
+    def _tell_ends(self, wait: bool) -> None:
+        """Tell what is not told yet; raises WorkspaceError where that cannot be done, after some patience if it may wait."""
+        until = time.monotonic() + (PATIENCE if wait else 0)
+        while self._ends:
+            try:
+                self._ends[0]()
+            except WorkspaceError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(1)
+            else:
+                self._ends.pop(0)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: an interrupted sweep is planned anew from the workspace."""
@@ -134,20 +164,24 @@ class Queue(Searcher):
             self._searches.append(search)  # in turn
             trial = planned(asked.config, self._workspace, (search.study,))
             signature = asked.config.signature
+            self._asked.setdefault(signature, []).append((search, asked.number))
             if trial.finished:
-                self._tell_done(search, asked.number, signature)
                 self._on_row(signature, {"state": "reused"})
+                self._tell(signature, partial(self._tell_done, signature=signature))
             elif signature in self._failed:
-                search.tell_failed(asked.number, *self._failed[signature])
                 self._on_row(signature, {"state": "repeated"})
+                self.fail(signature, *self._failed[signature])
             elif signature in self._stopped:
-                search.tell_stopped(asked.number, self._stopped[signature])
                 self._on_row(signature, {"state": "repeated"})
+                epochs = self._stopped[signature]
+                self._tell(signature, partial(_tell_stopped, epochs=epochs))
             else:
                 if self._is_known(signature):
                     self._on_row(signature, {"state": "repeated"})
-                self._asked.setdefault(signature, []).append((search, asked.number))
                 start = asked.config.start()
+                if start:
+                    self._on_start(start.signature)
+                    self._stopped.pop(start.signature, None)  # it is run in full now
                 for one in (start and planned(start, self._workspace), trial):
                     if one and one.finished:
                         self._finished.add(one.config.signature)
@@ -164,10 +198,15 @@ class Queue(Searcher):
         )
 
     def _tell_done(self, search: SearchStudy, number: int, signature: str) -> None:
+        self._workspace.pull_end(signature)
         result = load_result(self._workspace, signature)
         if result is None:
             raise WorkspaceError(f"{self._workspace.trial(signature)}: its result has gone while the sweep was running")
         search.tell_done(number, result)
+
+
+def _tell_stopped(search: SearchStudy, number: int, epochs: int) -> None:
+    search.tell_stopped(number, epochs)
 
 
 class EarlyStops(FIFOScheduler):
@@ -187,6 +226,10 @@ class EarlyStops(FIFOScheduler):
         # A study without a scheduler wants its trials in full.
         if trial.studies and all(study in self._halvings for study in trial.studies):
             self._may_stop[trial.config.signature] = trial.studies[0]
+
+    def let_run(self, signature: str) -> None:
+        """From now on do not stop this trial: another builds on it."""
+        self._may_stop.pop(signature, None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP, by the study's rungs; a trial that has run all its epochs is left to score itself."""
@@ -211,14 +254,18 @@ class Forward(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Hand on one report."""
+        """Hand on one report, an end with what the trial has left behind."""
+        if "state" in result:
+            with suppress(WorkspaceError):  # then the sweep's end brings it
+                self._workspace.pull_end(signature_of(trial))
         self._on_row(signature_of(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
-        signature = signature_of(trial)
-        self._workspace.pull_end(signature)
-        failure = load_failure(self._workspace, signature)
+        signature, failure = signature_of(trial), None
+        with suppress(WorkspaceError):  # then Ray's words say it
+            self._workspace.pull_end(signature)
+            failure = load_failure(self._workspace, signature)
         times, words = f"its process was killed {DEATHS + 1} times", _last_words(trial)
         if failure:
             cause, message = failure.cause, failure.message

@@ -80,7 +80,7 @@ class Workspace:
     def pull(self) -> None:
         """Have here what others have written: records of studies, results, failures, and how far trials are."""
         self.files.pull(self.studies, ["*.json"])
-        self.files.pull(self.trials, [FAILURE, CHECKPOINT, LEASE], unchanging=[RESULT])
+        self.files.pull(self.trials, [LEASE], unchanging=[RESULT, FAILURE, CHECKPOINT])
 
     def pull_end(self, signature: str) -> None:
         """Have here how one trial ended."""

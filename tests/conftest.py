@@ -71,7 +71,8 @@ def study(tmp_path: Path, three_scenes: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def _s3_server() -> Iterator[str]:
+def s3_server() -> Iterator[str]:
+    """Host and port of a real S3 server on loopback."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     yield "{}:{}".format(*server.get_host_and_port())
@@ -79,13 +80,13 @@ def _s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of an empty workspace in a bucket of a real S3 server on loopback."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     name = f"b{uuid.uuid4().hex[:12]}"
-    boto3.client("s3", endpoint_url=f"http://{_s3_server}", region_name="us-east-1").create_bucket(Bucket=name)
-    return f"s3://{name}/lab/workspace?scheme=http&endpoint_override={_s3_server}"
+    boto3.client("s3", endpoint_url=f"http://{s3_server}", region_name="us-east-1").create_bucket(Bucket=name)
+    return f"s3://{name}/lab/workspace?scheme=http&endpoint_override={s3_server}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,6 +37,11 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
         assert all(r["environment"]["git_commit"] == here for r in results(tmp_path).values())
         record = json.loads((tmp_path / "workspace" / "studies" / "cluster.json").read_text())
         assert record["command"] == f"asc-sweeps sweep {path} --address 127.0.0.1:{port}"
+        no_token = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+        refused = run(
+            "sweep", path, "--address", f"127.0.0.1:{port}", "--seeds", "9,", cwd=tmp_path, code=2, env=no_token
+        )
+        assert "with the same RAY_AUTH_MODE and token as here" in refused.stderr
         for words, told in (
             (["--cpus-per-trial", "64"], "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU"),
             (["--accelerator", "cuda"], "asks for: 1 CPU, 1 GPU; the most that one has: 2 CPU, 0 GPU"),

@@ -141,3 +141,18 @@ def test_a_stopped_process_is_taken_over_from_by_its_beats(owner, tmp_path, monk
     monkeypatch.setattr(lease, "DEAD_AFTER", 1.0)
     os.kill(owner.pid, signal.SIGSTOP)
     assert 1.0 < taken(Workspace(tmp_path)) < 10.0
+
+
+def test_an_onlooker_who_could_not_look_counts_no_silence(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "BLIND", 0.5)
+    path = tmp_path / "lease.json"
+    path.write_text(json.dumps({"owner": "0" * 32, "machine": "another", "beat": 0}))
+    watch = lease._Watch(path)
+    assert not watch.is_dead(path.read_bytes())
+    time.sleep(1.5)  # longer than an owner may be silent, but nobody looked
+    assert not watch.is_dead(path.read_bytes())
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        found = watch.is_dead(path.read_bytes())
+        time.sleep(0.05)
+    assert found

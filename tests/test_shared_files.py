@@ -1,6 +1,9 @@
 """A workspace in an object store: two machines' copies of one truth, on a real S3 server and on a file system without it."""
 
+import contextlib
 import os
+import socket
+import socketserver
 import threading
 import time
 
@@ -8,7 +11,8 @@ import pytest
 
 from asc_sweeps import lease
 from asc_sweeps.data.catalog import fetch_prepared, prepare_for_all
-from asc_sweeps.errors import DataError, WorkspaceError
+from asc_sweeps.errors import DataError, StoreError, WorkspaceError
+from asc_sweeps.shared_files import MirroredFiles
 from asc_sweeps.workspace import RESULT, Workspace
 
 
@@ -131,6 +135,57 @@ def test_a_lease_is_one_machines_at_a_time(machines, monkeypatch):
     began = time.monotonic()
     with lease.hold(two, two.trial("abc") / "lease.json", refuse):
         assert time.monotonic() - began < 2  # it was given back, so nobody's death had to be waited for
+
+
+def test_a_store_that_goes_away_for_a_while_is_waited_for(bucket, s3_server, tmp_path):
+    """The store is reached through a door that is closed and opened again."""
+    door = Door(s3_server)
+    url = bucket.replace(s3_server, f"127.0.0.1:{door.port}")
+    files = MirroredFiles(tmp_path, url, pauses=(1.0, 1.0, 2.0, 2.0))
+    files.write(tmp_path / "a.json", b"1")
+    door.close()
+    with pytest.raises(StoreError, match=r"a\.json cannot be read"):
+        files.at_once().read(tmp_path / "a.json")
+    threading.Timer(2.0, door.open).start()
+    files.write(tmp_path / "a.json", b"2")
+    assert files.read(tmp_path / "a.json") == b"2"
+    door.close()
+
+
+class Door:
+    """A port of loopback that hands everything on to a server while it is open."""
+
+    def __init__(self, server):
+        host, _, port = server.partition(":")
+        self.server, self.port = (host, int(port)), 0
+        self.open()
+
+    def open(self):
+        door = self
+
+        class Through(socketserver.BaseRequestHandler):
+            def handle(self):
+                with socket.create_connection(door.server) as there:
+                    one = threading.Thread(target=pour, args=(self.request, there), daemon=True)
+                    one.start()
+                    pour(there, self.request)
+
+        class Listening(socketserver.ThreadingTCPServer):
+            allow_reuse_address = daemon_threads = True
+
+        def pour(source, target):
+            with contextlib.suppress(OSError):
+                while block := source.recv(65536):
+                    target.sendall(block)
+                target.shutdown(socket.SHUT_WR)
+
+        self.listening = Listening(("127.0.0.1", self.port), Through)
+        self.port = self.listening.server_address[1]
+        threading.Thread(target=self.listening.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.listening.shutdown()
+        self.listening.server_close()
 
 
 def test_a_bucket_that_is_not_there_and_an_address_of_nothing_are_told(bucket, tmp_path, monkeypatch):

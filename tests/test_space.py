@@ -3,6 +3,7 @@
 import pytest
 
 from asc_sweeps.errors import ConfigError
+from asc_sweeps.request import Request, load_studies, overrides_of
 from asc_sweeps.settings import Setting
 from asc_sweeps.space_file import load_space, shipped_spaces
 from asc_sweeps.yaml_nodes import read_scalar
@@ -296,3 +297,13 @@ def test_the_papers_rows_that_are_one_model_are_one_trial(mini):
     assert table2[-1] == table4[0]
     assert all(t.start() == table4[0] for t in table4[1:])
     assert set(table2[:2]) <= set(figure3)
+
+
+def test_validation_is_needed_where_it_is_looked_at_whoever_turns_it_off(tmp_path):
+    for words in ("search: {trials: 2, parameters: {model.mfa: [true, false]}}", "grid: {}\nscheduler: asha"):
+        (tmp_path / "s.yaml").write_text(f"study: s\n{words}\n")
+        asked = (str(tmp_path / "s.yaml"),)
+        assert load_studies(Request(asked, mini=False))
+        off = overrides_of(["data.validation_share=0"], None)
+        with pytest.raises(ConfigError, match=r"looks at validation, but data\.validation_share is 0"):
+            load_studies(Request(asked, mini=False, overrides=off))

@@ -26,7 +26,7 @@ from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.tau import Segment, stamp_of
 from asc_sweeps.data.wav import BadWav, stat_wav
-from asc_sweeps.errors import DataError
+from asc_sweeps.errors import DataError, NotPreparedError
 from asc_sweeps.files import write_bytes, write_json
 
 FORMAT = 1
@@ -102,7 +102,9 @@ def find_prepared(caches: Path, fingerprint: str) -> Prepared:
     """The cache of a data set by its content; raises DataError when this workspace has none."""
     target = cache_folder(caches, fingerprint)
     if not target.exists():
-        raise DataError(f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`")
+        raise NotPreparedError(
+            f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`"
+        )
     return open_prepared(target)
 
 
