@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.counts import counts_at_paper_size
 from analysis.frames import curves_frame, trials_frame
+from analysis.predictions import Predictions, load_predictions
 from asc_sweeps.results import (
     StudyRecord,
     TrialFailure,
@@ -28,6 +29,12 @@ class Evidence:
     results: list[TrialResult]
     failures: list[TrialFailure]
     studies: list[StudyRecord]
+    workspace: Workspace | None = None
+    """Where predictions are; without it there are none."""
+
+    def predictions(self, signature: str) -> Predictions | None:
+        """What a trial predicted for each test segment; None where that is not there."""
+        return load_predictions(self.workspace, signature) if self.workspace else None
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -47,4 +54,4 @@ class Evidence:
 
 def load_evidence(workspace: Workspace) -> Evidence:
     """Read a workspace; what is not there is empty."""
-    return Evidence(load_results(workspace), load_failures(workspace), load_studies(workspace))
+    return Evidence(load_results(workspace), load_failures(workspace), load_studies(workspace), workspace)

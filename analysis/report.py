@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 import plotly.offline
 
-from analysis import curves, figure3, notes, overview, provenance, records, table2, table4
+from analysis import comparisons, curves, figure3, notes, overview, provenance, records, table2, table4
 from analysis.blocks import Plot, Section, Table, Text
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_csv, to_latex, to_markdown
@@ -25,6 +25,7 @@ from asc_sweeps.workspace import Workspace
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     table2.section,
     table4.section,
+    comparisons.section,
     figure3.section,
     curves.section,
     records.trials,

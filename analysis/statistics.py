@@ -103,35 +103,46 @@ class Comparison:
 
 
 def paired_bootstrap(
-    first: np.ndarray,
-    second: np.ndarray,
+    differences: np.ndarray,
     groups: np.ndarray,
+    weights: np.ndarray | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
-) -> Comparison:
-    """Mean of `first - second`, values of two systems for the same segments, by a bootstrap over `groups`.
+) -> list[Comparison]:
+    """Means of columns of differences between two systems on the same segments, by a bootstrap over `groups`.
 
-    Whole groups are drawn, since the pieces of one recording are not independent. The interval is of percentiles; the p value
-    is twice the smaller share of resamples on either side of zero. Raises ValueError for arrays of different lengths.
+    `differences`: shape [segments, columns]; `weights`, of that shape or [segments, 1], leaves segments of a column out with 0.
+    Whole groups are drawn, the same for all columns, since the pieces of one recording are not independent. The interval is of
+    percentiles; the p value is twice the smaller share of resamples on either side of zero. Raises ValueError for no segments
+    or groups of another number.
     """
-    if not len(first) == len(second) == len(groups) > 0:
-        raise ValueError(
-            f"values and groups must be equally many, and some; got {len(first)}, {len(second)}, {len(groups)}"
-        )
+    values = np.asarray(differences, float)
+    if not len(values) == len(groups) > 0:
+        raise ValueError(f"values and groups must be equally many, and some; got {len(values)} and {len(groups)}")
+    weight = np.broadcast_to(np.ones((len(values), 1)) if weights is None else weights, values.shape)
     _, member = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(member).astype(float)
-    sums = np.bincount(member, weights=np.asarray(first, float) - np.asarray(second, float))
-    drawn = np.empty(resamples)
+    count = int(member.max()) + 1
+    sums, sizes = np.zeros((count, values.shape[1])), np.zeros((count, values.shape[1]))
+    np.add.at(sums, member, values * weight)
+    np.add.at(sizes, member, weight)
+    drawn = np.empty((resamples, values.shape[1]))
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, 500):  # so many at a time fit into little memory
         rows = min(500, resamples - start)
-        times = generator.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=rows)
-        drawn[start : start + rows] = (times @ sums) / (times @ sizes)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    beyond = min((drawn <= 0).mean(), (drawn >= 0).mean())
-    p = float(min(1.0, max(2 * beyond, 1 / resamples)))
-    return Comparison(float(sums.sum() / sizes.sum()), float(low), float(high), p, len(sizes))
+        times = generator.multinomial(count, np.full(count, 1 / count), size=rows).astype(float)
+        with np.errstate(invalid="ignore"):  # a resample without any segment of a column says nothing of it
+            drawn[start : start + rows] = (times @ sums) / (times @ sizes)
+    lows, highs = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    found = []
+    for column in range(values.shape[1]):
+        there = drawn[~np.isnan(drawn[:, column]), column]
+        beyond = min((there <= 0).mean(), (there >= 0).mean())
+        mean = sums[:, column].sum() / sizes[:, column].sum()
+        p = float(min(1.0, max(2 * beyond, 1 / resamples)))
+        groups_in = int((sizes[:, column] > 0).sum())
+        found.append(Comparison(float(mean), float(lows[column]), float(highs[column]), p, groups_in))
+    return found
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_a_paired_bootstrap_draws_whole_recordings():
     recordings = 300
     effect = generator.normal(0.05, 0.4, recordings)  # of a whole recording: its ten pieces share it
     first, groups = np.repeat(effect, 10), np.repeat(np.arange(recordings), 10)
-    found = paired_bootstrap(first, np.zeros(3000), groups)
+    (found,) = paired_bootstrap(first[:, None], groups)
     assert found.difference == pytest.approx(effect.mean())
     assert found.groups == recordings
     half = 1.96 * effect.std(ddof=1) / math.sqrt(recordings)  # that of 300 independent values, not of 3,000
@@ -63,17 +63,19 @@ def test_a_paired_bootstrap_draws_whole_recordings():
 
 
 def test_recordings_of_different_lengths_weigh_by_their_segments():
-    found = paired_bootstrap(np.array([1.0, 1.0, 1.0, 0.0]), np.zeros(4), np.array(["r1", "r1", "r1", "r2"]))
-    assert found.difference == 0.75
-    assert (found.low, found.high) == (0.0, 1.0)
+    values = np.array([[1.0, 5.0], [1.0, 5.0], [1.0, 0.0], [0.0, 1.0]])
+    kept = np.array([[1, 0], [1, 0], [1, 1], [1, 1]])
+    first, second = paired_bootstrap(values, np.array(["r1", "r1", "r1", "r2"]), kept)
+    assert (first.difference, first.low, first.high) == (0.75, 0.0, 1.0)
+    assert second.difference == 0.5  # of the two segments that count
     with pytest.raises(ValueError, match="equally many"):
-        paired_bootstrap(np.zeros(3), np.zeros(2), np.zeros(3))
+        paired_bootstrap(np.zeros((3, 1)), np.zeros(2))
 
 
 def test_no_difference_has_an_interval_around_zero_and_no_small_p():
     generator = np.random.default_rng(1)
     small = [
-        paired_bootstrap(generator.normal(size=200), np.zeros(200), np.arange(200), resamples=1000, seed=i).p < 0.05
+        paired_bootstrap(generator.normal(size=(200, 1)), np.arange(200), resamples=1000, seed=i)[0].p < 0.05
         for i in range(200)
     ]
     assert sum(small) / 200 == pytest.approx(0.05, abs=0.04)

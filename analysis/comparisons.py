@@ -1,0 +1,145 @@
+"""Are two systems really different? Paired tests of the tables' rows on the same test segments, from stored predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, heads, row_head, words
+from analysis.evidence import Evidence
+from analysis.families import Family
+from analysis.paper import TABLE2, UNSEEN
+from analysis.predictions import Predictions
+from analysis.statistics import Comparison, holm, paired_bootstrap
+from analysis.table2 import table2_family
+from analysis.table4 import NO_FINETUNING, table4_family
+from analysis.words import fixed, signed
+
+RESAMPLES = 5_000
+LEVEL = 0.05
+MEASURES = (
+    ("log_loss", "Log loss", 1, 3),
+    ("accuracy", "Accuracy, points", 100, 1),
+    ("unseen", "Unseen devices, points", 100, 1),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of a table: the second is what the first is compared with."""
+
+    table: str
+    first: str
+    second: str
+    rows: tuple[float, float]
+    """Of the family's trials."""
+
+
+def table2_pairs() -> list[Pair]:
+    """What the paper says of Table 2: Res2 blocks against plain ones, then each addition against none."""
+    names = [row.system for row in TABLE2]
+    return [Pair("Table 2", names[i], names[j], (i, j)) for i, j in ((1, 0), (2, 1), (3, 1), (4, 1))]
+
+
+def table4_pairs(family: Family) -> list[Pair]:
+    """Fine-tuning without a drop against none, and each drop rate against no drop."""
+    rates = sorted(float(value) for value in family.trials["row"].unique() if value > 0)
+    start = Pair("Table 4", "fine-tuning, no drop", "no fine-tuning", (0.0, NO_FINETUNING))
+    return [start, *(Pair("Table 4", f"drop rate {rate:.2f}", "fine-tuning, no drop", (rate, 0.0)) for rate in rates)]
+
+
+def comparisons(evidence: Evidence) -> pd.DataFrame:
+    """One row a pair and measure: table, first, second, measure, difference, low, high, p, p_holm, seeds, recordings.
+
+    A difference is first minus second, of values that are means over the seeds that both have. `low` and `high` are 95 % by a
+    bootstrap over recordings; Holm's correction is over all rows of the same table. Pairs without predictions of a common seed
+    are left out, and generated data.
+    """
+    rows = []
+    for family, pairs in _asked(evidence):
+        found = [(pair, *both) for pair in pairs if (both := _values(pair, family, evidence))]
+        for pair, differences, unseen, recordings, seeds in found:
+            weights = np.column_stack([np.ones(len(unseen)), np.ones(len(unseen)), unseen])
+            tested = paired_bootstrap(differences, recordings, weights, RESAMPLES)
+            for (measure, *_), c in zip(MEASURES, tested, strict=True):
+                rows.append(_row(pair, measure, c, seeds))
+    frame = pd.DataFrame(rows, columns=[*_row(Pair("", "", "", (0, 0)), "", Comparison(0, 0, 0, 1, 0), 0)])
+    frame["p_holm"] = float("nan")
+    for _, index in frame.groupby("table").groups.items():
+        frame.loc[index, "p_holm"] = holm(frame.loc[index, "p"].tolist())
+    return frame
+
+
+def _asked(evidence: Evidence) -> list[tuple[Family, list[Pair]]]:
+    two, four = table2_family(evidence.frame), table4_family(evidence.frame)
+    asked = [*([(two, table2_pairs())] if two else []), *([(four, table4_pairs(four))] if four else [])]
+    return [(family, pairs) for family, pairs in asked if not family.generated]
+
+
+def _row(pair: Pair, measure: str, found: Comparison, seeds: int) -> dict[str, object]:
+    names = {"table": pair.table, "first": pair.first, "second": pair.second, "measure": measure}
+    numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p}
+    return {**names, **numbers, "seeds": seeds, "recordings": found.groups}
+
+
+def _values(pair: Pair, family: Family, evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:
+    """Differences by segment and measure, which segments are of unseen devices, their recordings, and how many seeds."""
+    sides = [family.trials[family.trials["row"] == row].drop_duplicates("seed").set_index("seed") for row in pair.rows]
+    seeds = sorted(set(sides[0].index) & set(sides[1].index))
+    both = [[evidence.predictions(side.loc[seed, "signature"]) for side in sides] for seed in seeds]
+    ready = [(a, b) for a, b in both if a and b and np.array_equal(a.filenames, b.filenames)]
+    if not ready:
+        return None
+    first = ready[0][0]
+    differences = np.mean([_measures(a) - _measures(b) for a, b in ready], axis=0)
+    return differences, np.isin(first.devices, UNSEEN), first.recordings, len(ready)
+
+
+def _measures(predictions: Predictions) -> np.ndarray:
+    right = predictions.right.astype(float)
+    return np.column_stack([predictions.log_loss, right, right])
+
+
+def section(evidence: Evidence) -> Section:
+    """The comparisons in the report."""
+    frame = comparisons(evidence)
+    sentence = (
+        "The rows of a table are tested on the same segments, each pair with the seeds that both have. Whole recordings are drawn, "
+        "since their ten pieces are alike."
+    )
+    if frame.empty:
+        text = "No two rows of a table have stored predictions of the same seed on real data yet."
+        return Section("comparisons", "Real differences?", sentence, (Text(text),))
+    groups = []
+    for (table, first, second), rows in frame.groupby(["table", "first", "second"], sort=False):
+        by_measure = rows.set_index("measure")
+        cells = [row_head(str(table)), words(str(first)), words(str(second))]
+        for measure, _, scale, digits in MEASURES:
+            r = by_measure.loc[measure]
+            if np.isnan(r["difference"]):
+                cells += [MISSING_CELL, MISSING_CELL]
+                continue
+            interval = f"{fixed(scale * r['low'], digits)} to {fixed(scale * r['high'], digits)}".replace("-", "−")
+            cells.append(Cell(signed(scale * r["difference"], digits), small=interval))
+            cells.append(_verdict(measure, r))
+        groups.append([[*cells, Cell(str(rows["seeds"].iloc[0])), Cell(f"{rows['recordings'].max():,}")]])
+    top = [(row_head("Table"), 1), (row_head("Row"), 1), (row_head("against"), 1)]
+    top += [(title, 2) for _, title, *_ in MEASURES] + [("Seeds", 1), ("Recordings", 1)]
+    below = heads(*(("difference", row_head("verdict")) * len(MEASURES)))
+    note = (
+        f"95 % interval and p by {RESAMPLES:,} resamples of recordings; p after Holm's correction over all tests of the table, "
+        "difference at 5 %. Seeds are averaged, so how much seeds differ is not in it: see the intervals of the tables."
+    )
+    caption = "Pairs of rows on the same test segments"
+    made = Table("comparisons-list", caption, head_of(*top, below=below), groups, (Text(note),))
+    return Section("comparisons", "Real differences?", sentence, (made,))
+
+
+def _verdict(measure: str, row: pd.Series) -> Cell:
+    p = f"p < {1 / RESAMPLES:.1g}" if row["p_holm"] <= 1 / RESAMPLES else f"p = {row['p_holm']:.2g}"
+    if not row["p_holm"] < LEVEL:
+        return Cell("? undecided", "text", p)
+    better = (row["difference"] < 0) == (measure == "log_loss")
+    return Cell("▲ better" if better else "▼ worse", "verdict-fits" if better else "verdict-differs", p)

@@ -1,0 +1,57 @@
+"""What a trial predicted for each test segment, as it was stored: so questions that come later need no network."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+
+from asc_sweeps.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of one trial, segment by segment, in the order of the test list."""
+
+    filenames: np.ndarray
+    """`audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav`."""
+    scenes: np.ndarray
+    """True scene, as an index into SCENES."""
+    log_probability: np.ndarray
+    """Natural logarithm, shape [segments, scenes]."""
+
+    @property
+    def log_loss(self) -> np.ndarray:
+        """Of each segment."""
+        return -self.log_probability[np.arange(len(self.scenes)), self.scenes].astype(float)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each segment was recognised."""
+        return self.log_probability.argmax(axis=1) == self.scenes
+
+    @property
+    def devices(self) -> np.ndarray:
+        """Device of each segment."""
+        return np.array([_parts(name)[-1] for name in self.filenames])
+
+    @property
+    def recordings(self) -> np.ndarray:
+        """Recording of each segment: its pieces, and what several devices heard of it at once, have one name."""
+        return np.array(["-".join(_parts(name)[:-2]) for name in self.filenames])
+
+
+def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:
+    """The stored predictions of a finished trial, None where they are not there or not readable."""
+    path = workspace.trial(signature) / "test_predictions.npz"
+    workspace.files.fetch(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Predictions(stored["filename"], stored["scene"], stored["log_probability"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _parts(filename: str) -> list[str]:
+    return str(filename).rpartition("/")[2].removesuffix(".wav").split("-")
