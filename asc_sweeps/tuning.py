@@ -148,6 +148,10 @@ class Queue(Searcher):
             else:
                 self._ends.pop(0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as `save`: Tune writes down what it was given, and a lease is this process's alone."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: an interrupted sweep is planned anew from the workspace."""
 

@@ -1,6 +1,7 @@
 """What Tune asks of the queue of trials: no end is lost, and what others build on is run in full."""
 
 import dataclasses
+import pickle
 
 import optuna
 import pytest
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import LeaseLostError, WorkspaceError
 from asc_sweeps.halving import Halving
+from asc_sweeps.lease import hold
 from asc_sweeps.plan import make_plan
 from asc_sweeps.request import Request, load_studies
 from asc_sweeps.results import Score, TrialResult, save_result
@@ -115,3 +117,11 @@ def test_a_database_that_cannot_be_looked_at_is_told_by_its_address(tmp_path):
     for url in ("foo", "nodriver://host/db", f"sqlite:///{tmp_path}/no.db"):
         with pytest.raises(WorkspaceError, match="cannot be used as the database of searches"):
             drawn_in(url, "s")
+
+
+def test_tune_can_write_down_a_queue_whose_search_is_held_by_a_lease(tmp_path):
+    sweep = Sweep(tmp_path)
+    with hold(sweep.workspace, sweep.workspace.root / ".s.lease") as lease:
+        sweep.search = SearchStudy(sweep.study, sweep.url, lease.check)
+        sweep.queue._searches = [sweep.search]
+        assert pickle.dumps(sweep.queue)
