@@ -140,6 +140,6 @@ def section(evidence: Evidence) -> Section:
 def _verdict(measure: str, row: pd.Series) -> Cell:
     p = f"p < {1 / RESAMPLES:.1g}" if row["p_holm"] <= 1 / RESAMPLES else f"p = {row['p_holm']:.2g}"
     if not row["p_holm"] < LEVEL:
-        return Cell("? undecided", "text", p)
+        return Cell("? undecided", small=p)
     better = (row["difference"] < 0) == (measure == "log_loss")
     return Cell("▲ better" if better else "▼ worse", "verdict-fits" if better else "verdict-differs", p)

@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 import plotly.offline
 
-from analysis import comparisons, curves, figure3, notes, overview, provenance, records, table2, table4
+from analysis import comparisons, curves, errors, figure3, notes, overview, provenance, records, table2, table4
 from analysis.blocks import Plot, Section, Table, Text
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_csv, to_latex, to_markdown
@@ -27,6 +27,7 @@ SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     table4.section,
     comparisons.section,
     figure3.section,
+    errors.section,
     curves.section,
     records.trials,
     records.failures,

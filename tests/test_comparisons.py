@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 from test_analysis import settings, trial
 
+from analysis import errors
+from analysis.blocks import Plot
 from analysis.comparisons import comparisons, section
 from analysis.evidence import Evidence, load_evidence
 from analysis.paper import DEVICES, TABLE2
@@ -105,3 +107,39 @@ def test_predictions_that_are_not_there_or_not_readable_are_none(tmp_path):
     assert load_predictions(workspace, "0123456789ab") is None
     workspace.files.write(workspace.trial("0123456789ab") / "test_predictions.npz", b"no archive")
     assert load_predictions(workspace, "0123456789ab") is None
+
+
+# -- where it errs
+
+
+def test_confusion_and_scenes_by_devices_are_shares_of_the_planted_segments(planted):
+    evidence = load_evidence(planted)
+    found = errors.shown(evidence)
+    assert (found.name, len(found.predictions)) == ("BC-Res2Net-40 w/ MFA", 3)  # the last row of Table 2 that is there
+    shares = errors.confusion(found.predictions)
+    assert shares.loc["bus", "bus"] == pytest.approx(0.65)
+    assert shares.loc["bus", "metro_station"] == pytest.approx(0.35)
+    assert shares.drop(index="bus").isna().all(axis=None)  # scenes without a segment
+    by_device = errors.scenes_by_devices(found.predictions)
+    right = [p.right[p.devices == "s4"].mean() for p in found.predictions]
+    assert by_device.loc["bus", "s4"] == pytest.approx(np.mean(right))
+    assert by_device.drop(index="bus").isna().all(axis=None)
+
+
+def test_calibration_in_the_report_is_that_of_all_seeds_together(planted):
+    sure = errors.pooled_calibration(errors.shown(load_evidence(planted)).predictions)
+    assert sure.confidence == pytest.approx((0.8,), rel=1e-5)
+    assert sure.accuracy == pytest.approx((0.65,))
+    assert sure.error == pytest.approx(0.15, rel=1e-5)
+    blocks = errors.section(load_evidence(planted)).blocks
+    assert [b.id for b in blocks if isinstance(b, Plot)] == ["plot-confusion", "plot-calibration"]
+    assert "surer than it is right" in next(b for b in blocks if b.id == "plot-calibration").label
+
+
+def test_the_row_that_is_looked_at_is_not_chosen_by_its_scores(tmp_path):
+    workspace = Workspace(tmp_path)
+    for drop, share in ((None, 190), (0.0, 180), (0.5, 150), (0.99, 199)):
+        config = settings(drop=drop) if drop is not None else settings()
+        plant(workspace, trial(config), np.arange(RECORDINGS) < share)
+    assert errors.shown(load_evidence(workspace)).name.endswith("drop rate 0.50")  # 0.90 is not there
+    assert "No trial" in errors.section(Evidence([trial(settings())], [], [])).blocks[0].text

@@ -1,0 +1,195 @@
+"""Where the best row of the tables errs: scene by scene, device by device, and how sure it is of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, row_head
+from analysis.evidence import Evidence
+from analysis.paper import DEVICES, SEEN, TABLE2, UNSEEN
+from analysis.predictions import Predictions
+from analysis.statistics import Calibration, calibration
+from analysis.style import BLUE, INK, PAPER, styled
+from analysis.table2 import table2_family
+from analysis.table4 import NO_FINETUNING, table4_family
+from analysis.words import MISSING, fixed, percent, plural
+from asc_sweeps.data.labels import SCENES
+
+PREFERRED = 0.90
+"""Drop rate of the paper's best log loss (Table 4); what is shown is never chosen by the test split."""
+SHORT = {
+    scene: scene.replace("street_pedestrian", "pedestrian").replace("street_traffic", "traffic") for scene in SCENES
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The trials that are looked at: one system, its seeds."""
+
+    name: str
+    generated: bool
+    predictions: Sequence[Predictions]
+    """By seed."""
+
+
+def shown(evidence: Evidence) -> Shown | None:
+    """Table 4's row of drop rate 0.90, else its next lower one, else Table 2's last; None without stored predictions."""
+    four, two = table4_family(evidence.frame), table2_family(evidence.frame)
+    rows = []
+    if four:
+        rates = sorted({float(r) for r in four.trials["row"]}, key=lambda r: (r > PREFERRED, -r))
+        rows += [(four, rate, "no fine-tuning" if rate == NO_FINETUNING else f"drop rate {rate:.2f}") for rate in rates]
+    if two:
+        rows += [(two, i, TABLE2[i].system) for i in reversed(range(len(TABLE2)))]
+    for family, row, name in rows:
+        trials = family.trials[family.trials["row"] == row]
+        found = [p for s in trials["signature"] if (p := evidence.predictions(s))]
+        if found:
+            system = trials["system"].iloc[0]
+            return Shown(f"{system}, {name}" if name != system else name, family.generated, found)
+    return None
+
+
+def confusion(predictions: Sequence[Predictions]) -> pd.DataFrame:
+    """Shares of each true scene's segments (rows) that were taken for each scene (columns), over all seeds; NaN without any."""
+    counts = np.zeros((len(SCENES), len(SCENES)))
+    for p in predictions:
+        np.add.at(counts, (p.scenes, p.log_probability.argmax(axis=1)), 1)
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    return pd.DataFrame(shares, index=list(SCENES), columns=list(SCENES))
+
+
+def scenes_by_devices(predictions: Sequence[Predictions]) -> pd.DataFrame:
+    """Accuracy (0..1) of each scene (rows) on each device, over all seeds; NaN where there are no segments."""
+    rows = pd.concat(
+        pd.DataFrame({"scene": np.array(SCENES)[p.scenes], "device": p.devices, "right": p.right}) for p in predictions
+    )
+    return rows.pivot_table(index="scene", columns="device", values="right", aggfunc="mean").reindex(
+        index=list(SCENES), columns=list(DEVICES)
+    )
+
+
+def pooled_calibration(predictions: Sequence[Predictions]) -> Calibration:
+    """Calibration over the segments of all seeds."""
+    together = np.concatenate([p.log_probability for p in predictions])
+    return calibration(together, np.concatenate([p.scenes for p in predictions]))
+
+
+def section(evidence: Evidence) -> Section:
+    """Confusions, scenes by devices, and calibration in the report."""
+    found = shown(evidence)
+    sentence = "Which scenes are taken for which, on which devices, and whether the network knows how sure it may be."
+    if found is None:
+        return Section(
+            "errors", "Where it errs", sentence, (Text("No trial of the tables has stored predictions yet."),)
+        )
+    caveat = "Generated data. " if found.generated else ""
+    who = f"{caveat}{found.name}, {plural(len(found.predictions), 'seed')}, test split."
+    shares, sure = confusion(found.predictions), pooled_calibration(found.predictions)
+    blocks = (
+        _devices_table(scenes_by_devices(found.predictions), who),
+        _confusion_table(shares, who),
+        _confusion_plot(shares, who),
+        _calibration_table(sure, who),
+        _calibration_plot(sure, who),
+    )
+    return Section("errors", "Where it errs", sentence, blocks)
+
+
+def _devices_table(accuracy: pd.DataFrame, who: str) -> Table:
+    groups = []
+    for scene, row in accuracy.iterrows():
+        means = [row[list(devices)].mean(skipna=False) for devices in (SEEN, UNSEEN)]
+        groups.append([[row_head(str(scene)), *(Cell(percent(value)) for value in (*row, *means))]])
+    names = heads(*(device.upper() for device in DEVICES), "seen", "unseen")
+    top = [(row_head("Scene"), 1), ("Seen devices", len(SEEN)), ("Unseen devices", len(UNSEEN)), ("Mean", 2)]
+    return Table(
+        "errors-devices", "Accuracy of each scene on each device, %", head_of(*top, below=names), groups, (Text(who),)
+    )
+
+
+def _confusion_table(shares: pd.DataFrame, who: str) -> Table:
+    groups = [[[row_head(str(scene)), *(Cell(percent(v)) for v in row)]] for scene, row in shares.iterrows()]
+    head = head_of(
+        (row_head("True scene"), 1),
+        ("taken for, % of the true scene's segments", len(SCENES)),
+        below=heads(*SHORT.values()),
+    )
+    return Table("errors-confusion", "Confusion of scenes", head, groups, (Text(who),))
+
+
+def _confusion_plot(shares: pd.DataFrame, who: str) -> Plot:
+    names, values = list(SHORT.values()), 100 * shares.to_numpy()
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[None if np.isnan(v) else round(v, 1) for v in row] for row in values],
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=100,
+            colorscale="Cividis",
+            texttemplate="%{z:.0f}",
+            textfont={"size": 11},
+            colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
+            hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
+        )
+    )
+    styled(figure, 460)
+    figure.update_yaxes(autorange="reversed", title_text="True scene")
+    figure.update_xaxes(title_text="Taken for")
+    wrong = shares.where(~np.eye(len(SCENES), dtype=bool)).stack()
+    worst = wrong.sort_values(ascending=False).head(3)
+    told = "; ".join(f"{true} for {said} {percent(share)} %" for (true, said), share in worst.items() if share > 0)
+    most = f"Most often: {told or 'none'}."
+    return Plot("plot-confusion", f"Confusion of scenes. {most}", figure, f"{who} {most}")
+
+
+def _calibration_table(found: Calibration, who: str) -> Table:
+    rows = zip(found.confidence, found.accuracy, found.segments, strict=True)
+    groups = [[[Cell(percent(c)), Cell(percent(a)), Cell(f"{n:,}")]] for c, a, n in rows]
+    error = fixed(100 * found.error, 1) if found.segments else MISSING
+    note = f"{who} Expected calibration error: {error} points, in 15 bins of confidence."
+    head = [heads("Confidence, %", "Accuracy, %", "Segments")]
+    return Table(
+        "errors-calibration", "Calibration: how often it is right where it is so sure", head, groups, (Text(note),)
+    )
+
+
+def _calibration_plot(found: Calibration, who: str) -> Plot:
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=[0, 100], y=[0, 100], mode="lines", name="as sure as right", hoverinfo="skip",
+                line={"color": PAPER, "dash": "dot", "width": 1.5},
+            ),
+            go.Scatter(
+                x=[round(100 * c, 2) for c in found.confidence],
+                y=[round(100 * a, 2) for a in found.accuracy],
+                text=[f"{n:,} segments" for n in found.segments],
+                mode="lines+markers",
+                name="measured",
+                line={"color": BLUE, "width": 2},
+                marker={"size": 9, "line": {"width": 1, "color": INK}},
+                hovertemplate="confidence %{x:.1f} %, accuracy %{y:.1f} %<br>%{text}<extra></extra>",
+            ),
+        ]
+    )  # fmt: skip
+    styled(figure, 360)
+    figure.update_xaxes(title_text="Confidence, %", range=[0, 102])
+    figure.update_yaxes(title_text="Accuracy, %", range=[0, 102])
+    side = "surer than it is right" if _overconfident(found) else "less sure than it is right"
+    label = f"Accuracy by confidence. The network is {side}; expected calibration error {percent(found.error)} points."
+    return Plot(
+        "plot-calibration", label, figure, f"{who} Below the dotted line the network is surer than it is right."
+    )
+
+
+def _overconfident(found: Calibration) -> bool:
+    gaps = np.array(found.confidence) - np.array(found.accuracy)
+    return float((gaps * np.array(found.segments)).sum()) > 0
