@@ -7,6 +7,7 @@ compared. An owner that was only stopped for so long learns at its next beat tha
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from asc_sweeps.errors import LeaseLostError, StoreError, WorkspaceError
 from asc_sweeps.files import as_json
@@ -217,14 +218,17 @@ def _is_here(path: Path, lease: dict[str, Any]) -> bool:
 
 def _has_ended(path: Path, lease: dict[str, Any]) -> bool:
     """Whether an owner on this machine lives no more: the lock that it held is free, or gone."""
-    lock = _lock_of(path, lease["owner"])
-    if not lock.exists():
+    try:
+        descriptor = os.open(_lock_of(path, lease["owner"]), os.O_RDWR)  # FileLock would make it where it has just gone
+    except FileNotFoundError:
         return True
     try:
-        with FileLock(lock, timeout=0):
-            return True
-    except Timeout:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
         return False
+    finally:
+        os.close(descriptor)
 
 
 def _lock_of(path: Path, owner: str) -> Path:
