@@ -12,13 +12,14 @@ from analysis.evidence import Evidence
 from analysis.families import Family
 from analysis.paper import TABLE2, UNSEEN
 from analysis.predictions import Predictions
-from analysis.statistics import Comparison, holm, paired_bootstrap
+from analysis.statistics import holm, paired_bootstrap
 from analysis.table2 import table2_family
 from analysis.table4 import NO_FINETUNING, table4_family
+from analysis.verdicts import LEVEL
 from analysis.words import fixed, signed
 
 RESAMPLES = 5_000
-LEVEL = 0.05
+COLUMNS = ("table", "first", "second", "measure", "difference", "low", "high", "p", "seeds", "recordings")
 MEASURES = (
     ("log_loss", "Log loss", 1, 3),
     ("accuracy", "Accuracy, points", 100, 1),
@@ -59,13 +60,17 @@ def comparisons(evidence: Evidence) -> pd.DataFrame:
     """
     rows = []
     for family, pairs in _asked(evidence):
-        found = [(pair, *both) for pair in pairs if (both := _values(pair, family, evidence))]
-        for pair, differences, unseen, recordings, seeds in found:
+        for pair in pairs:
+            values = _values(pair, family, evidence)
+            if values is None:
+                continue
+            differences, unseen, recordings, seeds = values
             weights = np.column_stack([np.ones(len(unseen)), np.ones(len(unseen)), unseen])
             tested = paired_bootstrap(differences, recordings, weights, RESAMPLES)
             for (measure, *_), c in zip(MEASURES, tested, strict=True):
-                rows.append(_row(pair, measure, c, seeds))
-    frame = pd.DataFrame(rows, columns=[*_row(Pair("", "", "", (0, 0)), "", Comparison(0, 0, 0, 1, 0), 0)])
+                names = (pair.table, pair.first, pair.second, measure)
+                rows.append((*names, c.difference, c.low, c.high, c.p, seeds, c.groups))
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     frame["p_holm"] = float("nan")
     for _, index in frame.groupby("table").groups.items():
         frame.loc[index, "p_holm"] = holm(frame.loc[index, "p"].tolist())
@@ -76,12 +81,6 @@ def _asked(evidence: Evidence) -> list[tuple[Family, list[Pair]]]:
     two, four = table2_family(evidence.frame), table4_family(evidence.frame)
     asked = [*([(two, table2_pairs())] if two else []), *([(four, table4_pairs(four))] if four else [])]
     return [(family, pairs) for family, pairs in asked if not family.generated]
-
-
-def _row(pair: Pair, measure: str, found: Comparison, seeds: int) -> dict[str, object]:
-    names = {"table": pair.table, "first": pair.first, "second": pair.second, "measure": measure}
-    numbers = {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p}
-    return {**names, **numbers, "seeds": seeds, "recordings": found.groups}
 
 
 def _values(pair: Pair, family: Family, evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:

@@ -34,7 +34,14 @@ class Evidence:
 
     def predictions(self, signature: str) -> Predictions | None:
         """What a trial predicted for each test segment; None where that is not there."""
-        return load_predictions(self.workspace, signature) if self.workspace else None
+        if self.workspace and signature not in self._read:
+            self._read[signature] = load_predictions(self.workspace, signature)
+        return self._read.get(signature)
+
+    @cached_property
+    def _read(self) -> dict[str, Predictions | None]:
+        """Predictions that were asked for: several sections look at the same trials."""
+        return {}
 
     @cached_property
     def frame(self) -> pd.DataFrame:

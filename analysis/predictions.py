@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,12 +32,12 @@ class Predictions:
         """Whether each segment was recognised."""
         return self.log_probability.argmax(axis=1) == self.scenes
 
-    @property
+    @cached_property
     def devices(self) -> np.ndarray:
         """Device of each segment."""
         return np.array([_parts(name)[-1] for name in self.filenames])
 
-    @property
+    @cached_property
     def recordings(self) -> np.ndarray:
         """Recording of each segment: its pieces, and what several devices heard of it at once, have one name."""
         return np.array(["-".join(_parts(name)[:-2]) for name in self.filenames])

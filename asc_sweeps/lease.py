@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from asc_sweeps.errors import LeaseLostError, StoreError, WorkspaceError
 from asc_sweeps.files import as_json
+from asc_sweeps.results import now
 from asc_sweeps.workspace import Workspace
 
 BEAT = 5.0
@@ -48,7 +49,7 @@ class Lease:
         self._files, self._path = workspace.files.at_once(), path
         self._owner = uuid.uuid4().hex
         self._alive = FileLock(_lock_of(path, self._owner), thread_local=False)
-        self._beats, self._since = 0, _now()
+        self._beats, self._since = 0, now()
         self._lost = False
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -109,7 +110,7 @@ class Lease:
                 "machine": _machine(self._path.parent),
                 "since": self._since,
                 "beat": self._beats,
-                "beat_at": _now(),
+                "beat_at": now(),
             }
         )
 
@@ -185,11 +186,11 @@ class _Watch:
         lease = _read(content)
         if _is_here(self._path, lease) and _has_ended(self._path, lease):
             return True
-        now = time.monotonic()
-        if content != self._seen or now - self._looked > BLIND:  # nobody looked: nothing is known of that time
-            self._seen, self._since = content, now
-        self._looked = now
-        return time.monotonic() - self._since > DEAD_AFTER
+        moment = time.monotonic()
+        if content != self._seen or moment - self._looked > BLIND:  # nobody looked: nothing is known of that time
+            self._seen, self._since = content, moment
+        self._looked = moment
+        return moment - self._since > DEAD_AFTER
 
     def is_alive(self, content: bytes) -> bool:
         """Whether it was seen to beat, or the system says so."""
@@ -246,10 +247,6 @@ def _read(content: bytes) -> dict[str, Any]:
         return lease if isinstance(lease.get("owner"), str) else {}
     except (ValueError, AttributeError):
         return {}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _machine(folder: Path) -> str:

@@ -55,9 +55,8 @@ def run_sweep(
 
     `on_row(signature, row)` hears of every epoch and of every end (`state`: done, failed, stopped, or of a drawn point reused or
     repeated), `on_planned` of every trial that a search asks for. A failed trial does not stop the others; what builds on it
-    fails with cause `start`.
-    Trials of the studies in `halvings` stop early. Raises WorkspaceError where the cluster cannot run the trials, SweepError
-    where Ray gives up.
+    fails with cause `start`. Trials of the studies in `halvings` stop early. Raises WorkspaceError where the cluster cannot run
+    the trials, SweepError where Ray gives up.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its one error line repeats what `on_row` has told
     _survive_memory_kills()

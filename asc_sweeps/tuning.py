@@ -107,19 +107,19 @@ class Queue(Searcher):
         state = last.get("state")
         if state == "done":
             self._finished.add(signature)
-            self._tell(signature, lambda search, number: self._tell_done(search, number, signature))
+            self._tell(signature, partial(self._tell_done, signature=signature))
         elif state == "failed":
             self.fail(signature, last["cause"], last["message"])
         else:
             epochs = {"epochs_done": last.get("epochs_done", 0), "epochs_total": last.get("epochs_total", 0)}
             self._on_row(signature, {"state": "stopped", **epochs})
             self._stopped[signature] = epochs["epochs_done"]
-            self._tell(signature, partial(_tell_stopped, epochs=epochs["epochs_done"]))
+            self._tell(signature, partial(SearchStudy.tell_stopped, epochs=epochs["epochs_done"]))
 
     def fail(self, signature: str, cause: str, message: str) -> None:
         """A trial has failed; what builds on it will."""
         self._failed[signature] = cause, message
-        self._tell(signature, lambda search, number: search.tell_failed(number, cause, message))
+        self._tell(signature, partial(SearchStudy.tell_failed, cause=cause, message=message))
 
     def interrupt(self) -> None:
         """The sweep ends here: what searches asked for and did not get is to be tried again."""
@@ -177,8 +177,7 @@ class Queue(Searcher):
                 self.fail(signature, *self._failed[signature])
             elif signature in self._stopped:
                 self._on_row(signature, {"state": "repeated"})
-                epochs = self._stopped[signature]
-                self._tell(signature, partial(_tell_stopped, epochs=epochs))
+                self._tell(signature, partial(SearchStudy.tell_stopped, epochs=self._stopped[signature]))
             else:
                 if self._is_known(signature):
                     self._on_row(signature, {"state": "repeated"})
@@ -207,10 +206,6 @@ class Queue(Searcher):
         if result is None:
             raise WorkspaceError(f"{self._workspace.trial(signature)}: its result has gone while the sweep was running")
         search.tell_done(number, result)
-
-
-def _tell_stopped(search: SearchStudy, number: int, epochs: int) -> None:
-    search.tell_stopped(number, epochs)
 
 
 class EarlyStops(FIFOScheduler):

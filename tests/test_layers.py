@@ -27,10 +27,10 @@ DOORS = {
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
 LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost", "trackers"]
-LAYERS += ["studies", "search", "halving", "plan", "trial"]
+LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
 LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
-LAYERS += ["lease", "workspace", "shared_files", "files", "provenance", "errors"]
+LAYERS += ["workspace", "shared_files", "files", "provenance", "errors"]
 
 
 def imported(path):
