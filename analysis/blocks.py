@@ -61,13 +61,27 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class File:
+    """A text that can be taken out of the report as a file of its own."""
+
+    id: str
+    name: str
+    """Of the file."""
+    label: str
+    text: str
+
+
+Block = Table | Plot | Text | File
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the report: one sentence in plain words, then its blocks."""
 
     id: str
     title: str
     sentence: str
-    blocks: tuple[Table | Plot | Text, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 def paper(text: str) -> Cell:

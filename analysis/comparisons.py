@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from analysis.evidence import Evidence
 from analysis.families import Family
 from analysis.paper import TABLE2, UNSEEN
 from analysis.predictions import Predictions
-from analysis.statistics import holm, paired_bootstrap
+from analysis.statistics import Comparison, holm, paired_bootstrap
 from analysis.table2 import table2_family
 from analysis.table4 import NO_FINETUNING, table4_family
 from analysis.verdicts import LEVEL
@@ -25,6 +26,10 @@ MEASURES = (
     ("accuracy", "Accuracy, points", 100, 1),
     ("unseen", "Unseen devices, points", 100, 1),
 )
+
+
+Differences = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+"""Between two systems by segment and measure, which segments are of unseen devices, their recordings, and how many seeds."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +64,49 @@ def comparisons(evidence: Evidence) -> pd.DataFrame:
     are left out, and generated data.
     """
     rows = []
-    for family, pairs in _asked(evidence):
-        for pair in pairs:
-            values = _values(pair, family, evidence)
-            if values is None:
-                continue
-            differences, unseen, recordings, seeds = values
-            weights = np.column_stack([np.ones(len(unseen)), np.ones(len(unseen)), unseen])
-            tested = paired_bootstrap(differences, recordings, weights, RESAMPLES)
-            for (measure, *_), c in zip(MEASURES, tested, strict=True):
-                names = (pair.table, pair.first, pair.second, measure)
-                rows.append((*names, c.difference, c.low, c.high, c.p, seeds, c.groups))
+    asked = [(pair, _values(pair, family, evidence)) for family, pairs in _asked(evidence) for pair in pairs]
+    ready = [(pair, values) for pair, values in asked if values]
+    for pair, (tested, seeds) in zip([pair for pair, _ in ready], _tested([v for _, v in ready]), strict=True):
+        for (measure, *_), c in zip(MEASURES, tested, strict=True):
+            names = (pair.table, pair.first, pair.second, measure)
+            rows.append((*names, c.difference, c.low, c.high, c.p, seeds, c.groups))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame["p_holm"] = float("nan")
     for _, index in frame.groupby("table").groups.items():
         frame.loc[index, "p_holm"] = holm(frame.loc[index, "p"].tolist())
     return frame
+
+
+def compare(first: Sequence[Predictions], second: Sequence[Predictions]) -> pd.DataFrame:
+    """Any two systems, each with its seeds: one row a measure, as `comparisons`, p without Holm.
+
+    Raises ValueError where they did not predict the same segments, seed by seed.
+    """
+    values = _differences(list(zip(first, second, strict=True)))
+    if values is None:
+        raise ValueError("the two systems must have predicted the same test segments, in the same order")
+    ((tested, seeds),) = _tested([values])
+    rows = [
+        (name, c.difference, c.low, c.high, c.p, seeds, c.groups)
+        for (name, *_), c in zip(MEASURES, tested, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS[3:])
+
+
+def _tested(values: Sequence[Differences]) -> list[tuple[list[Comparison], int]]:
+    """Each pair's comparisons by measure, and its seeds. Pairs of the same segments share their resamples, which saves time."""
+    found: dict[int, tuple[list[Comparison], int]] = {}
+    for position, (_, _, recordings, _) in enumerate(values):
+        same = [i for i in range(len(values)) if i not in found and np.array_equal(values[i][2], recordings)]
+        if position in found or not same:
+            continue
+        differences = np.column_stack([values[i][0] for i in same])
+        unseen = [values[i][1] for i in same]
+        weights = np.column_stack([w for u in unseen for w in (np.ones(len(u)), np.ones(len(u)), u)])
+        tested = paired_bootstrap(differences, recordings, weights, RESAMPLES)
+        for k, i in enumerate(same):
+            found[i] = tested[len(MEASURES) * k : len(MEASURES) * (k + 1)], values[i][3]
+    return [found[i] for i in range(len(values))]
 
 
 def _asked(evidence: Evidence) -> list[tuple[Family, list[Pair]]]:
@@ -83,12 +115,16 @@ def _asked(evidence: Evidence) -> list[tuple[Family, list[Pair]]]:
     return [(family, pairs) for family, pairs in asked if not family.generated]
 
 
-def _values(pair: Pair, family: Family, evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:
-    """Differences by segment and measure, which segments are of unseen devices, their recordings, and how many seeds."""
+def _values(pair: Pair, family: Family, evidence: Evidence) -> Differences | None:
+    """Of the seeds that both rows have."""
     sides = [family.trials[family.trials["row"] == row].drop_duplicates("seed").set_index("seed") for row in pair.rows]
     seeds = sorted(set(sides[0].index) & set(sides[1].index))
     both = [[evidence.predictions(side.loc[seed, "signature"]) for side in sides] for seed in seeds]
-    ready = [(a, b) for a, b in both if a and b and np.array_equal(a.filenames, b.filenames)]
+    return _differences([(a, b) for a, b in both if a and b])
+
+
+def _differences(pairs: Sequence[tuple[Predictions, Predictions]]) -> Differences | None:
+    ready = [(a, b) for a, b in pairs if np.array_equal(a.filenames, b.filenames)]
     if not ready:
         return None
     first = ready[0][0]

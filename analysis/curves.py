@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.blocks import Plot, Section, Text
+from analysis.blocks import Block, Cell, Plot, Section, Table, Text, heads, row_group, row_head, words
 from analysis.evidence import Evidence
 from analysis.figure3 import figure3_family
 from analysis.style import BLUE, DASHES, GRID, SERIES, VERMILLION, shown, styled
 from analysis.table2 import table2_family
 from analysis.table4 import table4_family
+from analysis.words import fixed
 
 MOST_PANELS = 16
+MOST_EPOCHS = 60
+"""Points of a line; of more epochs an even choice is drawn."""
 COLUMNS = 4
 SERIES_OF_LOSS = (
     ("train_loss", "training loss", BLUE, "solid"),
@@ -24,19 +29,24 @@ SERIES_OF_LOSS = (
 def section(evidence: Evidence) -> Section:
     """Training curves in the report."""
     sentence = "How the loss fell, epoch by epoch; one line a seed. Training loss is measured on augmented segments."
-    blocks = [plot for plot in (pretraining(evidence), finetuning(evidence)) if plot]
+    made = (pretraining(evidence), pretraining_table(evidence), finetuning(evidence), finetuning_table(evidence))
+    blocks: list[Block] = [block for block in made if block]
     if not blocks:
         blocks.append(Text("No trial has a training history yet."))
     return Section("curves", "Training curves", sentence, tuple(blocks))
 
 
+def _pretraining(evidence: Evidence) -> pd.DataFrame:
+    """Epochs of the trials of Table 2 and Figure 3."""
+    families = [family.trials for family in (table2_family(evidence.frame), figure3_family(evidence.frame)) if family]
+    signatures = {signature for trials in families for signature in trials["signature"]}
+    return evidence.curves[evidence.curves["signature"].isin(signatures)]
+
+
 def pretraining(evidence: Evidence) -> Plot | None:
     """A panel for each system of Table 2 and Figure 3, at most MOST_PANELS."""
-    families = [family.trials for family in (table2_family(evidence.frame), figure3_family(evidence.frame)) if family]
-    if not families:
-        return None
-    trials = pd.concat(families).drop_duplicates("signature")
-    curves = evidence.curves[evidence.curves["signature"].isin(trials["signature"])]
+    curves = _pretraining(evidence)
+    trials = evidence.frame[evidence.frame["signature"].isin(curves["signature"])]
     order = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique()
     systems = [system for system in order if system in set(curves["system"])]
     drawn = systems[:MOST_PANELS]
@@ -75,13 +85,53 @@ def pretraining(evidence: Evidence) -> Plot | None:
     )
 
 
+def pretraining_table(evidence: Evidence) -> Table | None:
+    """Loss of each system of Table 2 and Figure 3 at some epochs, means over seeds."""
+    curves = _pretraining(evidence)
+    if curves.empty:
+        return None
+    measures = {"train_loss": "training", "validation_log_loss": "validation"}
+    return _table("curves-pretraining", "Loss by epoch of pretraining, means over seeds", curves, "system", measures)
+
+
+def finetuning_table(evidence: Evidence) -> Table | None:
+    """Training loss and drop rate of each of Table 4's fine-tunings at some epochs, means over seeds."""
+    curves = _finetuning(evidence)
+    if curves.empty:
+        return None
+    curves = curves.assign(rate=curves["finetune.max_drop_rate"].map("{:.2f}".format))
+    measures = {"train_loss": "training loss", "drop_rate": "drop rate"}
+    return _table("curves-finetuning", "Fine-tuning by epoch, means over seeds", curves, "rate", measures)
+
+
+def _table(key: str, caption: str, curves: pd.DataFrame, by: str, measures: Mapping[str, str]) -> Table:
+    last = int(curves["step"].max())
+    steps = sorted({1, *(max(1, round(last * part / 5)) for part in range(1, 6))})
+    groups = []
+    for name, its in curves.groupby(by, sort=True):
+        means = its.groupby("step")[list(measures)].mean()
+        lines = []
+        for measure, word in measures.items():
+            values = [means[measure].get(step, float("nan")) for step in steps]
+            lines.append([words(word), *(Cell(fixed(value, 3)) for value in values)])
+        groups.append(row_group(row_head(str(name)), lines))
+    titles = {"system": "System", "rate": "Largest drop rate"}
+    head = heads(row_head(titles[by]), row_head("Measure"), *(f"Epoch {step}" for step in steps))
+    return Table(key, caption, [head], groups)
+
+
+def _finetuning(evidence: Evidence) -> pd.DataFrame:
+    """Epochs of Table 4's fine-tuned trials, with their drop rate."""
+    family = table4_family(evidence.frame)
+    trials = evidence.frame.iloc[:0] if family is None else family.trials[family.trials["finetuned"]]
+    return evidence.curves.merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
+
+
 def finetuning(evidence: Evidence) -> Plot | None:
     """Loss by epoch of Table 4's fine-tuned trials, with the drop rate below it."""
-    family = table4_family(evidence.frame)
-    trials = None if family is None else family.trials[family.trials["finetuned"]]
-    if trials is None or evidence.curves["signature"].isin(trials["signature"]).sum() == 0:
+    curves = _finetuning(evidence)
+    if curves.empty:
         return None
-    curves = evidence.curves.merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)
     rates = sorted(curves["finetune.max_drop_rate"].unique())
     for position, rate in enumerate(rates):
@@ -113,11 +163,14 @@ def _step(curves: pd.DataFrame) -> int | None:
 
 
 def _line(epochs: pd.DataFrame, y: str, name: str, look: dict[str, object], legend: bool) -> go.Scatter:
+    thin = -(-len(epochs) // MOST_EPOCHS)
+    epochs = epochs.iloc[(len(epochs) - 1) % thin :: thin]  # the last one is among them
     first = epochs.iloc[0]
     who = f"{shown(first['signature'])} (seed {first['seed']})"
     return go.Scatter(
-        x=epochs["step"].tolist(),
-        y=[None if pd.isna(v) else round(v, 4) for v in epochs[y]],
+        x0=int(first["step"]),
+        dx=thin,
+        y=[None if pd.isna(v) else round(v, 3) for v in epochs[y]],
         name=name,
         legendgroup=name,
         showlegend=legend,

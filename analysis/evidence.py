@@ -1,47 +1,52 @@
-"""What a workspace holds, read once for all tables and figures. Knows nothing of how it is shown."""
+"""What workspaces hold, read once for all tables and figures. Knows nothing of how it is shown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from analysis.counts import counts_at_paper_size
 from analysis.frames import curves_frame, trials_frame
 from analysis.predictions import Predictions, load_predictions
-from asc_sweeps.results import (
-    StudyRecord,
-    TrialFailure,
-    TrialResult,
-    load_failures,
-    load_results,
-    load_studies,
-)
+from asc_sweeps.results import StudyRecord, TrialFailure, TrialResult, load_failures, load_results, load_studies
+from asc_sweeps.status import TrialStatus, trial_statuses
 from asc_sweeps.workspace import Workspace
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Results, failures and studies of one workspace, with the tables made of them."""
+    """Results, failures and studies of one workspace or several, with the tables made of them."""
 
     results: list[TrialResult]
     failures: list[TrialFailure]
     studies: list[StudyRecord]
-    workspace: Workspace | None = None
-    """Where predictions are; without it there are none."""
+    workspaces: Sequence[Workspace] = ()
+    """Where predictions are; without them there are none."""
+    unfinished: list[TrialStatus] = field(default_factory=list)
+    """Trials of the studies that have no result, as they stand now."""
 
     def predictions(self, signature: str) -> Predictions | None:
         """What a trial predicted for each test segment; None where that is not there."""
-        if self.workspace and signature not in self._read:
-            self._read[signature] = load_predictions(self.workspace, signature)
-        return self._read.get(signature)
+        if signature not in self._read:
+            found = (load_predictions(workspace, signature) for workspace in self.workspaces)
+            self._read[signature] = next((p for p in found if p), None)
+        return self._read[signature]
 
     @cached_property
     def _read(self) -> dict[str, Predictions | None]:
         """Predictions that were asked for: several sections look at the same trials."""
         return {}
+
+    @cached_property
+    def by_signature(self) -> dict[str, TrialResult]:
+        """Finished trials by their signature."""
+        return {result.signature: result for result in self.results}
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -59,6 +64,27 @@ class Evidence:
         return counts_at_paper_size(self.studies, self.frame)
 
 
-def load_evidence(workspace: Workspace) -> Evidence:
-    """Read a workspace; what is not there is empty."""
-    return Evidence(load_results(workspace), load_failures(workspace), load_studies(workspace), workspace)
+def load_evidence(*workspaces: Workspace) -> Evidence:
+    """Read workspaces; what is not there is empty. A trial that several of them hold is taken from the first."""
+    results = _first(workspaces, load_results, lambda result: result.signature)
+    failures = _first(workspaces, load_failures, lambda failure: failure.signature)
+    unfinished = _first(workspaces, trial_statuses, lambda status: status.signature)
+    done = {result.signature for result in results}
+    return Evidence(
+        results,
+        [failure for failure in failures if failure.signature not in done],
+        [study for workspace in workspaces for study in load_studies(workspace)],
+        workspaces,
+        [status for status in unfinished if status.signature not in done],
+    )
+
+
+def _first(
+    workspaces: Iterable[Workspace], load: Callable[[Workspace], Sequence[Row]], key: Callable[[Row], str]
+) -> list[Row]:
+    """The rows of all workspaces in the order of their keys, those of one key from the first that has it."""
+    found: dict[str, Row] = {}
+    for workspace in workspaces:
+        for row in load(workspace):
+            found.setdefault(key(row), row)
+    return [found[k] for k in sorted(found)]

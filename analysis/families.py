@@ -84,26 +84,37 @@ def best_family(candidates: pd.DataFrame, axes: Sequence[str]) -> Family | None:
 
     Real data before generated, the paper's width, most rows, epochs up to the paper's, then most segments and trials.
     """
-    groups = [group for _, group in candidates.groupby(family_keys(candidates, axes), sort=True)]
-    return choose(groups, axes)
+    return choose(candidates, family_keys(candidates, axes), axes)
 
 
-def choose(groups: Sequence[pd.DataFrame], axes: Sequence[str]) -> Family | None:
-    """The best of families that were put together elsewhere; of equal ones the first."""
-    if not groups:
+def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family | None:
+    """The best of the families that `keys` names, trial by trial; of equal ones the first by its key."""
+    if trials.empty:
         return None
-    return Family(max(groups, key=_rank), len(groups) - 1, tuple(axes))
-
-
-def _rank(trials: pd.DataFrame) -> tuple[bool, bool, int, int, int, int]:
-    return (
-        not trials["generated"].any(),
-        bool((trials["model.width"] == WIDTH).any()),
-        trials["row"].nunique(),
-        min(int(trials["pretrain.epochs"].max()), EPOCHS),
-        int(trials["train_segments"].max() + trials["test_segments"].max()),
-        len(trials),
+    marks = pd.DataFrame(
+        {
+            "real": ~trials["generated"].astype(bool),
+            "of_width": trials["model.width"] == WIDTH,
+            "row": trials["row"],
+            "epochs": trials["pretrain.epochs"].clip(upper=EPOCHS),
+            "train": trials["train_segments"],
+            "test": trials["test_segments"],
+            "key": keys,
+        }
     )
+    ranks = marks.groupby("key", sort=True).agg(
+        real=("real", "all"),
+        of_width=("of_width", "any"),
+        rows=("row", "nunique"),
+        epochs=("epochs", "max"),
+        train=("train", "max"),
+        test=("test", "max"),
+        trials=("row", "size"),
+    )
+    ranks["segments"] = ranks.pop("train") + ranks.pop("test")
+    order = ["real", "of_width", "rows", "epochs", "segments", "trials"]
+    best = ranks.sort_values(order, ascending=False, kind="stable").index[0]
+    return Family(trials[keys == best], len(ranks) - 1, tuple(axes))
 
 
 def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:

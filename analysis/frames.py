@@ -17,8 +17,8 @@ CURVE_COLUMNS = ("learning_rate", "drop_rate", "train_loss", "validation_log_los
 def trials_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
     """One row a trial.
 
-    Columns with a dot in their name, and `seed`, are settings; `log_loss` (natural) and `accuracy` (0..1) are of the
-    whole test split, with a device's name behind them of that device, with `seen` and `unseen` means over devices;
+    Columns with a dot in their name, and `seed`, are settings; `log_loss` (natural) and `accuracy` (0..1) are of the whole test
+    split, with a device's name behind them of that device, with `seen`, `unseen` or `devices` means over these or all devices;
     `validation_*` are of the validation split; `seconds` is the trial's own time, its start's not counted.
     """
     rows = [_row(result) for result in results]
@@ -75,7 +75,7 @@ def _row(result: TrialResult) -> dict[str, Any]:
         for device in DEVICES:
             score = scores.get(("test", "device", device))
             row[f"{measure}_{device}"] = getattr(score, measure) if score else float("nan")
-        for group, devices in (("seen", SEEN), ("unseen", UNSEEN)):
+        for group, devices in (("seen", SEEN), ("unseen", UNSEEN), ("devices", DEVICES)):
             # A mean over fewer devices is another number: without one of them there is none.
             row[f"{measure}_{group}"] = sum(row[f"{measure}_{device}"] for device in devices) / len(devices)
     return row | _flat(result.settings)

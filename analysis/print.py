@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -20,9 +20,10 @@ NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
 }
 
 
-def print_table(workspace: Workspace, which: str, form: str) -> str:
+def print_table(workspaces: Workspace | Sequence[Workspace], which: str, form: str) -> str:
     """Table `2` or `4`, or the points of `figure3`; `form` is markdown or latex as the report shows it, csv or json in full."""
-    evidence = load_evidence(workspace)
+    several = [workspaces] if isinstance(workspaces, Workspace) else workspaces
+    evidence = load_evidence(*several)
     if form == "csv":
         return NUMBERS[which](evidence).to_csv(index=False)
     if form == "json":

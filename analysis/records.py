@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from analysis.blocks import Cell, Section, Table, Text, code, heads, row_head, words
+from analysis.content import space_files
 from analysis.evidence import Evidence
 from analysis.words import MISSING, duration, fixed, percent, plural
+
+AGAIN = "asc-sweeps sweep --from report.html"
 
 
 def trials(evidence: Evidence) -> Section:
@@ -57,5 +60,8 @@ def studies(evidence: Evidence) -> Section:
         groups.append([cells])
     head = [row_head("Study"), row_head("State"), *heads("Done", "Failed", "Planned")]
     head += [row_head("Ended at (UTC)"), row_head("Command")]
-    table = Table("studies-list", plural(len(evidence.studies), "study"), [head], groups)
-    return Section("studies", "Studies", sentence, (table,))
+    note = Text(
+        "This report holds every study with all settings of its trials. To run them again from it alone:", (AGAIN,)
+    )
+    table = Table("studies-list", plural(len(evidence.studies), "study"), [head], groups, (note,))
+    return Section("studies", "Studies", sentence, (table, *space_files(evidence)))

@@ -5,21 +5,37 @@ The same results give the same bytes. A new table or figure is one function and 
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
 import plotly.offline
 
-from analysis import comparisons, curves, errors, figure3, notes, overview, provenance, records, table2, table4
-from analysis.blocks import Plot, Section, Table, Text
+from analysis import (
+    comparisons,
+    costs,
+    curves,
+    errors,
+    figure3,
+    notes,
+    overview,
+    provenance,
+    records,
+    search,
+    table2,
+    table4,
+    unfinished,
+)
+from analysis.blocks import File, Plot, Section, Table, Text
+from analysis.content import content
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_csv, to_latex, to_markdown
+from analysis.images import Form, write_images
 from analysis.style import DARK
 from asc_sweeps.files import write_bytes
+from asc_sweeps.packing import pack
+from asc_sweeps.repeat import CONTENT
 from asc_sweeps.workspace import Workspace
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
@@ -27,11 +43,14 @@ SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     table4.section,
     comparisons.section,
     figure3.section,
+    search.section,
     errors.section,
     curves.section,
     records.trials,
+    unfinished.section,
     records.failures,
     records.studies,
+    costs.section,
     provenance.section,
     notes.section,
 )
@@ -39,14 +58,32 @@ EXPORTS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "latex": to_latex, 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(workspace: Workspace, out: Path) -> Path:
-    """Write the report of a workspace to `out` and return its path; an empty workspace gives a report that says so."""
-    write_bytes(out, render(load_evidence(workspace)).encode())
+def write_report(workspaces: Workspace | Sequence[Workspace], out: Path, static: Form | None = None) -> Path:
+    """Write the report of a workspace, or of several, to `out` and return its path; an empty one gives a report that says so.
+
+    `static`: each figure is written as a file of this form, too, in a folder beside it. Raises WorkspaceError where that needs a
+    Chrome that is not there; the report is written then.
+    """
+    several = [workspaces] if isinstance(workspaces, Workspace) else workspaces
+    evidence = load_evidence(*several)
+    sections = [section(evidence) for section in SECTIONS]
+    write_bytes(out, _page(evidence, sections).encode())
+    if static:
+        write_images(sections, images_of(out), static)
     return out
+
+
+def images_of(out: Path) -> Path:
+    """The folder of a report's images."""
+    return out.with_name(f"{out.stem}-images")
 
 
 def render(evidence: Evidence) -> str:
     """The page as text."""
+    return _page(evidence, [section(evidence) for section in SECTIONS])
+
+
+def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -58,15 +95,18 @@ def render(evidence: Evidence) -> str:
         "table": lambda block: isinstance(block, Table),
         "plot": lambda block: isinstance(block, Plot),
         "words": lambda block: isinstance(block, Text),
+        "file": lambda block: isinstance(block, File),
     }
     return environment.get_template("report.html.jinja").render(
         warning=overview.data_warning(evidence.frame),
         cards=overview.cards(evidence),
-        sections=[section(evidence) for section in SECTIONS],
+        sections=sections,
         spec=lambda plot: inert_json(plot.figure.to_json(engine="json")),
-        exports=lambda table: inert_json(json.dumps({name: write(table) for name, write in EXPORTS.items()})),
+        texts=pack(json.dumps(_texts(sections), ensure_ascii=False)),
+        content_id=CONTENT,
+        content=pack(content(evidence)),
         dark=inert_json(json.dumps(DARK)),
-        bundle=packed_plotly(),
+        bundle=pack(plotly.offline.get_plotlyjs()),
     )
 
 
@@ -81,7 +121,12 @@ def inert_json(text: str) -> str:
     return text
 
 
-def packed_plotly() -> str:
-    """plotly.js, gzipped without a time stamp and in base64: 2 MB instead of 4.8, unpacked by the browser."""
-    packed = gzip.compress(plotly.offline.get_plotlyjs().encode(), compresslevel=9, mtime=0)
-    return base64.b64encode(packed).decode()
+def _texts(sections: Sequence[Section]) -> dict[str, dict[str, str]]:
+    """What can be taken out of the page, by the id of a table or a file, then by its form."""
+    found: dict[str, dict[str, str]] = {}
+    for block in (block for section in sections for block in section.blocks):
+        if isinstance(block, Table):
+            found[block.id] = {name: write(block) for name, write in EXPORTS.items()}
+        elif isinstance(block, File):
+            found[block.id] = {"file": block.text}
+    return found

@@ -74,6 +74,17 @@ def equivalence_p(values: Sequence[float], printed: float, margin: float) -> flo
     return float(max(above, below))
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's, NaN for fewer than three values or where all are one.
+
+    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
+    0.5
+    """
+    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return float("nan")
+    return float(stats.spearmanr(first, second).statistic)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values adjusted for how many there are (Holm); NaNs stay and do not count.
 
@@ -130,7 +141,8 @@ def paired_bootstrap(
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, 500):  # so many at a time fit into little memory
         rows = min(500, resamples - start)
-        times = generator.multinomial(count, np.full(count, 1 / count), size=rows).astype(float)
+        chosen = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count).astype(float)
         with np.errstate(invalid="ignore"):  # a resample without any segment of a column says nothing of it
             drawn[start : start + rows] = (times @ sums) / (times @ sizes)
     lows, highs = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import ConfigError
+from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.repeat import spaces_in
 from asc_sweeps.settings import Setting
 from asc_sweeps.space import LARGEST_PLAN, SearchSpace
-from asc_sweeps.space_file import load_sizes
+from asc_sweeps.space_file import load_sizes, read_space
 from asc_sweeps.yaml_nodes import read_scalar
 
 
@@ -24,6 +26,8 @@ class Request:
     seeds: tuple[int, ...] | None = None
     options: tuple[str, ...] = ()
     """The other words of the command, to write down how to run it again."""
+    report: Path | None = None
+    """A report whose studies are meant, instead of files; all of them where `spaces` is empty."""
 
     def command(self, space: str) -> str:
         """The line that runs one study of the request again."""
@@ -75,9 +79,10 @@ def read_request(
     sets: Sequence[str],
     seeds: str | None,
     options: tuple[str, ...] = (),
+    report: Path | None = None,
 ) -> Request:
     """The request of a command's words; raises ConfigError for words that are none."""
-    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, options)
+    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, options, report)
 
 
 def load_studies(request: Request) -> list[Study]:
@@ -85,9 +90,10 @@ def load_studies(request: Request) -> list[Study]:
     studies, problems = [], list[str]()
     if request.seeds is not None and any(s.name == "seed" for s in request.overrides):
         problems.append("--seeds and --set seed=... both name seeds; leave one of them away")
-    for name in dict.fromkeys(request.spaces):
+    texts = _texts_of(request.report, request.mini) if request.report else None
+    for name in dict.fromkeys(request.spaces or texts or ()):
         try:
-            sizes = load_sizes(name, request.mini)
+            sizes = _sizes(name, request.mini, texts)
             space = sizes[request.mini]
             trials = space.trials(request.overrides, request.seeds)
             full_size = sizes[False].trials() if request.mini else trials
@@ -103,6 +109,27 @@ def load_studies(request: Request) -> list[Study]:
     if problems:
         raise ConfigError(problems)
     return studies
+
+
+def _texts_of(report: Path, mini: bool) -> dict[str, str]:
+    """The spaces in a report, by name; each lists its trials as they were run."""
+    if mini:
+        raise ConfigError([f"--from {report}: its studies have the size they were run at; leave --mini away"])
+    spaces = dict(spaces_in(report))
+    if not spaces:
+        raise ConfigError([f"--from {report}: holds no study with a trial whose settings are known"])
+    return spaces
+
+
+def _sizes(name: str, mini: bool, texts: Mapping[str, str] | None) -> dict[bool, SearchSpace]:
+    """A space at its sizes: of the texts of a report by name, else of a file."""
+    if texts is None:
+        return load_sizes(name, mini)
+    if name not in texts:
+        raise ConfigError(
+            [f"unknown study '{name}' in the report{did_you_mean(name, texts)}; known: {', '.join(texts)}"]
+        )
+    return {False: read_space(texts[name], f"{name}.yaml")}
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

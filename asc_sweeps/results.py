@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +69,8 @@ class TrialResult:
     """Versions, host and git state where it was finished."""
     finished_at: str
     """ISO 8601, UTC."""
+    sittings: list[dict[str, str]] = field(default_factory=list)
+    """The stretches of work on it, by which processes: worker (`host:pid`), began_at, ended_at."""
     format: int = FORMAT
 
     def micro(self, split: str) -> Score | None:
@@ -101,12 +103,17 @@ class StudyRecord:
     command: str
     """The line that runs it again, e.g. `asc-sweeps sweep table2_ablation --mini`."""
     trials: list[dict[str, Any]]
-    """One row a planned trial: signature, system, phase, seed, state (done, failed, stopped, planned), params, macs."""
+    """One row a planned trial: signature, system, phase, seed, state (done, failed, stopped, planned), params, macs, epochs,
+    start (signature), start_epochs, settings (those that differ from the defaults)."""
     counts: list[dict[str, Any]]
     """Counted networks of the study at its full size and at this one: system, block, width, mfa, fpm, ..., params, macs."""
     state: str
     """`complete`, `failures` or `interrupted`."""
     ended_at: str
+    search: dict[str, Any] | None = None
+    """What a search was asked for and what it drew (`search.SearchStudy.as_record`)."""
+    scheduler: dict[str, int] | None = None
+    """Its early stopping: grace_epochs, reduction."""
     format: int = FORMAT
 
     @property
@@ -170,9 +177,9 @@ def load_studies(workspace: Workspace) -> list[StudyRecord]:
     return [_load(path, StudyRecord) for path in sorted(workspace.studies.glob("*.json"))]
 
 
-def now() -> str:
-    """The time as results write it: ISO 8601, UTC, whole seconds."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+def now(timespec: str = "seconds") -> str:
+    """The time as results write it: ISO 8601, UTC, whole seconds or `milliseconds`."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec=timespec)
 
 
 def _result(path: Path) -> TrialResult:

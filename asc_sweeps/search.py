@@ -185,6 +185,33 @@ class SearchStudy:
         unique = {t.user_attrs.get("signature", ""): t for t in best}
         return [(name, list(t.values), t.params) for name, t in unique.items()]
 
+    def as_record(self) -> dict[str, Any]:
+        """What was asked for and what was drawn, as plain values for the study's record.
+
+        `points`, in the order in which they were drawn: number, state (done, failed, stopped, refused, running), signature,
+        values (one an objective), params (drawn settings), reason (why it was refused or failed).
+        """
+        search = self.search
+        again = {t.user_attrs.get("again") for t in self._optuna.get_trials(deepcopy=False)}
+        drawn = [
+            t
+            for t in self._optuna.get_trials(deepcopy=False)
+            if t.state != TrialState.WAITING and t.number not in again
+        ]
+        return {
+            "sampler": search.sampler,
+            "seed": search.seed,
+            "objectives": list(search.objectives),
+            "limits": dict(search.limits),
+            "trials": search.trials,
+            "parameters": [
+                {"name": p.name, "when": p.when.text if p.when else None}
+                | ({"choices": list(p.choices)} if p.choices else {"low": p.low, "high": p.high, "log": p.log})
+                for p in search.parameters
+            ],
+            "points": [_point(t) for t in drawn],
+        }
+
     def _sampler(self) -> optuna.samplers.BaseSampler:
         seed = self.search.seed
         match self.search.sampler:
@@ -282,6 +309,19 @@ def _counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [
         t for t in trials if t.state != TrialState.WAITING and "rejected" not in t.user_attrs and t.number not in again
     ]
+
+
+def _point(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    notes = trial.user_attrs
+    usual = {TrialState.COMPLETE: "done", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
+    return {
+        "number": trial.number,
+        "state": "refused" if "rejected" in notes else usual.get(trial.state, "running"),
+        "signature": notes.get("signature"),
+        "values": list(trial.values) if trial.state == TrialState.COMPLETE and trial.values else None,
+        "params": dict(trial.params),
+        "reason": notes.get("rejected") or notes.get("failed") or "",
+    }
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:

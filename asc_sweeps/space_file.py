@@ -24,7 +24,7 @@ from asc_sweeps.space import (
     Search,
     SearchSpace,
 )
-from asc_sweeps.yaml_nodes import Node, NodeReader, Pair, compose
+from asc_sweeps.yaml_nodes import Node, NodeReader, Pair, compose, compose_text
 
 KEYS = ("study", "about", "settings", "grid", "where", "search", "scheduler", "seeds", "track", "mini")
 SIZED = ("settings", "grid", "where", "search", "scheduler", "seeds", "track")
@@ -47,6 +47,11 @@ def load_sizes(name: str, mini: bool = False) -> dict[bool, SearchSpace]:
     """
     path = _find(name)
     return _Reader(path.name).sizes(compose(path), mini)
+
+
+def read_space(text: str, name: str) -> SearchSpace:
+    """The space of a YAML text, at its full size; `name` stands for the file in messages. Raises as `load_space`."""
+    return _Reader(name).sizes(compose_text(text, name), mini_asked=False)[False]
 
 
 def shipped_spaces() -> dict[str, Path]:

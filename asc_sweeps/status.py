@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.lease import is_held
 from asc_sweeps.results import StudyRecord, load_failure, load_result, load_studies
-from asc_sweeps.workspace import CHECKPOINT, LEASE, Workspace
+from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class TrialStatus:
     seconds_per_epoch: float | None
     message: str
     """Why it failed."""
+    sittings: list[dict[str, str]] = field(default_factory=list)
+    """The stretches of work on it, as in a result."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[St
     return [_study(workspace, records[name]) for name in names or records]
 
 
+def trial_statuses(workspace: Workspace) -> list[TrialStatus]:
+    """The trials of all studies of a workspace that have no result, each once."""
+    rows = {row["signature"]: row for record in load_studies(workspace) for row in record.trials if "signature" in row}
+    open_ones = (row for row in rows.values() if not (workspace.trial(row["signature"]) / RESULT).exists())
+    return [_trial(workspace, row) for row in open_ones]
+
+
 def _study(workspace: Workspace, record: StudyRecord) -> StudyStatus:
     return StudyStatus(record.name, record.command, [_trial(workspace, row) for row in record.trials])
 
@@ -94,6 +103,7 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
         micro = result.micro("validation")
         facts = {"epochs_done": epochs, "epochs_total": epochs, "validation_log_loss": micro and micro.log_loss}
         facts["seconds_per_epoch"] = result.seconds / epochs if epochs else None
+        facts["sittings"] = result.sittings
     else:
         facts = _checkpoint(workspace, signature)
     failure = load_failure(workspace, signature)
@@ -114,6 +124,6 @@ def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:
     names = ("epochs_done", "epochs_total", "validation_log_loss", "seconds_per_epoch")
     try:
         pointer = json.loads((workspace.trial(signature) / CHECKPOINT).read_text())
-        return {name: pointer.get(name) for name in names}
+        return {**{name: pointer.get(name) for name in names}, "sittings": pointer.get("sittings", [])}
     except (OSError, ValueError, AttributeError):  # none yet, or replaced while it was read
-        return dict.fromkeys(names)
+        return dict.fromkeys(names) | {"sittings": []}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
-from asc_sweeps.config import TrialConfig
+from asc_sweeps.config import TrialConfig, differences
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.halving import Halving
@@ -180,12 +180,14 @@ def record_studies(
     stopped: Collection[str] = (),
     failed: Collection[str] = (),
     left: Mapping[str, int] = MappingProxyType({}),
+    searches: Sequence[SearchStudy] = (),
 ) -> list[StudyRecord]:
     """Write down how each study of a request stands now, by what the workspace holds.
 
     `trials`: those of the plan and those that searches asked for. `stopped` and `failed`: signatures of trials that ended so
     in this run. `left`: how many trials each search has still to draw, by study.
     """
+    drawn = {search.study: search.as_record() for search in searches}
     records = []
     for study in studies:
         its = [t for t in trials if study.space.study in t.studies]
@@ -200,6 +202,8 @@ def record_studies(
             counts=distinct_models([*study.full_size, *(t.config for t in its)]),
             state="interrupted" if "planned" in states or left.get(study.space.study) else end,
             ended_at=now(),
+            search=drawn.get(study.space.study),
+            scheduler=asdict(study.space.scheduler) if study.space.scheduler else None,
         )
         save_study(workspace, record)
         records.append(record)
@@ -216,4 +220,13 @@ def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool)
     else:
         state = "failed" if failed or load_failure(workspace, c.signature) is not None else "planned"
     sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
-    return {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state, **sizes}
+    start = c.start()
+    who = {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state}
+    return {
+        **who,
+        **sizes,
+        "epochs": c.epochs,
+        "start": start and start.signature,
+        **({"start_epochs": start.epochs} if start else {}),
+        "settings": differences(c),
+    }

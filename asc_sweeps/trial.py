@@ -161,6 +161,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
     began = time.monotonic()
     scores = _score_and_keep(session)
     digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in network.state_dict().items()})
+    session.still_here()
     result = TrialResult(
         signature=config.signature,
         system=config.system,
@@ -185,6 +186,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
             "model_sha256": digest,
         },
         finished_at=now(),
+        sittings=session.sittings,
     )
     save_result(workspace, result)
     clear_checkpoint(files, folder)

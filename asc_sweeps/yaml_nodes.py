@@ -15,7 +15,7 @@ import yaml
 from asc_sweeps.errors import ConfigError, did_you_mean
 from asc_sweeps.settings import Setting, unknown_settings
 
-LARGEST_FILE = 1_000_000
+LARGEST_FILE = 5_000_000
 Node = yaml.Node
 Pair = tuple[yaml.Node, yaml.Node]
 """Key and value."""
@@ -64,14 +64,20 @@ def compose(path: Path) -> Node | None:
     if path.stat().st_size > LARGEST_FILE:
         raise ConfigError([f"{path.name}: larger than {LARGEST_FILE:,} bytes; a search space is a page of text"])
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), _Loader)
+        return compose_text(path.read_text(encoding="utf-8"), path.name)
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path.name}: not a UTF-8 text (byte {error.start}); is it a YAML file?"]) from None
+
+
+def compose_text(text: str, name: str) -> Node | None:
+    """The node tree of a text; `name` is the file's, for messages. Raises as `compose`."""
+    try:
+        return yaml.compose(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        text = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError([f"{path.name}{place}: not valid YAML: {text}"]) from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError([f"{name}{place}: not valid YAML: {problem}"]) from None
 
 
 class NodeReader:

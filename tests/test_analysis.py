@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import math
 import re
@@ -24,6 +22,7 @@ from analysis.report import SECTIONS, inert_json, render, write_report
 from analysis.table2 import table2, table2_family
 from analysis.table4 import table4, table4_family
 from asc_sweeps.config import FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrialConfig
+from asc_sweeps.packing import unpack
 from asc_sweeps.results import (
     Complexity,
     Score,
@@ -466,9 +465,7 @@ def hostile():
 def test_hostile_names_are_inert_text():
     html = render(hostile())
     harmless = render(Evidence([trial(settings(), history=[{"phase": "", "epoch": 1, "train_loss": 1.0}])], [], []))
-    # Every table has one script element, which holds its exports.
-    scripts = [page.elements.count("script") - page.elements.count("table") for page in (Page(html), Page(harmless))]
-    assert scripts[0] == scripts[1]
+    assert Page(html).elements.count("script") == Page(harmless).elements.count("script")
     assert "img" not in Page(html).elements
     assert "<script>alert" not in html
     assert Page(html).text.count("<script>alert(1)</script>") >= 6
@@ -506,9 +503,9 @@ def test_the_file_asks_the_network_for_nothing():
 
 def test_plotly_travels_inside_the_file(empty):
     html = render(Evidence([], [], []))
-    packed = re.search(r'id="plotly-gzip">([^<]+)<', html)[1]
-    assert gzip.decompress(base64.b64decode(packed)).decode() == plotly.offline.get_plotlyjs()
-    assert len(html) < 2_500_000
+    packed = re.search(r'id="plotly">([^<]+)<', html)[1]
+    assert unpack(packed) == plotly.offline.get_plotlyjs()
+    assert len(html) < 2_200_000
 
 
 def test_every_section_has_a_sentence_and_a_place_in_the_navigation(empty):

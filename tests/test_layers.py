@@ -14,9 +14,11 @@ CLI = ("__init__", "options", "study_commands", "look_commands", "trial_commands
 CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
 DOORS = {
     "ray": {"asc_sweeps/sweeps.py", "asc_sweeps/tuning.py"},
-    "optuna": {"asc_sweeps/search.py"},
+    "optuna": {"asc_sweeps/search.py", "analysis/importance.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
+    "kaleido": {"analysis/images.py"},
+    "choreographer": {"analysis/images.py"},
     "scipy": {"analysis/statistics.py"},
     "tensorboardX": {"asc_sweeps/trackers.py"},
     "mlflow": {"asc_sweeps/trackers.py"},
@@ -28,9 +30,9 @@ DOORS = {
 }
 LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost", "trackers"]
 LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
-LAYERS += ["training", "models", "data", "results", "request", "space_file", "space"]
+LAYERS += ["training", "models", "data", "results", "request", "repeat", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
-LAYERS += ["workspace", "shared_files", "files", "provenance", "errors"]
+LAYERS += ["workspace", "shared_files", "files", "provenance", "packing", "errors"]
 
 
 def imported(path):

@@ -42,10 +42,31 @@
   addEventListener("afterprint", () => draw(isDark()));
   label();
 
-  // Tables: CSV is downloaded, LaTeX and Markdown are copied.
+  // The reverse of asc_sweeps/packing.py: 85 signs, five of which are four bytes, then gzip.
+  const SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
+  const unpack = async (id) => {
+    if (typeof DecompressionStream === "undefined") {
+      throw new Error("this browser cannot unpack what the file holds (it lacks DecompressionStream)");
+    }
+    const signs = document.getElementById(id).textContent.trim();
+    const values = new Uint8Array(128);
+    [...SIGNS].forEach((sign, value) => { values[sign.charCodeAt(0)] = value; });
+    const groups = Math.ceil(signs.length / 5);
+    const bytes = new DataView(new ArrayBuffer(4 * groups));
+    for (let group = 0; group < groups; group += 1) {
+      let number = 0;
+      for (let at = 5 * group; at < 5 * group + 5; at += 1) number = number * 85 + (at < signs.length ? values[signs.charCodeAt(at)] : 84);
+      bytes.setUint32(4 * group, number);
+    }
+    const length = Math.floor((signs.length * 4) / 5);
+    const stream = new Blob([new Uint8Array(bytes.buffer, 0, length)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+
+  // Tables and files: CSV and files are downloaded, LaTeX and Markdown are copied.
   const download = (name, text) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -62,32 +83,33 @@
     if (!done) throw new Error("the browser does not allow it");
   };
 
+  let texts;
+  const textsOf = async (id) => {
+    texts ??= unpack("texts").then(JSON.parse);
+    return (await texts)[id];
+  };
+
   for (const line of document.querySelectorAll(".exports")) {
-    const texts = JSON.parse(document.querySelector(`script[data-exports="${line.dataset.table}"]`).textContent);
     const status = line.querySelector("[role=status]");
     line.hidden = false;
     line.addEventListener("click", async ({ target }) => {
       const format = target.dataset.format;
       if (!format) return;
       try {
-        if (format === "csv") download(line.dataset.table + ".csv", texts.csv);
-        else await copy(texts[format]);
-        status.textContent = format === "csv" ? "downloaded" : "copied";
+        const text = (await textsOf(line.dataset.table))[format];
+        const name = { csv: line.dataset.table + ".csv", file: line.dataset.name }[format];
+        if (name) download(name, text);
+        else await copy(text);
+        status.textContent = name ? "downloaded" : "copied";
       } catch (error) {
-        status.textContent = "not copied: " + error.message;
+        status.textContent = "not done: " + error.message;
       }
     });
   }
 
   const load = async () => {
-    if (typeof DecompressionStream === "undefined") {
-      throw new Error("this browser cannot unpack the drawing library (it lacks DecompressionStream)");
-    }
-    const packed = atob(document.getElementById("plotly-gzip").textContent.trim());
-    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
-    script.textContent = await new Response(stream).text();
+    script.textContent = await unpack("plotly");
     document.head.append(script);
     ready = true;
     draw(isDark());

@@ -6,15 +6,19 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from asc_sweeps.cli.options import (
+    also_option,
     data_option,
     existing_workspace,
+    from_option,
     json_option,
     mini_option,
+    named_or_from,
     seeds_option,
     set_option,
     storage_option,
@@ -27,7 +31,8 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 
 @click.command()
-@click.argument("spaces", nargs=-1, required=True, metavar="SPACE...")
+@click.argument("spaces", nargs=-1, metavar="SPACE...")
+@from_option
 @mini_option
 @data_option
 @set_option
@@ -36,8 +41,8 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 @storage_option
 @json_option
 def plan(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, place: str,
-    storage: str | None, as_json: bool,
+    spaces: tuple[str, ...], report: Path | None, mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None,
+    place: str, storage: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the trials of studies; train nothing.
 
@@ -47,7 +52,8 @@ def plan(
     from asc_sweeps.errors import MissingDataError
     from asc_sweeps.request import load_studies, read_request
 
-    studies = load_studies(read_request(spaces, mini, data, sets, seeds))
+    named_or_from(spaces, report)
+    studies = load_studies(read_request(spaces, mini, data, sets, seeds, report=report))
     from asc_sweeps.console import ProgressLine, clock
     from asc_sweeps.cost import cost_of
     from asc_sweeps.studies import bind_studies, plan_searches, plan_studies
@@ -181,6 +187,7 @@ def _tell_status(studies: list[StudyStatus]) -> None:
 @click.command()
 @click.argument("which", type=click.Choice(["2", "4", "figure3"]))
 @workspace_option
+@also_option
 @click.option(
     "--format",
     "form",
@@ -189,11 +196,12 @@ def _tell_status(studies: list[StudyStatus]) -> None:
     show_default=True,
     help="As the report shows it (markdown, latex), or every number in full (csv, json).",
 )
-def table(which: str, place: str, form: str) -> None:
+def table(which: str, place: str, others: tuple[str, ...], form: str) -> None:
     """Print one of the paper's tables, filled.
 
     2 is the ablation, 4 the drop rates, figure3 the points of the curves: the paper's numbers and the measured ones.
     """
     from analysis.print import print_table
 
-    click.echo(print_table(existing_workspace(place), which, form), nl=False)
+    workspaces = [existing_workspace(one) for one in (place, *others)]
+    click.echo(print_table(workspaces, which, form), nl=False)

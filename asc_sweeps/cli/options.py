@@ -42,6 +42,13 @@ def existing_workspace(place: str) -> Workspace:
     return workspace
 
 
+also_option = click.option(
+    "--also",
+    "others",
+    multiple=True,
+    metavar="DIR|URL",
+    help="Another workspace whose results are read, too; may be repeated.",
+)
 set_option = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="A setting, e.g. model.width=48.")
 data_option = click.option("--data", metavar="DIR", help="Folder of the data set (meta.csv, audio/).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -50,6 +57,13 @@ seeds_option = click.option("--seeds", metavar="N|A,B,..", help="Number of seeds
 storage_option = click.option(
     "--storage", metavar="URL", help="Optuna's database of searches.  [default: SQLite in the workspace]"
 )
+from_option = click.option(
+    "--from",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="REPORT",
+    help="Run the studies of a report again, trial by trial; all of them, or those that are named.",
+)
 accelerator_option = click.option(
     "--accelerator",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -57,6 +71,12 @@ accelerator_option = click.option(
     show_default=True,
     help="What computes.",
 )
+
+
+def named_or_from(spaces: tuple[str, ...], report: Path | None) -> None:
+    """Refuse a command that names no study."""
+    if not spaces and report is None:
+        raise click.UsageError("Missing argument 'SPACE...'.")
 
 
 class Commands(click.Group):

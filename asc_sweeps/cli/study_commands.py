@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from click.core import ParameterSource
 
 from asc_sweeps.cli.options import (
     accelerator_option,
+    also_option,
     data_option,
     existing_workspace,
+    from_option,
     mini_option,
+    named_or_from,
     seeds_option,
     set_option,
     storage_option,
@@ -25,6 +29,7 @@ from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from analysis.images import Form
     from asc_sweeps.console import ProgressLine, SweepProgress
     from asc_sweeps.plan import Plan
     from asc_sweeps.request import Cluster, Request, Study
@@ -53,12 +58,13 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
     workspace = Workspace.at(place)
     code = _sweep(Request(MINI_STUDIES, mini=True, options=_options()), workspace, Cluster(workers=workers))
     if code != 130:
-        _report(workspace, out)
+        _report([workspace], out)
     sys.exit(code)
 
 
 @click.command()
-@click.argument("spaces", nargs=-1, required=True, metavar="SPACE...")
+@click.argument("spaces", nargs=-1, metavar="SPACE...")
+@from_option
 @mini_option
 @data_option
 @set_option
@@ -86,9 +92,9 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
     "--gpus-per-trial", type=click.FloatRange(0), help="GPUs of a trial, a fraction shares.  [default: 1 if any]"
 )
 def sweep(
-    spaces: tuple[str, ...], mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None, place: str,
-    accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int, gpus_per_trial: float | None,
-    storage: str | None, in_full: bool, allow_open_cluster: bool,
+    spaces: tuple[str, ...], report: Path | None, mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None,
+    place: str, accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int,
+    gpus_per_trial: float | None, storage: str | None, in_full: bool, allow_open_cluster: bool,
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
 
@@ -97,7 +103,8 @@ def sweep(
     """
     from asc_sweeps.request import Cluster, read_request
 
-    request = read_request(spaces, mini, data, sets, seeds, _options())
+    named_or_from(spaces, report)
+    request = read_request(spaces, mini, data, sets, seeds, _options(), report)
     address = address or ("auto" if IN_A_JOB in os.environ else None)
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
     sys.exit(_sweep(request, Workspace.at(place, accelerator=accelerator), cluster, in_full, storage))
@@ -105,14 +112,20 @@ def sweep(
 
 @click.command()
 @workspace_option
+@also_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="The report's file.  [default: WORKSPACE/report.html, or ./report.html]",
 )
-def report(place: str, out: Path | None) -> None:
+@click.option(
+    "--static",
+    type=click.Choice(["png", "svg", "pdf"]),
+    help="Write each figure as a file, too; needs a Chrome or Chromium.",
+)
+def report(place: str, others: tuple[str, ...], out: Path | None, static: Form | None) -> None:
     """Render the results as one HTML file."""
-    _report(existing_workspace(place), out)
+    _report([existing_workspace(one) for one in (place, *others)], out, static)
 
 
 def _options() -> tuple[str, ...]:
@@ -157,7 +170,7 @@ def _run(
 
     to_draw = sum(search.left for search in searches)
     drawn_before = [t.finished for search in searches for t in search.planned(workspace)]
-    record_studies(request, studies, plan.trials, workspace)
+    record_studies(request, studies, plan.trials, workspace, searches=searches)
     progress = SweepProgress(plan, line, to_draw)
     if plan.todo or to_draw:
         done = sum(t.finished for t in plan.trials)
@@ -185,7 +198,7 @@ def _run(
     drawn = {t.config.signature: t for search in searches for t in search.planned(workspace)}
     trials = [*plan.trials, *drawn.values()]
     left = {search.study: search.left for search in searches if not search.note}
-    records = record_studies(request, studies, trials, workspace, progress.stopped, progress.failed, left)
+    records = record_studies(request, studies, trials, workspace, progress.stopped, progress.failed, left, searches)
     _count(plan, progress, drawn_before)
     for search in searches:
         _tell_search(search)
@@ -234,11 +247,17 @@ def _tell_search(search: SearchStudy) -> None:
         click.echo(f"  best {signature}: {ends}; {settings}")
 
 
-def _report(workspace: Workspace, out: Path | None) -> None:
-    from analysis.report import write_report
+def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | None = None) -> None:
+    from analysis.report import images_of, write_report
 
+    workspace = workspaces[0]
     out = out or (Path("report.html") if workspace.url else workspace.root / "report.html")
     if out.is_dir():
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
-    path = write_report(workspace, out)
-    click.echo(f"report: {path}")
+    try:
+        write_report(workspaces, out, static)
+    finally:
+        if out.exists():  # images may have failed after it
+            click.echo(f"report: {out}")
+    if static:
+        click.echo(f"images: {images_of(out)}")

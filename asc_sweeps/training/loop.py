@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
+from asc_sweeps.results import now
 from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
@@ -72,6 +75,17 @@ class Session:
     total_epochs: int
     """Of all phases, for progress."""
     history: list[dict[str, Any]] = field(default_factory=list)
+    sittings: list[dict[str, str]] = field(default_factory=list)
+    """The stretches of work on the trial: worker, began_at, ended_at; the last one is this process's."""
+
+    def sit_down(self) -> None:
+        """A new stretch of work begins here and now."""
+        at = now("milliseconds")
+        self.sittings.append({"worker": f"{platform.node()}:{os.getpid()}", "began_at": at, "ended_at": at})
+
+    def still_here(self) -> None:
+        """The stretch of work lasts until now at least."""
+        self.sittings[-1]["ended_at"] = now("milliseconds")
 
     def steps(self, batch_size: int) -> int:
         """Mini-batches of an epoch; the last one may be smaller."""
@@ -94,6 +108,8 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
     if state:
         session.network.load_state_dict(state["network"])
         session.history[:] = state["history"]
+        session.sittings[:] = state.get("sittings", [])
+    session.sit_down()
     for number, phase in enumerate(phases):
         if number < reached[0]:
             continue
@@ -105,16 +121,19 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
         for epoch in range(first, phase.epochs):
             row = _run_epoch(session, phase, optimizer, epoch)
             session.history.append(row)
+            session.still_here()
             checkpoint = {
                 "phase": number,
                 "epoch": epoch + 1,
                 "network": session.network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "history": session.history,
+                "sittings": session.sittings,
             }
             done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
             pace = sum(r["seconds"] for r in session.history) / len(session.history)
             progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
+            progress["sittings"] = session.sittings
             session.may_write()
             save_checkpoint(session.files, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
             session.report({**row, **done})
