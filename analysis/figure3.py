@@ -15,7 +15,8 @@ from analysis.families import Family, best_family, summarise
 from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH, WIDTHS
 from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.table2 import score_notes
-from analysis.words import MISSING, fixed, listed, millions, percent, spread, thousands
+from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
+from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
 
 STUDY = "figure3_widths"
 AXES = ("model.block", "model.width")
@@ -27,14 +28,19 @@ TICKS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
 
 def figure3_family(frame: pd.DataFrame) -> Family | None:
     """The trials that Figure 3 shows: pretrained plain networks that differ in block and width alone."""
-    plain = ~frame["finetuned"] & frame["model.stem_attention"] & ~frame["model.mfa"] & ~frame["model.fpm"]
+    plain = (
+        ~frame["finetuned"] & frame["plain"] & frame["model.stem_attention"] & ~frame["model.mfa"] & ~frame["model.fpm"]
+    )
     trials = frame[plain]
     rows = [f"{block}-{width}" for block, width in zip(trials["model.block"], trials["model.width"], strict=True)]
     return best_family(trials.assign(row=rows), AXES)
 
 
 def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points of Figure 3 by block and width, the paper's two at width 40 always among them; accuracy 0..1."""
+    """The points of Figure 3 by block and width, the paper's two at width 40 always among them; accuracy 0..1.
+
+    On real data `accuracy_verdict` says whether the two are the printed ones (`verdicts`).
+    """
     family = figure3_family(frame)
     trials = frame.iloc[:0] if family is None else family.trials
     printed = {(row.block, WIDTH): row for row in TABLE2 if not (row.mfa or row.fpm)}
@@ -55,7 +61,13 @@ def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
                 "seeds": len(these),
             }
         )
-    return pd.DataFrame(rows)
+    points = pd.DataFrame(rows)
+    by_point = {(b, w): trials[(trials["model.block"] == b) & (trials["model.width"] == w)] for b, w in printed}
+    numbers = {key: {"accuracy": row.accuracy} for key, row in printed.items()}
+    compare = family is not None and not family.generated
+    judged = judge_rows(by_point if compare else {}, numbers, ("accuracy",))
+    cells = zip(points["block"], points["width"], strict=True)
+    return points.assign(accuracy_verdict=[judged.texts.get((cell, "accuracy"), "") for cell in cells])
 
 
 def figure3(frame: pd.DataFrame) -> go.Figure:
@@ -145,6 +157,7 @@ def section(evidence: Evidence) -> Section:
 def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     # Rows without a trial are the paper's own, of width 40: small networks on generated data never fill them.
     fill = missing.commands(STUDY, False if family else None, evidence)
+    compare = family is not None and not family.generated
     groups = []
     for _, point in points.iterrows():
         done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"
@@ -156,15 +169,22 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
             cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
         cells.append(paper(percent(point["paper_accuracy"])))
         cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_half"], 1)))
+        if compare:
+            known = done and not pd.isna(point["paper_accuracy"])
+            difference = 100 * (point["accuracy"] - point["paper_accuracy"])
+            cells.append(Cell(signed(difference, 1) if known else MISSING))
+            cells.append(verdict_cell(point["accuracy_verdict"]) if known else Cell(MISSING))
         cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_half"], 3)))
         cells.append(Cell(str(point["seeds"]) if done else MISSING))
         groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill if family else ())))
-    top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", 2)]
+    scores = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
     top += [("Log loss, measured", 1), ("Seeds", 1)]
-    head = head_of(*top, below=heads(*("paper", "measured") * 3))
+    head = head_of(*top, below=[*heads(*("paper", "measured") * 2), *scores])
     notes = score_notes(family, fill)
     if family and not family.generated and (absent := _absent(points)):
         notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)
+    notes += (Text(EXPLAINED),) if compare else ()
     return Table("figure-3-points", "Figure 3, its points", head, groups, notes)
 
 

@@ -14,12 +14,16 @@ from asc_sweeps.results import Complexity, TrialResult
 CURVE_COLUMNS = ("learning_rate", "drop_rate", "train_loss", "validation_log_loss", "validation_accuracy", "seconds")
 
 
+PHASE_WORDS = {"finetuned": "finetune", "distilled": "distill", "quantized": "quantize", "evaluated": "evaluate"}
+
+
 def trials_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
     """One row a trial.
 
     Columns with a dot in their name, and `seed`, are settings; `log_loss` (natural) and `accuracy` (0..1) are of the whole test
     split, with a device's name behind them of that device, with `seen`, `unseen` or `devices` means over these or all devices;
-    `validation_*` are of the validation split; `seconds` is the trial's own time, its start's not counted.
+    `validation_*` are of the validation split; `log_loss_converted` is of an INT8 network before it was trained rounded; `plain`
+    says that nothing came after pretraining or fine-tuning; `seconds` is the trial's own time, its start's not counted.
     """
     rows = [_row(result) for result in results]
     return pd.DataFrame(rows) if rows else pd.DataFrame([_row(_EXAMPLE)]).iloc[:0]
@@ -54,7 +58,7 @@ def _row(result: TrialResult) -> dict[str, Any]:
         "system": result.system,
         "phase": result.phase,
         "start": result.start,
-        "finetuned": result.settings.get("finetune") is not None,
+        **{word: result.settings.get(phase) is not None for word, phase in PHASE_WORDS.items()},
         "data_name": result.data.get("name"),
         "data_fingerprint": result.data.get("fingerprint"),
         "dropped_device": result.data.get("dropped_device"),
@@ -78,6 +82,9 @@ def _row(result: TrialResult) -> dict[str, Any]:
         for group, devices in (("seen", SEEN), ("unseen", UNSEEN), ("devices", DEVICES)):
             # A mean over fewer devices is another number: without one of them there is none.
             row[f"{measure}_{group}"] = sum(row[f"{measure}_{device}"] for device in devices) / len(devices)
+    converted = scores.get(("test", "conversion", "without training"))
+    row["log_loss_converted"] = converted.log_loss if converted else float("nan")
+    row["plain"] = not (row["distilled"] or row["quantized"] or row["evaluated"])
     return row | _flat(result.settings)
 
 

@@ -6,22 +6,33 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis import figure3, table2, table4
+from analysis import figure3, section6, table2, table3, table4
 from analysis.blocks import Section, Table
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_latex, to_markdown
 from asc_sweeps.workspace import Workspace
 
-SHOWN: dict[str, Callable[[Evidence], Section]] = {"2": table2.section, "4": table4.section, "figure3": figure3.section}
+SHOWN: dict[str, Callable[[Evidence], Section]] = {
+    "2": table2.section,
+    "3": table3.section,
+    "4": table4.section,
+    "section6": section6.section,
+    "figure3": figure3.section,
+}
 NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
     "2": lambda evidence: table2.table2(evidence.frame, evidence.counts).reset_index(),
+    "3": lambda evidence: table3.table3(evidence.frame).reset_index(),
+    "section6": lambda evidence: section6.section6(evidence.frame).reset_index(),
     "4": lambda evidence: table4.table4(evidence.frame).reset_index(),
     "figure3": lambda evidence: figure3.figure3_points(evidence.frame),
 }
 
 
 def print_table(workspaces: Workspace | Sequence[Workspace], which: str, form: str) -> str:
-    """Table `2` or `4`, or the points of `figure3`; `form` is markdown or latex as the report shows it, csv or json in full."""
+    """Table `2`, `3` or `4`, `section6`, or the points of `figure3`.
+
+    `form` is markdown or latex as the report shows it, csv or json in full.
+    """
     several = [workspaces] if isinstance(workspaces, Workspace) else workspaces
     evidence = load_evidence(*several)
     if form == "csv":

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 
 import jinja2
 import plotly.offline
+from markupsafe import Markup
 
 from analysis import (
     comparisons,
@@ -23,11 +25,13 @@ from analysis import (
     provenance,
     records,
     search,
+    section6,
     table2,
+    table3,
     table4,
     unfinished,
 )
-from analysis.blocks import File, Plot, Section, Table, Text
+from analysis.blocks import Cell, File, Plot, Section, Table, Text
 from analysis.content import content
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_csv, to_latex, to_markdown
@@ -40,7 +44,9 @@ from asc_sweeps.workspace import Workspace
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     table2.section,
+    table3.section,
     table4.section,
+    section6.section,
     comparisons.section,
     figure3.section,
     search.section,
@@ -102,12 +108,31 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
         cards=overview.cards(evidence),
         sections=sections,
         spec=lambda plot: inert_json(plot.figure.to_json(engine="json")),
+        cells=_cells,
         texts=pack(json.dumps(_texts(sections), ensure_ascii=False)),
         content_id=CONTENT,
         content=pack(content(evidence)),
         dark=inert_json(json.dumps(DARK)),
         bundle=pack(plotly.offline.get_plotlyjs()),
     )
+
+
+def _cells(row: Sequence[Cell], scope: str) -> Markup:
+    """The cells of a row; a macro of the template would take most of the time of a large table."""
+    return Markup("".join(_cell(cell, scope) for cell in row))  # noqa: S704  (`_cell` escapes)
+
+
+def _cell(cell: Cell, scope: str) -> str:
+    tag = "th" if cell.head or scope == "col" else "td"
+    reaches = cell.columns if scope == "col" else cell.rows
+    named = f' class="{escape(cell.kind)}"' if cell.kind != "number" else ""
+    named += f' rowspan="{cell.rows}"' if cell.rows > 1 else ""
+    named += f' colspan="{cell.columns}"' if cell.columns > 1 else ""
+    named += (f' scope="{scope}group"' if reaches > 1 else f' scope="{scope}"') if tag == "th" else ""
+    text = escape(cell.text) + (" " if cell.text and cell.codes else "")
+    text += " or ".join(f"<code>{escape(code)}</code>" for code in cell.codes)
+    small = f"<small>{escape(cell.small)}</small>" if cell.small else ""
+    return f"<{tag}{named}>{text}{small}</{tag}>"
 
 
 def inert_json(text: str) -> str:

@@ -42,7 +42,7 @@ def table2_family(frame: pd.DataFrame) -> Family | None:
     rows = {(row.block, row.mfa, row.fpm): position for position, row in enumerate(TABLE2)}
     keys = zip(*(frame[axis] for axis in AXES), strict=True)
     candidates = frame.assign(row=[rows.get(key) for key in keys])
-    keep = ~frame["finetuned"] & frame["model.stem_attention"] & candidates["row"].notna()
+    keep = ~frame["finetuned"] & frame["plain"] & frame["model.stem_attention"] & candidates["row"].notna()
     return best_family(candidates[keep], AXES)
 
 

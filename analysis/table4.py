@@ -30,7 +30,7 @@ NO_FINETUNING = -1.0
 
 def table4_family(frame: pd.DataFrame) -> Family | None:
     """The trials that fill Table 4: fine-tuned ones that differ in the drop rate alone, and what they start from."""
-    of_system = (
+    of_system = frame["plain"] & (
         frame["model.block"].eq("bcres2net") & frame["model.mfa"] & frame["model.fpm"] & frame["model.stem_attention"]
     )
     trials = frame[of_system]

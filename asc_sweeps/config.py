@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from asc_sweeps.errors import did_you_mean
@@ -156,8 +158,49 @@ class FinetuneConfig(Settings):
     head_learning_rate: Rate = Field(1e-3, description=f"Fixed learning rate of those epochs; {SILENT}")
 
 
+class DistillConfig(Settings):
+    """Knowledge distillation (Sec. 6): the network goes on learning, from the labels and from what teachers predict."""
+
+    teachers: str = Field(
+        "",
+        description="Teachers, parted by ';': a trial's signature, or settings by which one differs from the network that "
+        "distillation starts from ('seed=1; seed=2'); nothing is that network itself (Sec. 6: one as large as the student)",
+    )
+    temperature: float = Field(2.0, gt=0, description=f"Divides the logits of teacher and student; {SILENT}")
+    weight: Share = Field(0.5, description=f"Share of the teachers' part in the loss; {SILENT}")
+    epochs: Positive = Field(50, description=f"Epochs; {SILENT}")
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {SILENT}")
+    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {SILENT}")
+    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {SILENT}")
+    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, of inputs and both targets; {SILENT}")
+
+
+class QuantizeConfig(Settings):
+    """INT8 quantization-aware training (Sec. 6); what is scored is the converted network, which computes with integers."""
+
+    epochs: Count = Field(10, description=f"Epochs with rounded weights and inputs, 0 converts without any; {SILENT}")
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {SILENT}")
+    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {SILENT}")
+    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {SILENT}")
+    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, as in pretraining; {SILENT}")
+    calibration_segments: Positive = Field(512, description=f"Training segments that set the first ranges; {SILENT}")
+
+
+class EvaluateConfig(Settings):
+    """Clips of another duration through the network as it was trained, on one second (Table 3); nothing is trained."""
+
+    seconds: int = Field(10, ge=1, le=10, description="Duration of a test clip (Table 3)")
+    crops: Literal["all", "first"] = Field(
+        "all", description=f"Clips of a 10 s recording: all that do not overlap, or the first; {SILENT}"
+    )
+
+
+PHASES = ("finetune", "distill", "quantize", "evaluate")
+"""What may come after pretraining, in this order; each starts from the network before it."""
+
+
 class TrialConfig(Settings):
-    """A trial is its settings: pretraining, and on top of it fine-tuning where `finetune` is given."""
+    """A trial is its settings: pretraining, and on top of it each of `PHASES` that is given."""
 
     seed: Count = Field(0, description="Seed of weights, order, augmentation and dropping")
     data: DataConfig = DataConfig()
@@ -166,6 +209,9 @@ class TrialConfig(Settings):
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig | None = None
+    distill: DistillConfig | None = None
+    quantize: QuantizeConfig | None = None
+    evaluate: EvaluateConfig | None = None
 
     @model_validator(mode="after")
     def _bands_fit(self) -> TrialConfig:
@@ -178,14 +224,52 @@ class TrialConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _teachers_are_trials(self) -> TrialConfig:
+        if self.distill is not None:
+            before = self.model_copy(update=dict.fromkeys(("distill", "quantize", "evaluate")))
+            for word in self.distill.teachers.split(";"):
+                _teacher(word.strip(), before)
+        return self
+
     @property
     def epochs(self) -> int:
         """Epochs that the trial trains itself, its start's not counted."""
-        return self.finetune.head_epochs + self.finetune.epochs if self.finetune else self.pretrain.epochs
+        match self.last_phase:
+            case EvaluateConfig():
+                return 0
+            case FinetuneConfig() as phase:
+                return phase.head_epochs + phase.epochs
+            case phase:
+                return phase.epochs
+
+    @property
+    def last_phase(self) -> PretrainConfig | FinetuneConfig | DistillConfig | QuantizeConfig | EvaluateConfig:
+        """What this trial does itself."""
+        return self.evaluate or self.quantize or self.distill or self.finetune or self.pretrain
 
     def start(self) -> TrialConfig | None:
         """The trial whose network this one starts from, or None when it starts from random weights."""
-        return self.model_copy(update={"finetune": None}) if self.finetune else None
+        last = next((name for name in reversed(PHASES) if getattr(self, name) is not None), None)
+        return self.model_copy(update={last: None}) if last else None
+
+    def teachers(self) -> list[TrialConfig | str]:
+        """The teachers of a distillation: trials, or signatures of trials; none of any other trial."""
+        start = self.start()
+        if not isinstance(self.last_phase, DistillConfig) or start is None:
+            return []
+        return [_teacher(word.strip(), start) for word in self.last_phase.teachers.split(";")]
+
+    def needs(self) -> list[TrialConfig]:
+        """Trials that must be finished before this one begins: its start, and the teachers that are named by settings."""
+        start = self.start()
+        found = [*([start] if start else []), *(t for t in self.teachers() if not isinstance(t, str))]
+        return list({t.signature: t for t in found}.values())
+
+    @property
+    def depth(self) -> int:
+        """How many trials must follow each other until this one can begin."""
+        return max((1 + needed.depth for needed in self.needs()), default=0)
 
     def bound(self, dataset: str, fingerprint: str) -> TrialConfig:
         """The same trial on a data set that was opened: its name and content take the place of a folder's path."""
@@ -202,8 +286,17 @@ class TrialConfig(Settings):
 
     @property
     def phase(self) -> str:
-        """The last phase of the trial, in words for tables: `pretraining` or `fine-tuning (drop rate 0.90)`."""
-        return f"fine-tuning (drop rate {self.finetune.max_drop_rate:.2f})" if self.finetune else "pretraining"
+        """The phases after pretraining, in words for tables: `pretraining` alone, or e.g. `fine-tuning (drop rate 0.90), INT8`."""
+        words = []
+        if self.finetune:
+            words.append(f"fine-tuning (drop rate {self.finetune.max_drop_rate:.2f})")
+        if self.distill:
+            words.append("distillation")
+        if self.quantize:
+            words.append("INT8" if self.quantize.epochs else "INT8 (converted)")
+        if self.evaluate:
+            words.append(f"clips of {self.evaluate.seconds} s")
+        return ", ".join(words) or "pretraining"
 
     @property
     def signature(self) -> str:
@@ -214,6 +307,31 @@ class TrialConfig(Settings):
         identity = {"recipe": RECIPE, "settings": differences(self)}
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _teacher(words: str, start: TrialConfig) -> TrialConfig | str:
+    """One teacher: the signature that `words` are, or `start` with the settings that they give."""
+    if re.fullmatch(r"[0-9a-f]{12}", words):
+        return words
+    tree = start.model_dump()
+    for word in words.split():
+        name, equals, value = word.partition("=")
+        group, _, leaf = name.rpartition(".")
+        if not equals or name not in setting_fields() or (group and tree.get(group) is None):
+            raise PydanticCustomError(
+                "teachers",
+                "distill.teachers must be signatures, or settings of the network that distillation starts from, parted by ';', "
+                f"e.g. 'seed=1; model.width=80'; got {json.dumps(word)}",
+            )
+        with suppress(ValueError):  # else it is a word
+            value = json.loads(value)
+        (tree[group] if group else tree)[leaf] = value
+    try:
+        return TrialConfig.model_validate(tree)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        rule = f"distill.teachers: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; got {json.dumps(words)}"
+        raise PydanticCustomError("teachers", rule) from None
 
 
 def differences(settings: Settings) -> dict[str, Any]:

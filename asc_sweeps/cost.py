@@ -58,10 +58,10 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
         segments[t.config.signature] = len(rows["train"]) * t.config.epochs
         predictions = len(rows["test"]) * (len(SCENES) * 4 + 16)
         disk += STATES * t.complexity.model_bytes + predictions
-    largest = max(plan.todo, key=lambda t: t.cost / t.config.epochs)
+    largest = max(plan.todo, key=lambda t: t.cost_of_epoch)
     pace, machine = _pace(largest, workspace, say)
-    unit = pace / (largest.cost / largest.config.epochs)  # seconds for one unit of cost, as `PlannedTrial.cost` reckons
-    seconds = sum(segments[t.config.signature] * t.cost / t.config.epochs * unit for t in plan.todo)
+    unit = pace / largest.cost_of_epoch  # seconds for one unit of cost, as `PlannedTrial.cost` reckons
+    seconds = sum(segments[t.config.signature] * t.cost_of_epoch * unit for t in plan.todo)
     at_once = cores() if resolve_accelerator(workspace.accelerator) == "cpu" else 1
     return Cost(
         epochs=sum(t.config.epochs for t in plan.todo),

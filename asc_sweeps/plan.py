@@ -27,8 +27,13 @@ class PlannedTrial:
 
     @property
     def cost(self) -> float:
-        """Relative training time: epochs x (MACs + what every layer costs however narrow it is)."""
-        return self.config.epochs * (self.complexity.macs + 2e6)
+        """Relative training time: epochs x (MACs + what every layer costs however narrow it is); a little where none is trained."""
+        return (self.config.epochs or 0.1) * self.cost_of_epoch
+
+    @property
+    def cost_of_epoch(self) -> float:
+        """Of one epoch, in the same unit."""
+        return self.complexity.macs + 2e6
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Plan:
     @property
     def starts(self) -> set[str]:
         """Signatures of the trials that those left to run build on."""
-        return {start.signature for t in self.todo if (start := t.config.start())}
+        return {needed.signature for t in self.todo for needed in t.config.needs()}
 
 
 def planned(
@@ -71,16 +76,26 @@ def make_plan(
     wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
     for study, trials in studies.items():
         for config in trials:
-            start = config.start()
-            if start is not None:
-                wanted.setdefault(start.signature, (start, []))
+            for needed in with_needs(config)[:-1]:
+                wanted.setdefault(needed.signature, (needed, []))
             wanted.setdefault(config.signature, (config, []))[1].append(study)
     # Starts first; among equals the order of the files.
-    ordered = sorted(wanted.values(), key=lambda entry: entry[0].start() is not None)
+    ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
-    needed = {start.signature for s, (config, _) in wanted.items() if s not in ends and (start := config.start())}
-    trials = [planned(c, workspace, names, c.signature in ends - needed) for c, names in ordered]
+    needs = {n.signature for s, (config, _) in wanted.items() if s not in ends for n in with_needs(config)[:-1]}
+    trials = [planned(c, workspace, names, c.signature in ends - needs) for c, names in ordered]
     return Plan(trials, sum(len(configs) for configs in studies.values()))
+
+
+def with_needs(config: TrialConfig) -> list[TrialConfig]:
+    """A trial after everything that it builds on, each once, in an order in which they can be run.
+
+    >>> from asc_sweeps.config import EvaluateConfig, FinetuneConfig
+    >>> [t.phase for t in with_needs(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
+    ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
+    """
+    found = {t.signature: t for needed in config.needs() for t in with_needs(needed)}
+    return [*found.values(), config]
 
 
 def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:

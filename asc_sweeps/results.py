@@ -27,7 +27,7 @@ class Score:
     split: str
     """`validation` or `test`."""
     by: str
-    """`overall`, `device` or `scene`."""
+    """`overall`, `device` or `scene`; `conversion` is of the converted INT8 network before it was trained rounded."""
     name: str
     """`micro` (mean over segments) or `macro` (mean over scenes) where `by` is overall; else the device or scene."""
     segments: int

@@ -10,8 +10,10 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from asc_sweeps.config import TrialConfig, setting_fields
+from asc_sweeps.config import PHASES, TrialConfig, setting_fields
 from asc_sweeps.errors import ConfigError, WorkspaceError, did_you_mean
+
+LATER = tuple(f"{phase}." for phase in PHASES)
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,17 @@ class Setting:
 def make_config(settings: Iterable[Setting]) -> TrialConfig:
     """The trial of these settings, later ones winning; any `finetune.*` turns fine-tuning on, `finetune: null` keeps it off.
 
+    So it is with every phase of `PHASES`.
+
     Raises ConfigError with every problem at once, each with its place, rule and value.
     """
     given: dict[str, Setting] = {s.name: s for s in settings}
     problems = unknown_settings(given.values())
-    off = [s for s in given.values() if s.name == "finetune" and s.value is None]
+    off = {s.name for s in given.values() if s.name in PHASES and s.value is None}
     tree: dict[str, Any] = {}
     for setting in given.values():
         group, _, leaf = setting.name.rpartition(".")
-        if setting.name in setting_fields() and not (off and group == "finetune"):
+        if setting.name in setting_fields() and group not in off:
             (tree.setdefault(group, {}) if group else tree)[leaf] = setting.value
     # A wrong member keeps its group's own rules from being checked: take it out and look again, to say all at once.
     config, errors = _validate(tree)
@@ -52,11 +56,11 @@ def make_config(settings: Iterable[Setting]) -> TrialConfig:
 def plain_values(settings: Iterable[Setting]) -> dict[str, object]:
     """The value of every setting by its dotted name, defaults where it is not given; nothing is checked.
 
-    Fine-tuning's are there only where fine-tuning is on.
+    Those of a phase after pretraining are there only where it is on.
     """
     given = {s.name: s.value for s in settings}
-    tuned = any(name.startswith("finetune.") for name in given) and given.get("finetune", "") is not None
-    usual = {n: f.default for n, f in setting_fields().items() if tuned or not n.startswith("finetune.")}
+    on = {name.partition(".")[0] for name in given if "." in name} - {p for p in PHASES if given.get(p, "") is None}
+    usual = {n: f.default for n, f in setting_fields().items() if n.partition(".")[0] in on or not n.startswith(LATER)}
     return {**usual, **{name: value for name, value in given.items() if name in usual}}
 
 
@@ -94,7 +98,7 @@ def unknown_settings(settings: Iterable[Setting]) -> list[str]:
     known = setting_fields()
     problems = []
     for s in settings:
-        if s.name in known or (s.name == "finetune" and s.value is None):
+        if s.name in known or (s.name in PHASES and s.value is None):
             continue
         members = [name for name in known if name.startswith(f"{s.name}.")]
         rule = f"'{s.name}' is a group of settings; set one of its members, e.g. '{members[0]}'" if members else ""

@@ -146,8 +146,8 @@ class SearchSpace:
         """The trial at one point, None where `where` leaves it out. Raises ConfigError with all its problems."""
         point = tuple(point)
         fixed = [s for s in self.settings if s.name != "seed"]
-        if any(s.name.startswith("finetune.") for s in point):  # a point turns on what the settings turn off
-            fixed = [s for s in fixed if s.name != "finetune"]
+        on = {s.name.partition(".")[0] for s in point if "." in s.name}
+        fixed = [s for s in fixed if s.name not in on]  # a point turns on a phase that the settings turn off
         settings = [*fixed, Setting("seed", seed, self.source), *point, *overrides]
         if self.condition and not self.condition.holds(plain_values(settings)):
             return None

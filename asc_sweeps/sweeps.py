@@ -31,7 +31,7 @@ from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
 from asc_sweeps.request import Cluster
-from asc_sweeps.results import load_failure, now
+from asc_sweeps.results import load_failure, load_result, now
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.tuning import DEATHS, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.workspace import Workspace, cores
@@ -258,7 +258,8 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
 
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
     before = _kind(workspace, config, began)
-    trained = False
+    # A trial that trains nothing reports no epoch; if it had no result before, it is this one that makes it.
+    trained = config.epochs == 0 and load_result(workspace, config.signature) is None
 
     def report(row: dict[str, Any]) -> None:
         nonlocal trained

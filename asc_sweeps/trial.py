@@ -6,13 +6,15 @@ import io
 import json
 import time
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from asc_sweeps.config import TrialConfig
+from asc_sweeps.config import DistillConfig, EvaluateConfig, FinetuneConfig, QuantizeConfig, TrialConfig
 from asc_sweeps.data.catalog import fetch_prepared
+from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel, frames
 from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.errors import AscSweepsError, DataError, LeaseLostError, TrialError, WorkspaceError
@@ -20,6 +22,7 @@ from asc_sweeps.files import clear_temporary
 from asc_sweeps.lease import Lease, hold
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
+from asc_sweeps.models.quantize import convert, integer_network
 from asc_sweeps.provenance import environment
 from asc_sweeps.results import (
     Complexity,
@@ -34,10 +37,12 @@ from asc_sweeps.results import (
 )
 from asc_sweeps.settings import stored_config
 from asc_sweeps.training.checkpoint import clear_checkpoint, fetch_checkpoint, load_state, save_state
+from asc_sweeps.training.distill import distill, read_stored, stored
 from asc_sweeps.training.evaluate import predict, score
-from asc_sweeps.training.finetune import finetune
+from asc_sweeps.training.finetune import end_of_drop, finetune
 from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.pretrain import pretrain
+from asc_sweeps.training.quantize import round_network, to_integers, train_rounded
 from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
 
 MODEL = "model.pt"
@@ -75,9 +80,8 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     if result is not None:
         return result
     resolve_accelerator(workspace.accelerator)  # what is wrong with the machine is no failure of the trial
-    start = config.start()
-    if start is not None:
-        run_trial(start, workspace, report)
+    for needed in config.needs():
+        run_trial(needed, workspace, report)
     while True:
         with hold(workspace, folder / LEASE) as lease:
             workspace.files.fetch(folder / RESULT)
@@ -112,9 +116,12 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
     return TrialFailure(config.signature, config.system, config.phase, cause, message, now(), trace)
 
 
-def complexity_of(config: TrialConfig, seconds: float = 1.0) -> Complexity:
-    """Params and MACs of a trial's network for one clip."""
-    return count(config.model, config.features.n_mels, frames(config.features, seconds))
+def complexity_of(config: TrialConfig, seconds: float | None = None) -> Complexity:
+    """Params and MACs of a trial's network for one clip, usually of the seconds that it hears; INT8 parameters are a byte each."""
+    if seconds is None:
+        seconds = config.evaluate.seconds if config.evaluate else 1.0
+    counted = count(config.model, config.features.n_mels, frames(config.features, seconds))
+    return replace(counted, model_bytes=counted.params) if config.quantize else counted
 
 
 def resolve_accelerator(accelerator: str) -> str:
@@ -135,11 +142,9 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
     seed_torch(config.seed, "weights")
-    network = Network(config.model)
-    tuning = config.finetune
-    dropped = largest_device(data, rows["train"]) if tuning else None
+    dropped = largest_device(data, rows["train"]) if config.finetune else None
     session = Session(
-        network=network.to(accelerator),
+        network=Network(config.model).to(accelerator),
         features=LogMel(config.features).to(accelerator),
         data=data,
         rows=rows,
@@ -153,14 +158,28 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
         total_epochs=config.epochs,
     )
     start = config.start()
-    if start and tuning and dropped:
-        network.load_state_dict(load_model(start, workspace))
-        finetune(session, tuning, dropped)
-    else:
-        pretrain(session, config.pretrain)
+    if start:
+        session.network = trained_network(start, workspace).to(accelerator)
+    unconverted: list[Score] = []
+    match config.last_phase:
+        case FinetuneConfig() as phase if dropped:
+            finetune(session, phase, dropped)
+        case DistillConfig() as phase:
+            teachers = [_teacher_predictions(t, session, workspace) for t in config.teachers()]
+            distill(session, phase, teachers, end_of_drop(config.finetune, dropped))
+        case QuantizeConfig() as phase:
+            round_network(session, phase)
+            unconverted = _without_training(session) if phase.epochs else []
+            train_rounded(session, phase, end_of_drop(config.finetune, dropped))
+            to_integers(session)
+        case EvaluateConfig() as phase:
+            session.sit_down()
+            session.rows = rows | {split: clip_rows(data, rows[split], phase) for split in ("validation", "test")}
+        case _:
+            pretrain(session, config.pretrain)
     began = time.monotonic()
-    scores = _score_and_keep(session)
-    digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in network.state_dict().items()})
+    scores = _score_and_keep(session) + unconverted
+    digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in session.network.state_dict().items()})
     session.still_here()
     result = TrialResult(
         signature=config.signature,
@@ -173,7 +192,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
             "fingerprint": data.fingerprint,
             "generated": data.generated,
             "dropped_device": dropped,
-            "segments": {split: len(chosen) for split, chosen in rows.items()},
+            "segments": {split: len(chosen) for split, chosen in session.rows.items()},
         },
         complexity=complexity_of(config),
         scores=scores,
@@ -210,6 +229,15 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     return settings
 
 
+def trained_network(config: TrialConfig, workspace: Workspace) -> Network:
+    """The network of a finished trial with its weights, on the CPU. Raises as `load_model`."""
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced
+        network = Network(config.model)
+        network = integer_network(network) if config.quantize else network
+    network.load_state_dict(load_model(config, workspace))
+    return network
+
+
 def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
     """The trained weights of a finished trial. Raises TrialError when it is not finished or its file is damaged."""
     result = find_result(config, workspace)
@@ -220,16 +248,49 @@ def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
     return load_state(path, result.environment["model_sha256"])
 
 
+def _teacher_predictions(teacher: TrialConfig | str, session: Session, workspace: Workspace) -> np.ndarray:
+    """Log probabilities of a finished trial for the train split, in a table of all segments; predicted once, then kept."""
+    signature = teacher if isinstance(teacher, str) else teacher.signature
+    folder, data = workspace.trial(signature), session.data
+    if isinstance(teacher, str):
+        workspace.files.fetch(folder / RESULT)
+        result = load_result(workspace, signature)
+        if result is None:
+            raise TrialError(
+                "start", f"distill.teachers names {signature}, which is no finished trial of {workspace.place}"
+            )
+        teacher = stored_config(result.settings, folder)
+    rows, path = np.flatnonzero(data.splits == "train"), folder / "train_predictions.npz"
+    content = workspace.files.read(path)
+    table = content and read_stored(content, data, rows)
+    if table is None or not len(table):
+        features = LogMel(teacher.features).to(session.accelerator)
+        network = trained_network(teacher, workspace).to(session.accelerator)
+        content = stored(predict(network, features, data, rows, session.accelerator), [data.filenames[r] for r in rows])
+        workspace.files.write(path, content)
+        table = read_stored(content, data, rows)
+    return np.asarray(table)
+
+
+def _without_training(session: Session) -> list[Score]:
+    """The test score of the network converted as it is, before it is trained rounded."""
+    rows, data = session.rows["test"], session.data
+    predictions = predict(convert(session.network), session.features, data, rows, session.accelerator)
+    micro = score(predictions, data.scenes[rows], data.devices[rows], "test")[:1]
+    return [replace(found, by="conversion", name="without training") for found in micro]
+
+
 def _score_and_keep(session: Session) -> list[Score]:
     """Scores of validation and test; the test predictions are kept, so that later questions need no network."""
     data, scores = session.data, []
     for split in ("validation", "test"):
         rows = session.rows[split]
         predictions = predict(session.network, session.features, data, rows, session.accelerator)
-        scores += score(predictions, data.scenes[rows], data.devices[rows], split)
+        pieces = rows if rows.ndim == 1 else rows[:, 0]  # a clip is called by its first
+        scores += score(predictions, data.scenes[pieces], data.devices[pieces], split)
         if split == "test":
             session.may_write()
-            _keep_predictions(session, rows, predictions)
+            _keep_predictions(session, pieces, predictions)
     return scores
 
 

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, WorkspaceError
 from asc_sweeps.halving import Halving
-from asc_sweeps.plan import Plan, PlannedTrial, planned
+from asc_sweeps.plan import Plan, PlannedTrial, planned, with_needs
 from asc_sweeps.results import load_failure, load_result
 from asc_sweeps.search import SearchStudy
 from asc_sweeps.workspace import Workspace
@@ -53,9 +53,9 @@ class Queue(Searcher):
         super().__init__()
         starts = plan.starts
 
-        def rank(t: PlannedTrial) -> tuple[bool, bool, float]:
+        def rank(t: PlannedTrial) -> tuple[int, bool, float]:
             """Starts that others wait for, then the longest: the last trial to end should be a short one."""
-            return t.config.start() is not None, t.config.signature not in starts, -t.cost
+            return t.config.depth, t.config.signature not in starts, -t.cost
 
         self._waiting = sorted(plan.todo, key=rank)
         self._finished = {t.config.signature for t in plan.trials if t.finished}
@@ -74,13 +74,14 @@ class Queue(Searcher):
         self._tell_ends(wait=True)
         while True:
             for trial in list(self._waiting):
-                start = trial.config.start()
-                if start and start.signature in self._failed:
+                needs = [needed.signature for needed in trial.config.needs()]
+                failed = next((signature for signature in needs if signature in self._failed), None)
+                if failed:
                     self._waiting.remove(trial)
-                    message = f"its start {start.signature} failed"
+                    message = f"its start {failed} failed"
                     self._on_row(trial.config.signature, {"state": "failed", "cause": "start", "message": message})
                     self.fail(trial.config.signature, "start", message)
-                elif start is None or start.signature in self._finished:
+                elif all(signature in self._finished for signature in needs):
                     self._waiting.remove(trial)
                     self._running[trial_id] = trial.config.signature
                     return {"trial": trial.config.model_dump_json()}
@@ -181,14 +182,14 @@ class Queue(Searcher):
             else:
                 if self._is_known(signature):
                     self._on_row(signature, {"state": "repeated"})
-                start = asked.config.start()
-                if start:
+                *starts, _ = with_needs(asked.config)
+                for start in starts:
                     self._on_start(start.signature)
                     self._stopped.pop(start.signature, None)  # it is run in full now
-                for one in (start and planned(start, self._workspace), trial):
-                    if one and one.finished:
+                for one in (*(planned(start, self._workspace) for start in starts), trial):
+                    if one.finished:
                         self._finished.add(one.config.signature)
-                    elif one and not self._is_known(one.config.signature):
+                    elif not self._is_known(one.config.signature):
                         self._waiting.append(one)
                         self._on_planned(one)
             return True

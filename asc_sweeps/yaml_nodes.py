@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from asc_sweeps.config import PHASES
 from asc_sweeps.errors import ConfigError, did_you_mean
 from asc_sweeps.settings import Setting, unknown_settings
 
@@ -93,15 +94,15 @@ class NodeReader:
             plain = self.value(value)
             if name in found:
                 self.say(key, f"'{name}' stands twice; first in line {found[name][1].start_mark.line + 1}")
-            # `finetune` has no value but null, alone or as the one value of an axis.
+            # A phase (`finetune`) has no value but null, alone or as the one value of an axis.
             unknown = unknown_settings([Setting(name, None if plain == [None] else plain, self.at(key))])
             self.problems += unknown
             found[name] = name, key, value
-        tuned = next((name for name in found if name.startswith("finetune.")), None)
-        if "finetune" in found and tuned:
-            self.say(
-                found["finetune"][1], f"finetune: null turns off what '{tuned}' beside it turns on; keep one of them"
-            )
+        for phase in PHASES:
+            member = next((name for name in found if name.startswith(f"{phase}.")), None)
+            if phase in found and member:
+                text = f"{phase}: null turns off what '{member}' beside it turns on; keep one of them"
+                self.say(found[phase][1], text)
         return list(found.values())
 
     def _leaves(self, node: yaml.Node, prefix: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:

@@ -521,7 +521,7 @@ def test_tables_have_captions_and_scopes_and_figures_have_labels():
     heads = full.elements.count("th")
     assert sum(tag == "th" and name == "scope" for tag, name, _ in full.attributes) == heads
     figures = full.elements.count("figure")
-    assert figures == 3
+    assert figures == 4
     assert sum(tag == "figure" and name == "aria-label" for tag, name, _ in full.attributes) == figures
 
 

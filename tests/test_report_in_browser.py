@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import html
+import importlib.resources
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from test_analysis import hostile, settings, trial
 
 from analysis.paper import TABLE2
-from analysis.report import render, write_report
+from analysis.report import images_of, render, write_report
 from analysis.style import BLUE, DARK, INK
 from asc_sweeps.results import save_result
 from asc_sweeps.workspace import Workspace
@@ -27,7 +32,7 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     history = [{"phase": "pretrain", "epoch": n, "train_loss": 3 / n, "drop_rate": 0.0} for n in (1, 2, 3)]
     for seed in (0, 1):
@@ -36,12 +41,17 @@ def report(tmp_path_factory):
         for drop in (0.0, 0.9):
             tuned = [{**row, "phase": "finetune", "drop_rate": drop * row["epoch"] / 3} for row in history]
             save_result(Workspace(folder), trial(settings(seed=seed, drop=drop), history=tuned))
-    return write_report(Workspace(folder), folder / "report.html").read_text(encoding="utf-8")
+    return Workspace(folder)
 
 
-def dump(html, folder):
+@pytest.fixture(scope="module")
+def report(planted):
+    return write_report(planted, planted.root / "report.html").read_text(encoding="utf-8")
+
+
+def dump(page, folder):
     """The page as the browser sees it once its scripts have run."""
-    (folder / "page.html").write_text(html, encoding="utf-8")
+    (folder / "page.html").write_text(page, encoding="utf-8")
     command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", f"file://{folder / 'page.html'}"]
     seen = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     assert "<main>" in seen
@@ -87,9 +97,50 @@ def test_hostile_names_are_drawn_as_text(tmp_path):
     assert "&lt;img src=x onerror=alert(1)&gt;</text>" in seen  # the title of a panel of training curves
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_of(report, tmp_path, theme):
+    axe = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    look = (
+        f"document.documentElement.dataset.theme = '{theme}';"
+        "setTimeout(async () => { const found = await axe.run(); const told = document.createElement('pre');"
+        "told.id = 'axe'; told.textContent = JSON.stringify([found.passes.length, found.violations.map((v) =>"
+        "[v.id, v.nodes.map((n) => n.html)])]); document.body.append(told); }, 6000);"
+    )
+    # Inside a script element no text may end it.
+    scripts = "".join("<script>" + text.replace("</script", "<\\/script") + "</script>" for text in (axe, look))
+    seen = dump(report.replace("</body>", f"{scripts}</body>"), tmp_path)
+    passed, violations = json.loads(html.unescape(re.search(r'<pre id="axe">(.*?)</pre>', seen, re.DOTALL)[1]))
+    assert violations == []
+    assert passed > 20
+
+
+def test_figures_become_files_that_programs_open(planted, tmp_path):
+    for form, head in (("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")):
+        out = tmp_path / f"{form}.html"
+        write_report(planted, out, form)
+        files = sorted(images_of(out).iterdir())
+        assert [file.name for file in files][:2] == [f"plot-figure-3.{form}", f"plot-finetuning.{form}"]
+        assert all(file.read_bytes().startswith(head) for file in files)
+
+
+def test_without_a_browser_the_report_is_written_and_one_line_says_what_is_missing(planted, tmp_path):
+    out = tmp_path / "report.html"
+    words = ["report", "--workspace", str(planted.root), "--out", str(out), "--static", "png"]
+    found = subprocess.run(
+        [sys.executable, "-m", "asc_sweeps", *words],
+        env={**os.environ, "PATH": "", "HOME": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    if found.returncode == 0:
+        pytest.skip("the browser was found without PATH")
+    assert found.returncode == 2
+    assert out.exists()
+    assert "no Chrome or Chromium was found" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
 def test_tables_can_be_downloaded_and_copied(report, tmp_path):
     click = "for (const b of document.querySelectorAll('.exports button')) b.click();"
     seen = dump(report.replace("</body>", f"<script>setTimeout(() => {{ {click} }}, 3000)</script></body>"), tmp_path)
-    tables = seen.count("<table")
-    assert len(re.findall(r'<p class="exports" data-table="[a-z0-9-]+">', seen)) == tables  # none is hidden
-    assert len(re.findall(r'role="status">(downloaded|copied|not copied: [^<]+)<', seen)) == tables
+    tables = seen.count("<table") + seen.count("data-name=")
+    assert len(re.findall(r'<p class="exports" data-table="[a-z0-9-]+"', seen)) == tables  # none is hidden
+    assert len(re.findall(r'role="status">(downloaded|copied|not done: [^<]+)<', seen)) == tables

@@ -250,7 +250,8 @@ def test_an_unknown_study_names_the_nearest_or_all():
     with pytest.raises(ConfigError, match="unknown study 'table2_ablaton'; did you mean 'table2_ablation'"):
         load_space("table2_ablaton")
     with pytest.raises(
-        ConfigError, match="known: figure3_widths, optuna_architecture, optuna_finetune, table2_ablation"
+        ConfigError,
+        match="known: figure3_widths, optuna_architecture, optuna_finetune, section6_extras, table2_ablation, table3_durations",
     ):
         load_space("zzz")
     with pytest.raises(ConfigError, match="no such search space file"):

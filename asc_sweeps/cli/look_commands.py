@@ -185,7 +185,7 @@ def _tell_status(studies: list[StudyStatus]) -> None:
 
 
 @click.command()
-@click.argument("which", type=click.Choice(["2", "4", "figure3"]))
+@click.argument("which", type=click.Choice(["2", "3", "4", "section6", "figure3"]))
 @workspace_option
 @also_option
 @click.option(
@@ -199,7 +199,8 @@ def _tell_status(studies: list[StudyStatus]) -> None:
 def table(which: str, place: str, others: tuple[str, ...], form: str) -> None:
     """Print one of the paper's tables, filled.
 
-    2 is the ablation, 4 the drop rates, figure3 the points of the curves: the paper's numbers and the measured ones.
+    2 is the ablation, 3 the durations of test clips, 4 the drop rates, section6 the INT8 networks, figure3 the points of the curves:
+    the paper's numbers and the measured ones.
     """
     from analysis.print import print_table
 

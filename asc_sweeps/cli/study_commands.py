@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What Ray sets for a command that was submitted to a cluster as a job."""
-MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
+MINI_STUDIES = ("table2_ablation", "table3_durations", "table4_drop_rate", "section6_extras", "figure3_widths")
 
 
 @click.command()
@@ -51,7 +51,7 @@ MINI_STUDIES = ("table2_ablation", "table4_drop_rate", "figure3_widths")
 def demo(place: str, out: Path | None, workers: int | None) -> None:
     """Run everything once, small, on generated data.
 
-    The three studies at their small size, then the report.
+    The paper's five studies at their small size, then the report.
     """
     from asc_sweeps.request import Cluster, Request
 
@@ -98,7 +98,7 @@ def sweep(
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
 
-    SPACE is a shipped study (table2_ablation, table4_drop_rate, figure3_widths) or a YAML file. The same command again
+    SPACE is a shipped study (table2_ablation, table3_durations, table4_drop_rate, ...) or a YAML file. The same command again
     continues where the last one ended.
     """
     from asc_sweeps.request import Cluster, read_request

@@ -17,14 +17,15 @@ BATCH = 256
 
 @torch.inference_mode()
 def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.ndarray, accelerator: str) -> np.ndarray:
-    """Log probabilities of the scenes, float32 [rows, scenes]; leaves the network in eval mode.
+    """Log probabilities of the scenes, float32 [rows, scenes], or of clips ([clips, seconds]); leaves the network in eval mode.
 
     Raises TrialError when one is not finite.
     """
     network.eval()
+    batch = max(1, BATCH * len(rows) // max(rows.size, 1))  # as many seconds at a time, however long a clip
     parts = [
-        network(features(fetch(data, rows[at : at + BATCH], accelerator))).log_softmax(dim=1).cpu()
-        for at in range(0, len(rows), BATCH)
+        network(features(fetch(data, rows[at : at + batch], accelerator))).log_softmax(dim=1).cpu()
+        for at in range(0, len(rows), batch)
     ]
     found = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
     if not np.isfinite(found).all():  # finite weights can still overflow on the way

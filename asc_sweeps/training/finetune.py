@@ -10,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 from asc_sweeps.config import FinetuneConfig
 from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.models.network import Network
-from asc_sweeps.training.loop import Phase, Session, run_phases, seed_torch
+from asc_sweeps.training.loop import Drop, Phase, Session, run_phases, seed_torch
 from asc_sweeps.training.schedules import sigmoid_rise
 
 
@@ -42,6 +42,13 @@ def finetune(session: Session, config: FinetuneConfig, dropped_device: str) -> N
         penalty=penalty,
     )
     run_phases(session, [classifier, whole])
+
+
+def end_of_drop(config: FinetuneConfig | None, dropped_device: str | None) -> Drop:
+    """The drop as fine-tuning ends with it, for phases that come after: what it gained must not be trained away."""
+    if config is None or dropped_device is None:
+        return {}
+    return {"dropped_device": DEVICES.index(dropped_device), "drop_rate": lambda step: config.max_drop_rate}
 
 
 def pull(network: Network, reg_lambda: float) -> Callable[[], Tensor]:

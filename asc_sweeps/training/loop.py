@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from asc_sweeps.results import now
 from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
+from asc_sweeps.training.losses import teachers_part
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -51,8 +52,21 @@ class Phase:
     dropped_device: int | None = None
     """Index of the device whose segments are dropped from each mini-batch."""
     drop_rate: Callable[[int], float] = lambda step: 0.0
+    """Share of that device's segments that is dropped."""
     penalty: Callable[[], Tensor] | None = None
     """Added to the cross-entropy (Eq. 3)."""
+    teachers: Tensor | None = None
+    """What teachers predict for each segment of the data set, [segments, scenes]: probabilities at `temperature`."""
+    temperature: float = 1.0
+    teachers_weight: float = 0.0
+    """Share of the teachers' part in the loss."""
+
+
+class Drop(TypedDict, total=False):
+    """The part of a `Phase` that drops a device's segments; empty where none are."""
+
+    dropped_device: int
+    drop_rate: Callable[[int], float]
 
 
 @dataclass
@@ -205,9 +219,15 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
         functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
     )
     inputs = augment.mask(session.features(augment.roll(waveforms, session.augment)), session.augment)
+    softened = targets[:, :0] if phase.teachers is None else phase.teachers[rows].to(session.accelerator)
     if phase.mixup_alpha > 0:
-        inputs, targets = augment.mixup(inputs, targets, phase.mixup_alpha)
-    loss = functional.cross_entropy(network(inputs), targets)
+        inputs, both = augment.mixup(inputs, torch.cat([targets, softened], dim=1), phase.mixup_alpha)
+        targets, softened = both[:, : len(SCENES)], both[:, len(SCENES) :]
+    logits = network(inputs)
+    loss = functional.cross_entropy(logits, targets)
+    if phase.teachers is not None:
+        part = teachers_part(logits, softened, phase.temperature)
+        loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
     return loss if phase.penalty is None else loss + phase.penalty()
 
 

@@ -1,0 +1,160 @@
+"""Table 3: test clips of 1, 2, 5 and 10 s through networks that were trained on one second."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import missing
+from analysis.blocks import Block, Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head
+from analysis.evidence import Evidence
+from analysis.families import Family, choose, family_keys, summarise
+from analysis.paper import DURATIONS, TABLE2, TABLE3
+from analysis.style import DASHES, SERIES, paper_marker, styled
+from analysis.table2 import score_notes
+from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
+from analysis.words import MISSING, fixed, percent, signed, spread
+
+STUDY = "table3_durations"
+AXES = ("model.block", "model.mfa", "model.fpm", "evaluate.seconds")
+MEASURES = ("log_loss", "accuracy")
+SYSTEMS = {(row.block, row.mfa, row.fpm): row.system for row in TABLE2 if row.system in TABLE3}
+
+
+def table3_family(frame: pd.DataFrame) -> Family | None:
+    """The trials that fill Table 3: pretrained networks, and clips of each duration through them, cropped by one policy."""
+    of_system = pd.Series([key in SYSTEMS for key in _systems(frame)], index=frame.index, dtype=bool)
+    keep = ~frame["finetuned"] & ~frame["distilled"] & ~frame["quantized"] & frame["model.stem_attention"] & of_system
+    trials = frame[keep]
+    clips = trials[trials["evaluated"]]
+    seconds = trials[~trials["evaluated"]]
+    policies = sorted(clips["evaluate.crops"].unique()) or ["all"]
+    # A clip of one second is the network's own test, whatever the policy.
+    parts = [clips, *(seconds.assign(**{"evaluate.crops": policy, "evaluate.seconds": 1.0}) for policy in policies)]
+    together = pd.concat([part for part in parts if len(part)] or [clips], ignore_index=True)
+    systems = [SYSTEMS[key] for key in _systems(together)]
+    lengths = together["evaluate.seconds"].astype(float)
+    together["row"] = [f"{system}, {length:g} s" for system, length in zip(systems, lengths, strict=True)]
+    together["paper_system"], together["length"] = systems, lengths
+    return choose(together, family_keys(together, AXES), AXES)
+
+
+def _systems(frame: pd.DataFrame) -> list[tuple[object, ...]]:
+    return list(zip(*(frame[axis] for axis in AXES[:3]), strict=True))
+
+
+def table3(frame: pd.DataFrame) -> pd.DataFrame:
+    """Table 3 by system and `seconds`: `paper_*` printed, the rest measured, accuracies 0..1.
+
+    `log_loss` and `accuracy` of the clips are means over `seeds` trials, with `*_sd` and the 95 % interval `*_low` to `*_high`;
+    on real data `*_verdict` and `*_p` compare them with the printed ones (`verdicts`). `clips` is how many of the test split.
+    """
+    family = table3_family(frame)
+    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
+    cells = {(s, d): f"{s}, {d:g} s" for s in TABLE3 for d in DURATIONS}
+    by_row = {cell: trials[trials["row"] == name] for cell, name in cells.items()}
+    printed = {(s, d): dict(zip(MEASURES, TABLE3[s][d], strict=True)) for s, d in cells}
+    compare = family is not None and not family.generated
+    judged = judge_rows(by_row if compare else {}, printed, MEASURES)
+    rows = []
+    for (system, seconds), these in by_row.items():
+        row = (system, seconds)
+        rows.append(
+            {
+                "system": system,
+                "seconds": seconds,
+                **{f"paper_{name}": printed[row][name] for name in MEASURES},
+                **summarise(these, MEASURES),
+                **{f"{name}_verdict": judged.texts.get((row, name), "") for name in MEASURES},
+                **{f"{name}_p": judged.p_values.get((row, name), float("nan")) for name in MEASURES},
+                "seeds": len(these),
+                "clips": int(these["test_segments"].iloc[0]) if len(these) else 0,
+                "signatures": ", ".join(sorted(these["signature"])),
+            }
+        )
+    return pd.DataFrame(rows).set_index(["system", "seconds"])
+
+
+def section(evidence: Evidence) -> Section:
+    """Table 3 in the report."""
+    numbers, family = table3(evidence.frame), table3_family(evidence.frame)
+    blocks: list[Block] = [_table(numbers, family, evidence)]
+    if family:
+        blocks.append(_plot(numbers, family))
+    sentence = (
+        "The networks were trained on one second and hear longer clips as they are. More sound should help, but the paper's own "
+        "numbers are best at two seconds."
+    )
+    return Section("table-3", "Table 3", sentence, tuple(blocks))
+
+
+def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
+    fill = missing.commands(STUDY, family and family.generated, evidence)
+    compare = family is not None and not family.generated
+    groups = []
+    for system in TABLE3:
+        lines = []
+        for seconds in DURATIONS:
+            row = numbers.loc[(system, seconds)]
+            done, cells = row["seeds"] > 0, [row_head(f"{seconds} s")]
+            for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
+                printed, measured = scale * row[f"paper_{name}"], scale * row[name]
+                cells += [paper(fixed(printed, digits))]
+                cells += [Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_half"], digits))]
+                if compare:
+                    cells += [Cell(signed(measured - printed, digits) if done else MISSING)]
+                    cells += [verdict_cell(row[f"{name}_verdict"]) if done else Cell(MISSING)]
+            cells += [Cell(f"{row['clips']:,}" if done else MISSING), Cell(str(row["seeds"]) if done else MISSING)]
+            lines.append(cells)
+        done = (numbers.loc[system, "seeds"] > 0).all()
+        groups.append(row_group(row_head(system), lines, missing.remark((), bool(done), fill if family else ())))
+    names = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    top = [(row_head("System"), 1), (row_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
+    head = head_of(*top, ("Clips", 1), ("Seeds", 1), below=[*names, *names])
+    notes = score_notes(family, fill)
+    crops = "all" if family is None else str(family.trials["evaluate.crops"].iloc[0])
+    policy = {"all": "all clips of a recording that do not overlap", "first": "the first clip of each recording"}[crops]
+    notes += (
+        Text(f"Clips are the one-second pieces of a recording joined again: {policy}. The paper names no policy."),
+    )
+    notes += (Text(EXPLAINED),) if compare else ()
+    return Table("table-3-scores", "Table 3, test clips of several durations", head, groups, notes)
+
+
+def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
+    figure = make_subplots(1, 2, horizontal_spacing=0.1)
+    for column, (measure, scale, digits) in enumerate((("log_loss", 1, 3), ("accuracy", 100, 1)), start=1):
+        for position, system in enumerate(TABLE3):
+            rows, colour, dash = numbers.loc[system], SERIES[position], DASHES[position]
+            for source, name in ((f"paper_{measure}", "paper"), (measure, "measured")):
+                look = (
+                    {"color": colour, "dash": "dot", "width": 1} if name == "paper" else {"color": colour, "dash": dash}
+                )
+                marker = (
+                    {**paper_marker(9), "line": {"color": colour, "width": 1.5}} if name == "paper" else {"size": 8}
+                )
+                figure.add_trace(
+                    go.Scatter(
+                        x=[f"{d} s" for d in DURATIONS],
+                        y=[None if pd.isna(v) else round(scale * v, 4) for v in rows[source]],
+                        name=f"{system.replace('-40', '')}{', paper' if name == 'paper' else ''}",
+                        legendgroup=f"{system}{name}",
+                        showlegend=column == 1,
+                        mode="lines+markers",
+                        line=look,
+                        marker=marker,
+                        hovertemplate=f"%{{x}}: %{{y:.{digits}f}}<extra>{system}, {name}</extra>",
+                    ),
+                    *(1, column),
+                )
+    styled(figure, 400)
+    figure.update_xaxes(title_text="Duration of a test clip", type="category")
+    figure.update_yaxes(title_text="Log loss", tickformat=".2f", row=1, col=1)
+    figure.update_yaxes(title_text="Accuracy, %", row=1, col=2)
+    done = numbers[numbers["seeds"] > 0]
+    found = "; ".join(
+        f"{s}, {d} s: {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for (s, d), r in done.iterrows()
+    )
+    label = f"Log loss and accuracy by duration of the test clip. Measured: {found or 'nothing yet'}."
+    return Plot("plot-table-3", label, figure, f"{family.caveat}Dotted lines and open diamonds are the paper's.")

@@ -1,0 +1,71 @@
+"""Knowledge distillation (Sec. 6; Hinton et al. 2015): the network goes on learning from labels and from teachers' predictions."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from asc_sweeps.config import DistillConfig
+from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.errors import TrialError
+from asc_sweeps.training.loop import Drop, Phase, Session, run_phases
+
+
+def distill(session: Session, config: DistillConfig, log_probabilities: Sequence[np.ndarray], kept_drop: Drop) -> None:
+    """Train the session's network, which holds the start's weights, towards labels and teachers.
+
+    Segments are dropped as at the end of fine-tuning, where there was one.
+
+    `log_probabilities`: one array a teacher, [segments of the data set, scenes].
+    """
+    softened = soften(log_probabilities, config.temperature)
+    phase = Phase(
+        name="distill",
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        learning_rate=lambda step: config.learning_rate,
+        mixup_alpha=config.mixup_alpha,
+        teachers=torch.from_numpy(softened),
+        temperature=config.temperature,
+        teachers_weight=config.weight,
+        **kept_drop,
+    )
+    run_phases(session, [phase])
+
+
+def soften(log_probabilities: Sequence[np.ndarray], temperature: float) -> np.ndarray:
+    """The mean over teachers of their probabilities at a temperature, float32 [segments, scenes]; rows of NaN stay so.
+
+    A log probability differs from a logit by one number a segment, so that both soften to the same.
+
+    >>> soften([np.log([[0.8, 0.2]]), np.log([[0.4, 0.6]])], 1.0).round(3).tolist()
+    [[0.6000000238418579, 0.4000000059604645]]
+    """
+    parts = [torch.softmax(torch.from_numpy(np.asarray(z, np.float64)) / temperature, dim=1) for z in log_probabilities]
+    return torch.stack(parts).mean(dim=0).float().numpy()
+
+
+def stored(predictions: np.ndarray, names: Sequence[str]) -> bytes:
+    """A teacher's predictions by file name, as they are kept beside its weights."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, filename=np.array(names), log_probability=predictions)
+    return buffer.getvalue()
+
+
+def read_stored(content: bytes, data: Prepared, rows: np.ndarray) -> np.ndarray | None:
+    """What `stored` wrote, of `rows` in a table of all the data set's segments; None where it is of other files."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            names, predictions = found["filename"], found["log_probability"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrialError("damaged", f"a teacher's predictions cannot be read ({error})") from None
+    if len(names) != len(rows) or any(name != data.filenames[row] for name, row in zip(names, rows, strict=True)):
+        return None
+    table = np.full((len(data.filenames), predictions.shape[1]), np.nan, np.float32)
+    table[rows] = predictions
+    return table
