@@ -67,8 +67,8 @@ def test_verdicts_of_table_3_are_those_of_equivalence_and_difference():
 
 
 def test_clips_of_two_policies_are_never_mixed():
-    results = [clips("BC-ResNet-40", d, crops=c) for c in ("all", "first") for d in (1, 2, 5)]
-    family = table3_family(trials_frame([*results, clips("BC-ResNet-40", 10)]))
+    results = [clips("BC-ResNet-40", d, crops=c) for c in ("all", "first") for d in (2, 5)]
+    family = table3_family(trials_frame([*results, clips("BC-ResNet-40", 1), clips("BC-ResNet-40", 10)]))
     assert set(family.trials["evaluate.crops"]) == {"all"}
     assert len(family.trials) == 4
     assert family.others == 1
