@@ -23,7 +23,7 @@ def write_images(sections: Iterable[Section], folder: Path, form: Form) -> list[
     import kaleido
     from choreographer.browsers.chromium import Chromium
 
-    if not Chromium.find_browser(skip_local=True):
+    if not Chromium.find_browser(skip_local=False):
         raise WorkspaceError(
             f"--static {form}: no Chrome or Chromium was found on this machine, which draws the figures; install one "
             "(Debian: apt-get install chromium), or take a figure's picture with the button above it in the report"

@@ -159,7 +159,7 @@ def slices(found: Found, key: str) -> Plot:
     for position, p in enumerate(parameters):
         row, column = position // COLUMNS + 1, position % COLUMNS + 1
         its = drawn[[value is not None and value == value for value in drawn[p["name"]]]]
-        x = [_word(value) if "choices" in p else value for value in its[p["name"]]]
+        x = [shown(_word(value)) if "choices" in p else value for value in its[p["name"]]]
         trace = _markers(its, x, its[found.objective], "", BLUE, 0.6)
         figure.add_trace(trace.update(showlegend=False), row, column)
         kind = {"type": "log", "dtick": 1} if p.get("log") else {"type": "category"} if "choices" in p else {}

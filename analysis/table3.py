@@ -31,7 +31,7 @@ def table3_family(frame: pd.DataFrame) -> Family | None:
     seconds = trials[~trials["evaluated"]]
     policies = sorted(clips["evaluate.crops"].unique()) or ["all"]
     # A clip of one second is the network's own test, whatever the policy.
-    parts = [clips, *(seconds.assign(**{"evaluate.crops": policy, "evaluate.seconds": 1.0}) for policy in policies)]
+    parts = [*(seconds.assign(**{"evaluate.crops": policy, "evaluate.seconds": 1.0}) for policy in policies), clips]
     together = pd.concat([part for part in parts if len(part)] or [clips], ignore_index=True)
     systems = [SYSTEMS[key] for key in _systems(together)]
     lengths = together["evaluate.seconds"].astype(float)
@@ -83,8 +83,8 @@ def section(evidence: Evidence) -> Section:
     if family:
         blocks.append(_plot(numbers, family))
     sentence = (
-        "The networks were trained on one second and hear longer clips as they are. More sound should help, but the paper's own "
-        "numbers are best at two seconds."
+        "The networks were trained on one second and hear longer clips as they are. More sound should help, but the paper's "
+        "accuracies are best at two seconds."
     )
     return Section("table-3", "Table 3", sentence, tuple(blocks))
 

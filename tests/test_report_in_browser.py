@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 import importlib.resources
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 from test_analysis import hostile, settings, trial
 
 from analysis.paper import TABLE2
-from analysis.report import images_of, render, write_report
+from analysis.report import render, write_report
 from analysis.style import BLUE, DARK, INK
 from asc_sweeps.results import save_result
 from asc_sweeps.workspace import Workspace
@@ -112,30 +110,6 @@ def test_axe_finds_nothing_to_complain_of(report, tmp_path, theme):
     passed, violations = json.loads(html.unescape(re.search(r'<pre id="axe">(.*?)</pre>', seen, re.DOTALL)[1]))
     assert violations == []
     assert passed > 20
-
-
-def test_figures_become_files_that_programs_open(planted, tmp_path):
-    for form, head in (("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")):
-        out = tmp_path / f"{form}.html"
-        write_report(planted, out, form)
-        files = sorted(images_of(out).iterdir())
-        assert [file.name for file in files][:2] == [f"plot-figure-3.{form}", f"plot-finetuning.{form}"]
-        assert all(file.read_bytes().startswith(head) for file in files)
-
-
-def test_without_a_browser_the_report_is_written_and_one_line_says_what_is_missing(planted, tmp_path):
-    out = tmp_path / "report.html"
-    words = ["report", "--workspace", str(planted.root), "--out", str(out), "--static", "png"]
-    found = subprocess.run(
-        [sys.executable, "-m", "asc_sweeps", *words],
-        env={**os.environ, "PATH": "", "HOME": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    if found.returncode == 0:
-        pytest.skip("the browser was found without PATH")
-    assert found.returncode == 2
-    assert out.exists()
-    assert "no Chrome or Chromium was found" in found.stderr
-    assert len(found.stderr.splitlines()) == 1
 
 
 def test_tables_can_be_downloaded_and_copied(report, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -135,6 +137,35 @@ def test_ranks_at_the_rungs_are_spearmans():
 
 def test_a_workspace_without_a_search_says_so():
     assert "No search was run" in Page(render(Evidence([trial(settings())], [], []))).text
+
+
+def test_hostile_names_in_searches_and_sittings_are_inert_text():
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    evidence = planted()
+    (study,) = evidence.studies
+    parameters = [
+        {**PARAMETERS[0], "name": hostile, "when": hostile},
+        {"name": "b", "when": None, "choices": [hostile, "x"]},
+    ]
+    points = [
+        {
+            **point,
+            "reason": hostile,
+            "params": {hostile: point["params"]["model.width"], "b": (hostile, "x")[point["number"] % 2]},
+        }
+        for point in study.search["points"]
+    ]
+    asked = {**study.search, "sampler": hostile, "limits": {hostile: 1}, "parameters": parameters, "points": points}
+    worked = [{"worker": hostile, "began_at": "2026-01-01T00:00:00+00:00", "ended_at": "2026-01-01T00:01:00+00:00"}]
+    results = [dataclasses.replace(r, sittings=worked, system=hostile) for r in evidence.results]
+    study = dataclasses.replace(study, study=hostile, command=hostile, search=asked)
+    html = render(Evidence(results, [], [study]))
+    page = Page(html)
+    assert "img" not in page.elements
+    assert "<script>alert" not in html
+    figures = re.findall(r'data-plot="[^"]+">(.*?)</script>', html, re.DOTALL)
+    assert len(figures) > 6
+    assert not any("<img" in json.dumps(json.loads(figure)) for figure in figures)  # plotly reads HTML in its labels
 
 
 # -- cost
