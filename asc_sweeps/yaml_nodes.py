@@ -60,6 +60,11 @@ def read_scalar(text: str) -> object:
         return text
 
 
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """Plain values as YAML, in the order they have."""
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+
+
 def compose(path: Path) -> Node | None:
     """The node tree of a file, None where it is empty. Raises ConfigError for what is not YAML."""
     if path.stat().st_size > LARGEST_FILE:

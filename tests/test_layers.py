@@ -10,13 +10,15 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-CLI = ("__init__", "options", "study_commands", "look_commands", "trial_commands", "data_commands")
+CLI = ("__init__", "options", "study_commands", "look_commands", "export_commands", "trial_commands", "data_commands")
 CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
 DOORS = {
     "ray": {"asc_sweeps/sweeps.py", "asc_sweeps/tuning.py"},
     "optuna": {"asc_sweeps/search.py", "analysis/importance.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
+    "onnxruntime": {"asc_sweeps/models/export.py"},
+    "onnxscript": {"asc_sweeps/models/export.py"},
     "kaleido": {"analysis/images.py"},
     "choreographer": {"analysis/images.py"},
     "scipy": {"analysis/statistics.py"},
@@ -28,7 +30,21 @@ DOORS = {
     "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
 }
-LAYERS = ["__main__", "analysis", "cli", "console", "sweeps", "tuning", "ray_environment", "status", "cost", "trackers"]
+LAYERS = [
+    "__main__",
+    "analysis",
+    "cli",
+    "console",
+    "sweeps",
+    "tuning",
+    "ray_environment",
+    "status",
+    "cost",
+    "trackers",
+    "submission",
+    "predict",
+    "export",
+]
 LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
 LAYERS += ["training", "models", "data", "results", "request", "repeat", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config"]

@@ -88,7 +88,7 @@ def test_signatures_of_phases_differ_and_leave_the_earlier_ones_alone():
 # -- clips
 
 
-def test_clips_are_the_pieces_of_one_recording_in_their_order(data):  # noqa: F811
+def test_clips_are_the_pieces_of_one_recording_in_their_order(data):
     rows = np.flatnonzero(data.splits == "test")
     for seconds, clips_each in ((1, 10), (2, 5), (3, 3), (5, 2), (10, 1)):
         clips = clip_rows(data, np.random.default_rng(0).permutation(rows), EvaluateConfig(seconds=seconds))
@@ -100,14 +100,14 @@ def test_clips_are_the_pieces_of_one_recording_in_their_order(data):  # noqa: F8
             assert pieces == list(range(pieces[0], pieces[0] + seconds))
 
 
-def test_the_first_crop_is_the_recordings_beginning(data):  # noqa: F811
+def test_the_first_crop_is_the_recordings_beginning(data):
     rows = np.flatnonzero(data.splits == "test")
     clips = clip_rows(data, rows, EvaluateConfig(seconds=2, crops="first"))
     assert {piece_of(data.filenames[row]) for row in clips[:, 0]} == {0}
     assert len(clips) == len(rows) // 10
 
 
-def test_a_clip_that_lacks_a_piece_is_left_out(data):  # noqa: F811
+def test_a_clip_that_lacks_a_piece_is_left_out(data):
     rows = np.flatnonzero(data.splits == "test")
     gone = [row for row in rows if piece_of(data.filenames[row]) != 3]
     clips = clip_rows(data, np.array(gone), EvaluateConfig(seconds=2))
@@ -115,13 +115,13 @@ def test_a_clip_that_lacks_a_piece_is_left_out(data):  # noqa: F811
     assert clip_rows(data, np.array(gone), EvaluateConfig(seconds=10)).shape == (0, 10)
 
 
-def test_a_clips_waveform_is_its_pieces_one_after_the_other(data):  # noqa: F811
+def test_a_clips_waveform_is_its_pieces_one_after_the_other(data):
     clip = clip_rows(data, np.flatnonzero(data.splits == "test"), EvaluateConfig(seconds=5))[:1]
     expected = torch.cat(list(fetch(data, clip[0], "cpu")))
     assert torch.equal(fetch(data, clip, "cpu")[0], expected)
 
 
-def test_longer_clips_go_through_the_trained_network_without_training(config_of, workspace, data):  # noqa: F811
+def test_longer_clips_go_through_the_trained_network_without_training(config_of, workspace, data):
     result = run_trial(config_of(**{"evaluate.seconds": 10}), workspace)
     start = load_model(config_of(), workspace)
     kept = load_model(config_of(**{"evaluate.seconds": 10}), workspace)
@@ -160,7 +160,7 @@ def test_the_teachers_part_is_hintons():
     assert teachers_part(logits, (logits / 3).softmax(dim=1), 3.0).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_distillation_keeps_its_teachers_predictions_by_file_name(config_of, workspace, data):  # noqa: F811
+def test_a_distillation_keeps_its_teachers_predictions_by_file_name(config_of, workspace, data):
     taught = config_of(**TAUGHT, **{"distill.teachers": "seed=1"})
     result = run_trial(taught, workspace)
     (teacher,) = taught.teachers()
@@ -178,7 +178,7 @@ def test_a_distillation_keeps_its_teachers_predictions_by_file_name(config_of, w
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace):  # noqa: F811
+def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace):
     named = config_of(**TAUGHT, **{"distill.teachers": "seed=1"})
     one = run_trial(named, workspace)
     signed = config_of(**TAUGHT, **{"distill.teachers": named.teachers()[0].signature})
@@ -188,7 +188,7 @@ def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace)
     assert one.environment["model_sha256"] == two.environment["model_sha256"]
 
 
-def test_an_unknown_teacher_is_named(config_of, workspace):  # noqa: F811
+def test_an_unknown_teacher_is_named(config_of, workspace):
     with pytest.raises(TrialError, match="names 0123456789ab, which is no finished trial"):
         run_trial(config_of(**TAUGHT, **{"distill.teachers": "0123456789ab"}), workspace)
 
@@ -273,7 +273,7 @@ def test_statistics_of_norms_stand_still_in_rounded_training(float_network):
         assert torch.equal(prepared.state_dict()[name], value), name
 
 
-def test_what_is_scored_and_kept_is_the_network_of_integers(config_of, workspace, data):  # noqa: F811
+def test_what_is_scored_and_kept_is_the_network_of_integers(config_of, workspace, data):
     rounded = config_of(**ROUNDED)
     result = run_trial(rounded, workspace)
     state = load_model(rounded, workspace)
@@ -287,7 +287,7 @@ def test_what_is_scored_and_kept_is_the_network_of_integers(config_of, workspace
     assert converted.log_loss == pytest.approx(run_trial(config_of(), workspace).micro("test").log_loss, abs=0.1)
 
 
-def test_conversion_alone_trains_nothing(config_of, workspace):  # noqa: F811
+def test_conversion_alone_trains_nothing(config_of, workspace):
     result = run_trial(config_of(**{**ROUNDED, "quantize.epochs": 0}), workspace)
     trained = run_trial(config_of(**ROUNDED), workspace)
     assert result.history == []
@@ -295,7 +295,7 @@ def test_conversion_alone_trains_nothing(config_of, workspace):  # noqa: F811
     assert result.micro("test").log_loss == converted.log_loss
 
 
-def test_an_interrupted_rounded_training_ends_as_an_unbroken_one(config_of, workspace, tmp_path):  # noqa: F811
+def test_an_interrupted_rounded_training_ends_as_an_unbroken_one(config_of, workspace, tmp_path):
     rounded = config_of(**{**ROUNDED, "quantize.epochs": 3})
     unbroken = run_trial(rounded, workspace)
     other = Workspace(tmp_path / "other")
@@ -312,7 +312,7 @@ def test_an_interrupted_rounded_training_ends_as_an_unbroken_one(config_of, work
     assert len(run_trial(rounded, other).sittings) == 2
 
 
-def test_clips_go_through_the_network_of_integers_too(config_of, workspace):  # noqa: F811
+def test_clips_go_through_the_network_of_integers_too(config_of, workspace):
     result = run_trial(config_of(**{**ROUNDED, "evaluate.seconds": 10}), workspace)
     assert result.phase == "INT8, clips of 10 s"
     assert np.isfinite(result.micro("test").log_loss)

@@ -64,7 +64,7 @@ def rgb(colour):
 def test_every_figure_is_drawn(report, tmp_path):
     seen = dump(report, tmp_path)
     figures = report.count("data-plot=")
-    assert figures == 5
+    assert figures == 6
     assert seen.count("js-plotly-plot") == figures
     assert seen.count('class="main-svg"') >= figures
     assert 'role="alert"' not in seen
@@ -83,7 +83,7 @@ def test_the_button_changes_the_figures_too(report, tmp_path):
 def test_a_browser_that_cannot_unpack_plotly_is_told_so_and_keeps_the_tables(report, tmp_path):
     old = "<head><script>delete globalThis.DecompressionStream</script>"
     seen = dump(report.replace("<head>", old, 1), tmp_path)
-    assert seen.count("it lacks DecompressionStream") == seen.count('role="alert"') == 5
+    assert seen.count("it lacks DecompressionStream") == seen.count('role="alert"') == 6
     assert "js-plotly-plot" not in seen
     assert "BC-Res2Net-40 w/ MFA &amp; FPM" in seen
 

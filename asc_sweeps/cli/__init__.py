@@ -10,7 +10,7 @@ import sys
 import click
 
 from asc_sweeps import __version__
-from asc_sweeps.cli import data_commands, look_commands, study_commands, trial_commands
+from asc_sweeps.cli import data_commands, export_commands, look_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.errors import AscSweepsError
 
@@ -63,6 +63,9 @@ for command in (
     trial_commands.train,
     trial_commands.complexity,
     trial_commands.settings,
+    export_commands.export,
+    export_commands.predict,
+    export_commands.submission,
     data_commands.data,
 ):
     cli.add_command(command)

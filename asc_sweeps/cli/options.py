@@ -31,9 +31,9 @@ def workspace_option(command: Any) -> Any:
     )(command)
 
 
-def existing_workspace(place: str) -> Workspace:
+def existing_workspace(place: str, accelerator: str = "auto") -> Workspace:
     """The workspace at `place`, with what others have written; raises WorkspaceError where there is none."""
-    workspace = Workspace.at(place)
+    workspace = Workspace.at(place, accelerator=accelerator)
     workspace.pull()
     if not workspace.root.is_dir():
         raise WorkspaceError(

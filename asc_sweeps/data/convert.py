@@ -72,8 +72,8 @@ def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progr
                         digest, waveform = "", np.zeros(FRAMES, np.float32)
                     found.append(digest)
                     waveforms.append(waveform)
-                rows = (resample(torch.from_numpy(np.stack(waveforms))) * 32768).round_().clamp_(-32768, 32767)
-                _write_at(array, rows.to(torch.int16).numpy().tobytes(), start + (i * CHUNK + at) * RATE * 2)
+                rows = resampled(np.stack(waveforms), resample)
+                _write_at(array, rows.tobytes(), start + (i * CHUNK + at) * RATE * 2)
             return i, found, bad
 
         for i, found, bad in pool.map(convert_chunk, todo):
@@ -89,6 +89,12 @@ def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progr
                 progress(done, len(names))
     findings.refuse_fatal(folder)
     return [digest for i in range(len(chunks)) for digest in digests[i]]
+
+
+def resampled(waveforms: np.ndarray, resample: torch.nn.Module) -> np.ndarray:
+    """Waveforms of WAV files, float32 [B, 44100], as training hears them: int16 [B, 16000], level kept."""
+    rows = (resample(torch.from_numpy(waveforms)) * 32768).round_().clamp_(-32768, 32767)
+    return rows.to(torch.int16).numpy()
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""What a trained network says of files without labels: in chunks that are kept, so that a second run goes on, or answers at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.data.convert import RATE
+from asc_sweeps.data.features import LogMel
+from asc_sweeps.data.findings import Findings
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.torchaudio_door import Resample
+from asc_sweeps.data.unlabelled import list_files, marks_of, read_all
+from asc_sweeps.data.wav import WAV_RATE
+from asc_sweeps.errors import TrialError
+from asc_sweeps.files import write_bytes
+from asc_sweeps.trial import resolve_accelerator, trained_network
+from asc_sweeps.workspace import Workspace, cores
+
+CHUNK = 1024
+BATCH = 256
+HEADER = ("filename", "scene_label", *SCENES)
+
+
+def predict_folder(
+    config: TrialConfig, workspace: Workspace, folder: Path, progress: Callable[[int, int], None]
+) -> tuple[list[str], np.ndarray]:
+    """Names of a folder's files and the probabilities of the scenes, float32 [files, scenes].
+
+    Each chunk stands in the workspace once it is predicted. Raises DataError naming files that cannot be read; all others are
+    predicted by then.
+    """
+    names = list_files(folder)
+    kept = workspace.root / "predictions" / f"{config.signature}-{marks_of(folder, names)}"
+    accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
+    network = trained_network(config, workspace).to(accelerator).eval()
+    features, resample = LogMel(config.features).to(accelerator), Resample(WAV_RATE, RATE)
+    chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
+    parts: list[np.ndarray] = []
+    with ThreadPoolExecutor(cores()) as pool:
+        for number, chunk in enumerate(chunks):
+            path = kept / f"{number:05d}.npy"
+            found = _kept(path, len(chunk))
+            if found is None:
+                waveforms, bad = read_all(folder, chunk, resample, pool)
+                for name, problem in bad:
+                    findings.add(problem.rule, problem.at(name))
+                found = _probabilities(network, features, torch.from_numpy(waveforms), accelerator)
+                if not bad:
+                    buffer = io.BytesIO()
+                    np.save(buffer, found)
+                    write_bytes(path, buffer.getvalue())
+            parts.append(found)
+            progress(number * CHUNK + len(chunk), len(names))
+    findings.refuse_fatal(folder)
+    return names, np.concatenate(parts)
+
+
+def as_table(names: list[str], probabilities: np.ndarray) -> str:
+    """The challenge's form: TAB, a header, file name without its folder, the scene, ten probabilities."""
+    rows = ["\t".join(HEADER)]
+    for name, row in zip(names, probabilities, strict=True):
+        values = (f"{value:.6f}" for value in row)
+        rows.append("\t".join([Path(name).name, SCENES[int(row.argmax())], *values]))
+    return "\n".join(rows) + "\n"
+
+
+@torch.inference_mode()
+def _probabilities(
+    network: torch.nn.Module, features: torch.nn.Module, waveforms: torch.Tensor, accelerator: str
+) -> np.ndarray:
+    parts = [
+        network(features(part.to(accelerator).float() / 32768)).softmax(dim=1).cpu() for part in waveforms.split(BATCH)
+    ]
+    found = torch.cat(parts).numpy()
+    if not np.isfinite(found).all():
+        raise TrialError("nan", "a prediction of the network is not finite")
+    return found
+
+
+def _kept(path: Path, rows: int) -> np.ndarray | None:
+    """A chunk's predictions from an earlier run, where they are whole."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (rows, len(SCENES)) else None
