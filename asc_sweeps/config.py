@@ -94,6 +94,13 @@ class AugmentConfig(Settings):
     time_masks: Count = Field(2, description="Number of time masks (Sec. 4.1)")
     time_mask_frames: Count = Field(4, description="Mask parameter: width drawn below this, frames (Sec. 4.1)")
     mask_probability: Share = Field(0.8, description="Probability of each mask, drawn per segment (Sec. 4.1)")
+    mixstyle_probability: Share = Field(
+        0.0,
+        description="Probability of Freq-MixStyle, drawn per mini-batch; beyond the paper (Kim et al. 2022), 0 is off",
+    )
+    mixstyle_alpha: float = Field(
+        0.4, gt=0, description="Beta parameter of Freq-MixStyle, drawn per segment; beyond the paper"
+    )
 
 
 class ModelConfig(Settings):

@@ -185,3 +185,36 @@ def test_what_comes_in_is_not_changed_in_place() -> None:
     augment.mask(spectrogram, PAPER)
     augment.mixup(spectrogram, targets, 0.3)
     assert all(torch.equal(a, b) for a, b in zip(before, (waveforms, spectrogram, targets), strict=True))
+
+
+# -- Freq-MixStyle
+
+
+def test_mixstyle_is_off_by_default_and_draws_nothing():
+    log_mel = torch.randn(4, 1, 8, 6)
+    state = torch.get_rng_state()
+    assert augment.mixstyle(log_mel, AugmentConfig()) is log_mel
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_mixstyle_gives_each_band_a_blend_of_two_segments_statistics():
+    torch.manual_seed(0)
+    log_mel = torch.randn(6, 1, 8, 50) * torch.arange(1, 7).view(-1, 1, 1, 1) + torch.arange(6).view(-1, 1, 1, 1)
+    mixed = augment.mixstyle(log_mel, AugmentConfig(mixstyle_probability=1.0))
+    before, after = (x.mean(dim=(1, 3)) for x in (log_mel, mixed))
+    assert not torch.allclose(before, after)
+    assert (after >= before.min(dim=0).values - 1e-4).all()  # a blend lies between the segments
+    assert (after <= before.max(dim=0).values + 1e-4).all()
+
+    def shape(x):
+        return (x - x.mean(dim=(1, 3), keepdim=True)) / x.std(dim=(1, 3), keepdim=True)
+
+    assert torch.allclose(shape(log_mel), shape(mixed), atol=1e-3)  # what is left when statistics are taken out
+
+
+def test_mixstyle_changes_the_given_share_of_mini_batches():
+    torch.manual_seed(0)
+    log_mel = torch.randn(4, 1, 8, 6)
+    config = AugmentConfig(mixstyle_probability=0.3)
+    changed = sum(augment.mixstyle(log_mel, config) is not log_mel for _ in range(500))
+    assert 110 < changed < 190

@@ -43,6 +43,25 @@ def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
     return log_mel
 
 
+def mixstyle(log_mel: Tensor, config: AugmentConfig) -> Tensor:
+    """Freq-MixStyle (Kim et al. 2022): give each segment a blend of its own and another's mean and deviation, band by band.
+
+    What recording devices do to the spectrum is in these. For a whole mini-batch with `mixstyle_probability`, or not at all.
+    Shape: [B, 1, F, T] -> the same.
+    """
+    # Where it is off nothing is drawn: trials without it are as they were before it was there.
+    if config.mixstyle_probability == 0 or float(torch.rand(())) >= config.mixstyle_probability:
+        return log_mel
+    variance, mean = torch.var_mean(log_mel, dim=(1, 3), correction=0, keepdim=True)
+    deviation = (variance + 1e-6).sqrt()
+    concentration = torch.tensor(config.mixstyle_alpha, device=log_mel.device)
+    share = torch.distributions.Beta(concentration, concentration).sample((len(log_mel),)).view(-1, 1, 1, 1)
+    other = torch.randperm(len(log_mel), device=log_mel.device)
+    mixed_mean = share * mean + (1 - share) * mean[other]
+    mixed_deviation = share * deviation + (1 - share) * deviation[other]
+    return (log_mel - mean) / deviation * mixed_deviation + mixed_mean
+
+
 def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """Blend each segment and its target with another of the batch, by a share drawn from Beta(alpha, alpha).
 

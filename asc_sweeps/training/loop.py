@@ -218,7 +218,8 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
     targets = (
         functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
     )
-    inputs = augment.mask(session.features(augment.roll(waveforms, session.augment)), session.augment)
+    log_mel = session.features(augment.roll(waveforms, session.augment))
+    inputs = augment.mask(augment.mixstyle(log_mel, session.augment), session.augment)
     softened = targets[:, :0] if phase.teachers is None else phase.teachers[rows].to(session.accelerator)
     if phase.mixup_alpha > 0:
         inputs, both = augment.mixup(inputs, torch.cat([targets, softened], dim=1), phase.mixup_alpha)
