@@ -371,17 +371,6 @@ def test_all_lists_that_are_not_there_are_named_at_once(tree: Path, check: Calla
 # Folders of another kind
 
 
-def test_the_2020_set_is_recognized_by_its_names(tree: Path, check: Callable) -> None:
-    for name in LISTS:
-        text = re.sub(r"-[1-9]-(\w+\.wav)", "-0-\\1", (tree / name).read_text())
-        text = re.sub(r"-0-(\w+\.wav)", "-\\1", text)
-        (tree / name).write_text("".join(dict.fromkeys(text.splitlines(keepends=True))))
-    code, text = check(tree)
-    assert code == 2
-    assert "holds 10 s recordings as the 2019 and 2020 sets do (6 of 6 names lack the piece field" in text
-    assert "TAU-urban-acoustic-scenes-2022-mobile-development" in text
-
-
 @pytest.mark.parametrize("header", ["filename", "filename\tdevice_id"])
 def test_an_evaluation_set_is_recognized_by_its_numbers_and_its_lack_of_labels(
     tmp_path: Path, check: Callable, header: str

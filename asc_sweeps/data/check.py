@@ -11,8 +11,8 @@ from pathlib import Path
 
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
-from asc_sweeps.data.tau import LISTS, META, SEGMENT, Row, Segment, read_lists
-from asc_sweeps.data.wav import BadWav, check_wav
+from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Row, Segment, holds_recordings, read_lists
+from asc_sweeps.data.wav import PIECES, BadWav, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
 from asc_sweeps.workspace import cores
 
@@ -27,11 +27,10 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
     """
     lists = read_lists(folder, findings)
     _check_repeats(lists, findings)
-    splits = _splits(lists, findings)
+    splits, whole = _splits(lists, findings), holds_recordings(folder)
     segments: dict[str, Segment] = {}
     for where, row in lists[META]:
-        segment = _segment(row, where, splits.get(row[0], "unused"), findings)
-        if segment:
+        for segment in _segments(row, where, splits.get(row[0], "unused"), whole, findings):
             segments.setdefault(segment.filename, segment)
     _check_against_meta(lists, findings)
     _check_splits(list(segments.values()), findings)
@@ -47,7 +46,7 @@ def check_audio(
         names = sorted(os.listdir(folder / "audio"))
     except OSError as error:
         raise DataError(f"{printable(folder / 'audio')}: cannot be read ({error.strerror})") from None
-    listed = {Path(s.filename).name for s in segments}
+    listed = {Path(s.file).name for s in segments}
     for name in names:
         if name not in listed:
             findings.add(f"not listed in {META}", f"audio/{name}", fatal=False)
@@ -56,19 +55,20 @@ def check_audio(
         bad = []
         for segment in chunk:
             try:
-                check_wav(folder / segment.filename)
+                check_wav(folder / segment.file, PIECES if segment.of_recording else 1)
             except BadWav as problem:
                 bad.append((segment, problem))
         return bad
 
-    chunks = [segments[at : at + CHUNK] for at in range(0, len(segments), CHUNK)]
+    files = list({s.file: s for s in segments}.values())
+    chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
     with ThreadPoolExecutor(cores()) as pool:
         for i, bad in enumerate(pool.map(check, chunks), start=1):
             for segment, problem in bad:
                 # What stands in neither list is not trained on.
-                findings.add(problem.rule, problem.at(segment.filename), fatal=segment.split != "unused")
+                findings.add(problem.rule, problem.at(segment.file), fatal=segment.split != "unused")
             if progress:
-                progress(min(i * CHUNK, len(segments)), len(segments))
+                progress(min(i * CHUNK, len(files)), len(files))
 
 
 def _check_repeats(lists: dict[str, list[Row]], findings: Findings) -> None:
@@ -89,21 +89,28 @@ def _splits(lists: dict[str, list[Row]], findings: Findings) -> dict[str, str]:
     return splits | {name: "test" for _, (name, _) in lists[LISTS["evaluate"]]}
 
 
-def _segment(row: tuple[str, ...], where: str, split: str, findings: Findings) -> Segment | None:
+def _segments(row: tuple[str, ...], where: str, split: str, whole: bool, findings: Findings) -> list[Segment]:
+    """The segment of a row, or the ten of a row that is a whole recording."""
     name, scene, identifier, device = row
-    match = SEGMENT.fullmatch(name)
+    match = (RECORDING_OF_2020 if whole else SEGMENT).fullmatch(name)
     if not match:
-        rule = "a name must read audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav"
+        piece = "" if whole else "-<piece>"
+        rule = f"a name must read audio/<scene>-<city>-<location>-<recording>{piece}-<device>.wav"
         findings.add(rule, f"{where}: {name}")
-        return None
+        return []
+    named = match[match.lastindex or 0]
     words = (("scene", scene, SCENES, True), ("device", device, DEVICES, True), ("city", match[2], CITIES, False))
     for word, value, known, fatal in words:
         if value not in known:
             findings.add(f"unknown {word}", f"{where}: '{value}'{_nearest(value, known)} ({name})", fatal)
-    if (match[1], f"{match[2]}-{match[3]}", match[6]) != (scene, identifier, device):
+    if (match[1], f"{match[2]}-{match[3]}", named) != (scene, identifier, device):
         findings.add("the row and the file's name disagree", f"{where}: {' '.join(row)}")
-    recording = name.removeprefix("audio/").rsplit("-", 2)[0] + f"-{match[6]}"
-    return Segment(name, scene, identifier, recording, int(match[5]), device, split)
+    recording = f"{match[1]}-{match[2]}-{match[3]}-{match[4]}-{named}"
+    if not whole:
+        return [Segment(name, scene, identifier, recording, int(match[5]), device, split)]
+    stem = name.rsplit("-", 1)[0]
+    names = [f"{stem}-{piece}-{named}.wav" for piece in range(PIECES)]
+    return [Segment(n, scene, identifier, recording, piece, device, split, name) for piece, n in enumerate(names)]
 
 
 @lru_cache

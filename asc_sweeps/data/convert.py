@@ -11,17 +11,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.torchaudio_door import Resample
-from asc_sweeps.data.wav import FRAMES, WAV_RATE, BadWav, read_wav
+from asc_sweeps.data.wav import FRAMES, WAV_RATE, BadWav, read_piece, read_wav
 from asc_sweeps.files import write_bytes
 from asc_sweeps.workspace import cores
 
@@ -37,10 +38,17 @@ JOURNAL = "converted.jsonl"
 Progress = Callable[[int, int], None]
 
 
-def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progress | None = None) -> list[str]:
-    """Write `waveforms.npy` (int16, [files, 16000]) into `building`; returns the SHA-256 of each WAV.
+def convert(
+    folder: Path,
+    marks: dict[str, str],
+    building: Path,
+    progress: Progress | None = None,
+    pieces: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+) -> list[str]:
+    """Write `waveforms.npy` (int16, [segments, 16000]) into `building`; returns the SHA-256 of each WAV.
 
-    `marks`: file name -> what changes when the file does. Chunks that an earlier run recorded under the same marks are not
+    `marks`: a segment's name -> what changes when its file does. `pieces`: of those that are a second of a longer file, its name and
+    which second. Chunks that an earlier run recorded under the same marks are not
     read again. Raises DataError naming the WAVs that break a rule; all other chunks are done by then.
     """
     names = list(marks)
@@ -53,6 +61,13 @@ def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progr
     done = sum(len(chunks[i]) for i in digests)
     resample = Resample(WAV_RATE, RATE)
     findings = Findings()
+
+    def read(name: str) -> tuple[str, np.ndarray]:
+        if name not in pieces:
+            return read_wav(folder / name)
+        file, piece = pieces[name]
+        return read_piece(folder / file, piece)
+
     with (
         open(building / ARRAY, "r+b", buffering=0) as array,
         open(building / JOURNAL, "a") as journal,
@@ -66,7 +81,7 @@ def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progr
                 waveforms = []
                 for name in chunks[i][at : at + TOGETHER]:
                     try:
-                        digest, waveform = read_wav(folder / name)
+                        digest, waveform = read(name)
                     except BadWav as problem:
                         bad.append((name, problem))
                         digest, waveform = "", np.zeros(FRAMES, np.float32)
@@ -78,7 +93,7 @@ def convert(folder: Path, marks: dict[str, str], building: Path, progress: Progr
 
         for i, found, bad in pool.map(convert_chunk, todo):
             for name, problem in bad:
-                findings.add(problem.rule, problem.at(name))
+                findings.add(problem.rule, problem.at(pieces.get(name, (name,))[0]))
             os.fsync(array.fileno())  # before the journal says that they are there
             if not bad:
                 digests[i] = found

@@ -43,7 +43,7 @@ class Prepared:
 
     folder: Path
     name: str
-    """`tau2022`, or `synthetic-<plan>` for generated data."""
+    """`tau2022` or `tau2020`, or `synthetic-<plan>` for generated data."""
     fingerprint: str
     """Hash over names, labels, splits and the WAV files' bytes."""
     generated: bool
@@ -92,7 +92,8 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
                 if made is None:
                     building = caches / f".building-{place}"
                     building.mkdir(exist_ok=True)
-                    digests = convert(folder, marks, building, progress)
+                    pieces = {s.filename: (s.of_recording, s.piece) for s in segments if s.of_recording}
+                    digests = convert(folder, marks, building, progress, pieces)
                     made = _publish(building, segments, digests, stamp)
                     write_json(_index(caches, place), {"folder": str(folder), "key": key, "cache": made.folder.name})
     return made
@@ -164,10 +165,10 @@ def _marks(folder: Path, segments: list[Segment]) -> dict[str, str]:
     marks, missing = {}, Findings()
     for s in segments:
         try:
-            stat = stat_wav(os.path.join(folder, s.filename))  # a Path for each costs as much again
+            stat = stat_wav(os.path.join(folder, s.file))  # a Path for each costs as much again
             marks[s.filename] = f"{s.filename}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
         except BadWav as problem:
-            missing.add(problem.rule, problem.at(s.filename))
+            missing.add(problem.rule, problem.at(s.file))
     missing.refuse_fatal(folder)
     return marks
 
@@ -188,7 +189,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
         content = "".join("\t".join(row) + "\n" for row in table).encode()
         write_bytes(building / TABLE, content)
         manifest = {
-            "name": f"synthetic-{stamp['plan']}" if stamp else "tau2022",
+            "name": f"synthetic-{stamp['plan']}" if stamp else "tau2020" if segments[0].of_recording else "tau2022",
             "generated": bool(stamp),
             "fingerprint": fingerprint,
             "rate": RATE,

@@ -1,6 +1,7 @@
 """The folder of TAU Urban Acoustic Scenes 2022 Mobile, development: its layout, its lists, and how other sets are told apart.
 
-Layout: `meta.csv`, `evaluation_setup/fold1_{train,test,evaluate}.csv`, `audio/*.wav`. Reads no audio; the rules are in check.
+Layout: `meta.csv`, `evaluation_setup/fold1_{train,test,evaluate}.csv`, `audio/*.wav`. The set of 2020 has it, too, with the whole
+recordings of 10 s, which are taken for their ten pieces. Reads no audio; the rules are in check.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ class Segment:
     device: str
     split: str
     """`train`, `test`, or `unused` when it stands in neither list."""
+    of_recording: str = ""
+    """The file of the whole recording that it is a piece of, in the layout of 2020; then `filename` is what 2022 calls it."""
+
+    @property
+    def file(self) -> str:
+        """The file that holds it."""
+        return self.of_recording or self.filename
 
 
 class Row(NamedTuple):
@@ -114,14 +122,14 @@ def _refuse_other_folders(folder: Path) -> None:
     raise DataError(f"{printable(folder)}: not a data set of this layout: there is no {missing} in it; {hint}")
 
 
+def holds_recordings(folder: Path) -> bool:
+    """Whether the folder has the layout of 2020: most names lack the piece."""
+    names = _some_names(folder)
+    return 2 * sum(RECORDING_OF_2020.fullmatch(name) is not None for name in names) > len(names)
+
+
 def _refuse_other_sets(folder: Path) -> None:
     names = _some_names(folder)
-    of_2020 = [name for name in names if RECORDING_OF_2020.fullmatch(name)]
-    if len(of_2020) > len(names) / 2:
-        raise DataError(
-            f"{printable(folder)}: holds 10 s recordings as the 2019 and 2020 sets do ({len(of_2020):,} of {len(names):,} "
-            f"names lack the piece field, e.g. {of_2020[0]}); training needs the 1 s segments of 2022 ({FOLDER_NAME})"
-        )
     numbers = [name for name in names if EVALUATION.fullmatch(name)]
     labelled = any((folder / name).is_file() for name, columns in COLUMNS.items() if "scene_label" in columns)
     unlabelled = (folder / LISTS["test"]).is_file() and not labelled

@@ -14,6 +14,8 @@ import soundfile
 
 WAV_RATE = 44_100
 FRAMES = 44_100
+PIECES = 10
+"""Seconds of a whole recording."""
 MAGIC = b"RIFFWAVE"
 """Bytes 0 to 3 and 8 to 11."""
 NO_FILE = "listed, but there is no such file"
@@ -56,7 +58,7 @@ def stat_wav(path: Path | str) -> os.stat_result:
     return found
 
 
-def check_wav(path: Path) -> None:
+def check_wav(path: Path, seconds: int = 1) -> None:
     """Look for a file and read its header. Raises BadWav."""
     size = stat_wav(path).st_size
     _check_magic(_read(path, 12), size)
@@ -64,7 +66,7 @@ def check_wav(path: Path) -> None:
         header = soundfile.info(os.fsencode(path))  # as bytes: a folder's name may be no text
     except soundfile.LibsndfileError as error:
         raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
-    _check_header(header)
+    _check_header(header, seconds)
 
 
 def read_wav(path: Path) -> tuple[str, np.ndarray]:
@@ -78,6 +80,22 @@ def read_wav(path: Path) -> tuple[str, np.ndarray]:
     except soundfile.LibsndfileError as error:
         raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
     return hashlib.sha256(content).hexdigest(), waveform
+
+
+def read_piece(path: Path, piece: int) -> tuple[str, np.ndarray]:
+    """SHA-256 of the samples of one second of a whole recording, and its waveform, float32 [44100]. Raises BadWav."""
+    size = stat_wav(path).st_size
+    _check_magic(_read(path, 12), size)
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            _check_header(file, PIECES)
+            file.seek(piece * FRAMES)
+            waveform = file.read(FRAMES, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+    if len(waveform) != FRAMES:
+        raise BadWav(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
+    return hashlib.sha256(waveform.tobytes()).hexdigest(), waveform
 
 
 def _read(path: Path, size: int = -1) -> bytes:
@@ -96,14 +114,15 @@ def _check_magic(content: bytes, size: int) -> None:
         raise BadWav("must be a WAV file", f"{size:,} bytes, the first ones {content[:4]!r}" if size else "0 bytes")
 
 
-def _check_header(header: Header) -> None:
+def _check_header(header: Header, seconds: int = 1) -> None:
+    length = "44,100 samples (one second)" if seconds == 1 else f"{seconds * FRAMES:,} samples ({seconds} seconds)"
     rules = (
         # WAVEX is a WAV with a longer header, which some programs write for 24 bit.
         ("must be a WAV file", header.format, ("WAV", "WAVEX")),
         ("must have 44,100 samples a second", header.samplerate, (WAV_RATE,)),
         ("must have one channel", header.channels, (1,)),
         ("must be 24-bit PCM", header.subtype, ("PCM_24",)),
-        ("must hold 44,100 samples (one second)", header.frames, (FRAMES,)),
+        (f"must hold {length}", header.frames, (seconds * FRAMES,)),
     )
     for rule, value, wanted in rules:
         if value not in wanted:
