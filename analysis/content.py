@@ -11,16 +11,18 @@ from analysis.evidence import Evidence
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.repeat import as_space
-from asc_sweeps.results import StudyRecord, TrialResult
+from asc_sweeps.results import TrialResult
 from asc_sweeps.settings import stored_config
 
 FORMAT = 1
+LONGEST_NAME = 64
+"""Of a study, in a search space."""
 
 
 def content(evidence: Evidence) -> str:
     """Studies with their trials as search spaces, results without their training curves, failures; as JSON."""
     studies = [
-        {**dataclasses.asdict(record), "name": record.name, "space": space_of(record, evidence)}
+        {**dataclasses.asdict(record), "name": record.name, "space": space_of(record.name, evidence)}
         for record in evidence.studies
     ]
     trials = [
@@ -37,18 +39,23 @@ def content(evidence: Evidence) -> str:
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def space_of(record: StudyRecord, evidence: Evidence) -> str:
-    """A study's trials as a search space, each with every setting; empty where none of them is known."""
-    known = [
-        config for row in record.trials if (config := _config(row, evidence.by_signature.get(row.get("signature", ""))))
-    ]
-    about = f"{len(known)} trials as they were run by: {record.command}"
-    return as_space(record.name, about, known) if known else ""
+def space_of(name: str, evidence: Evidence) -> str:
+    """A study's trials as a search space, each with every setting, those of several workspaces together.
+
+    Empty where none of them is known.
+    """
+    records = [record for record in evidence.studies if record.name == name]
+    rows = {row.get("signature", ""): row for record in records for row in record.trials}
+    known = [config for s, row in rows.items() if (config := _config(row, evidence.by_signature.get(s)))]
+    about = f"{len(known)} trials as they were run by: {records[0].command}"
+    named = name if len(name) <= LONGEST_NAME else f"{records[0].study[: LONGEST_NAME - 5]}-mini"
+    return as_space(named, about, known) if known else ""
 
 
 def space_files(evidence: Evidence) -> list[File]:
     """The studies' search spaces, to be taken out of the report."""
-    spaces = [(record.name, space_of(record, evidence)) for record in evidence.studies]
+    names = dict.fromkeys(record.name for record in evidence.studies)
+    spaces = [(name, space_of(name, evidence)) for name in names]
     return [
         File(f"space-{position}", f"{name}.yaml", f"{name}: its trials as a search space", text)
         for position, (name, text) in enumerate(spaces)

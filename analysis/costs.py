@@ -56,28 +56,27 @@ def hours_by_state(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["state", "trials", "epochs", "seconds"]).set_index("state")
 
 
-def reuse(studies: Iterable[StudyRecord], seconds: Mapping[str, float]) -> pd.DataFrame:
-    """One row a study: trials; epochs of them and their starts with each trained by itself, and with the distinct ones trained once.
+def reuse(studies: Iterable[StudyRecord], seconds: Mapping[str, float]) -> tuple[pd.DataFrame, pd.Series]:
+    """One row a study: trials; epochs of them and all they build on with each trial by itself, and with each training done once.
 
-    `seconds` (by signature) gives `alone_seconds` and `shared_seconds`, over finished trials. The last row, `all`, counts what
-    several studies share once.
+    `seconds` (by signature) gives `alone_seconds` and `shared_seconds`, over finished trials. The second value is of all studies
+    together: what several of them share counts once. Rows of records that are too old to say their epochs are left out.
     """
-    rows, everything = [], {}
+    rows, everything = [], dict[str, int]()
     for record in studies:
-        epochs = {row["signature"]: row.get("epochs", 0) for row in record.trials}
-        starts = {row["signature"]: row.get("start") for row in record.trials}
-        lengths = {**_start_lengths(record), **epochs}
-        alone = [s for row in record.trials for s in (row["signature"], starts[row["signature"]]) if s]
-        distinct = set(alone)
-        everything |= {s: lengths.get(s, 0) for s in distinct}
-        name = record.name
-        rows.append((name, len(record.trials), *_sums(alone, lengths, seconds), *_sums(distinct, lengths, seconds)))
+        its = [row for row in record.trials if "signature" in row and "epochs" in row]
+        lengths: dict[str, int] = {}
+        for row in its:
+            lengths |= row.get("needs", {})
+        lengths |= {row["signature"]: row["epochs"] for row in its}
+        alone = [s for row in its for s in (*row.get("needs", {}), row["signature"])]
+        everything |= lengths
+        rows.append((record.name, len(its), *_sums(alone, lengths, seconds), *_sums(lengths, lengths, seconds)))
     columns = ["study", "trials", "alone_epochs", "alone_seconds", "shared_epochs", "shared_seconds"]
     frame = pd.DataFrame(rows, columns=columns).set_index("study")
     total = frame.sum()
     total["shared_epochs"], total["shared_seconds"] = _sums(everything, everything, seconds)
-    frame.loc["all"] = total
-    return frame
+    return frame, total
 
 
 def section(evidence: Evidence) -> Section:
@@ -89,7 +88,7 @@ def section(evidence: Evidence) -> Section:
     blocks: list[Block] = [_states_table(by_state)]
     known = {result.signature: result.seconds for result in evidence.results}
     if any("epochs" in row for record in evidence.studies for row in record.trials):
-        blocks.append(_reuse_table(reuse(evidence.studies, known)))
+        blocks.append(_reuse_table(*reuse(evidence.studies, known)))
     sittings = sittings_frame(evidence)
     if len(sittings):
         blocks += [_workers_table(sittings), _timeline(sittings)]
@@ -106,17 +105,15 @@ def _states_table(by_state: pd.DataFrame) -> Table:
     return Table("cost-states", "Computing time by how trials ended", head, groups, (Text(note),))
 
 
-def _reuse_table(frame: pd.DataFrame) -> Table:
+def _reuse_table(frame: pd.DataFrame, total: pd.Series) -> Table:
     groups = []
-    for study, row in frame.iterrows():
+    for study, row in [*frame.iterrows(), ("all studies together", total)]:
         saved = 1 - row["shared_epochs"] / row["alone_epochs"] if row["alone_epochs"] else 0.0
         cells = [Cell(f"{int(row[c]):,}") for c in ("trials", "alone_epochs", "shared_epochs")]
         times = [Cell(duration(row[c]) if row[c] else MISSING) for c in ("alone_seconds", "shared_seconds")]
-        groups.append(
-            [[row_head("all studies together" if study == "all" else str(study)), *cells, Cell(percent(saved)), *times]]
-        )
+        groups.append([[row_head(str(study)), *cells, Cell(percent(saved)), *times]])
     note = (
-        "Each trial by itself, with the training of the network that it starts from, against every distinct training once. Times are "
+        "Each trial by itself, with the training of all that it builds on, against every distinct training once. Times are "
         "of finished trials."
     )
     head = [
@@ -202,15 +199,6 @@ def _rows(signature: str, system: str, state: str, sittings: Iterable[Mapping[st
 def _add(sums: list[float], epochs: int, seconds: float) -> None:
     for position, amount in enumerate((1, epochs, seconds)):
         sums[position] += amount
-
-
-def _start_lengths(record: StudyRecord) -> dict[str, int]:
-    """Epochs of the trials that others start from, as their settings say."""
-    found = {}
-    for row in record.trials:
-        if row.get("start"):
-            found[row["start"]] = row.get("start_epochs", 0)
-    return found
 
 
 def _sums(signatures: Iterable[str], lengths: Mapping[str, int], seconds: Mapping[str, float]) -> tuple[int, float]:

@@ -24,7 +24,9 @@ def counts_at_paper_size(studies: Sequence[StudyRecord], frame: pd.DataFrame) ->
     """
     paper_size = {name: setting_fields()[name].default for name in SIZE_SETTINGS}
     rows = [row for study in sorted(studies, key=lambda s: s.ended_at, reverse=True) for row in study.counts]
-    trials = frame[frame[list(paper_size)].eq(pd.Series(paper_size)).all(axis=1)]
+    trials = frame[
+        frame[list(paper_size)].eq(pd.Series(paper_size)).all(axis=1) & ~frame["evaluated"]
+    ]  # clips are longer
     columns = {f"model.{name}": name for name in ("block", "width", "mfa", "fpm", "stem_attention")}
     rows += trials[["system", *columns, "params", "macs"]].rename(columns=columns).to_dict("records")
     found: dict[tuple[Any, ...], dict[str, Any]] = {}

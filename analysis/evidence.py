@@ -17,6 +17,8 @@ from asc_sweeps.status import TrialStatus, trial_statuses
 from asc_sweeps.workspace import Workspace
 
 Row = TypeVar("Row")
+STATES = ("planned", "failed", "stopped", "begun", "running", "done")
+"""Of trials, in the order in which they tell more of what happens."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,19 @@ class Evidence:
 
 def load_evidence(*workspaces: Workspace) -> Evidence:
     """Read workspaces; what is not there is empty. A trial that several of them hold is taken from the first."""
+    workspaces = tuple({workspace.root: workspace for workspace in workspaces}.values())
     results = _first(workspaces, load_results, lambda result: result.signature)
     failures = _first(workspaces, load_failures, lambda failure: failure.signature)
-    unfinished = _first(workspaces, trial_statuses, lambda status: status.signature)
+    statuses = [status for workspace in workspaces for status in trial_statuses(workspace)]
+    # Where several workspaces list it, the one where most has happened tells how it stands.
+    unfinished = {s.signature: s for s in sorted(statuses, key=lambda s: STATES.index(s.state))}
     done = {result.signature for result in results}
     return Evidence(
         results,
         [failure for failure in failures if failure.signature not in done],
         [study for workspace in workspaces for study in load_studies(workspace)],
         workspaces,
-        [status for status in unfinished if status.signature not in done],
+        [unfinished[signature] for signature in sorted(unfinished) if signature not in done],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,7 +67,9 @@ def _importances(parameters: Sequence[Mapping[str, Any]], trials: Sequence[Any],
     names = [p["name"] for p in parameters]
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     study.add_trials(trials)
-    found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all trials are equally good, nothing is important
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
     return {name: float(np.nan_to_num(found[name])) for name in names}
 
 

@@ -61,7 +61,8 @@ def studies(evidence: Evidence) -> Section:
     head = [row_head("Study"), row_head("State"), *heads("Done", "Failed", "Planned")]
     head += [row_head("Ended at (UTC)"), row_head("Command")]
     note = Text(
-        "This report holds every study with all settings of its trials. To run them again from it alone:", (AGAIN,)
+        "This report holds each study as it was last run, with all settings of its trials. To run them again from it alone:",
+        (AGAIN,),
     )
     table = Table("studies-list", plural(len(evidence.studies), "study"), [head], groups, (note,))
     return Section("studies", "Studies", sentence, (table, *space_files(evidence)))

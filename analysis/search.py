@@ -128,7 +128,7 @@ def early_stops(record: StudyRecord, evidence: Evidence) -> pd.DataFrame:
     columns = ["rung", "reached", "stopped", "correlation", "best_rank"]
     if not record.scheduler:
         return pd.DataFrame(columns=columns)
-    signatures = [row["signature"] for row in record.trials]
+    signatures = [row["signature"] for row in record.trials if "signature" in row]
     ended = {
         s: [row.get("validation_log_loss") for row in r.history]
         for s in signatures
@@ -212,10 +212,12 @@ def _best_table(found: Found, key: str) -> Table:
     several = len(found.asked["objectives"]) > 1
     rows = found.front if several else found.best_first.head(10)
     caption = "the front: no other has both fewer MACs and a lower log loss" if several else "the ten best"
-    names = [row_head("Trial"), "Validation log loss", "MACs", *(row_head(name) for name in found.parameters)]
+    other = [] if found.objective in ("validation_log_loss", "macs") else [found.objective]
+    names = [row_head("Trial"), *other, "Validation log loss", "MACs", *(row_head(name) for name in found.parameters)]
     groups = []
     for _, row in rows.head(MOST_ROWS).iterrows():
-        cells = [code(str(row["signature"])), Cell(fixed(row["validation_log_loss"], 3)), Cell(_count(row["macs"]))]
+        cells = [code(str(row["signature"])), *(Cell(f"{row[name]:,.4g}") for name in other)]
+        cells += [Cell(fixed(row["validation_log_loss"], 3)), Cell(_count(row["macs"]))]
         groups.append([[*cells, *(words(_setting(row[name])) for name in found.parameters)]])
     left = len(rows) - MOST_ROWS
     notes = (Text(f"{left} more stand among the points."),) if left > 0 else ()

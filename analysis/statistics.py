@@ -149,9 +149,9 @@ def paired_bootstrap(
     found = []
     for column in range(values.shape[1]):
         there = drawn[~np.isnan(drawn[:, column]), column]
-        beyond = min((there <= 0).mean(), (there >= 0).mean())
+        beyond = min((there <= 0).mean(), (there >= 0).mean()) if len(there) else float("nan")
         mean = sums[:, column].sum() / sizes[:, column].sum()
-        p = float(min(1.0, max(2 * beyond, 1 / resamples)))
+        p = float(min(1.0, max(2 * beyond, 1 / resamples))) if len(there) else float("nan")
         groups_in = int((sizes[:, column] > 0).sum())
         found.append(Comparison(float(mean), float(lows[column]), float(highs[column]), p, groups_in))
     return found

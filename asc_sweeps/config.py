@@ -181,6 +181,11 @@ class DistillConfig(Settings):
     weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {SILENT}")
     mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, of inputs and both targets; {SILENT}")
 
+    def named(self) -> list[str]:
+        """Each teacher's words once; one empty word for the network itself where none is named."""
+        words = [" ".join(part.split()) for part in self.teachers.split(";")]
+        return list(dict.fromkeys(word for word in words if word)) or [""]
+
 
 class QuantizeConfig(Settings):
     """INT8 quantization-aware training (Sec. 6); what is scored is the converted network, which computes with integers."""
@@ -196,7 +201,9 @@ class QuantizeConfig(Settings):
 class EvaluateConfig(Settings):
     """Clips of another duration through the network as it was trained, on one second (Table 3); nothing is trained."""
 
-    seconds: int = Field(10, ge=1, le=10, description="Duration of a test clip (Table 3)")
+    seconds: int = Field(
+        10, ge=2, le=10, description="Duration of a test clip (Table 3); one second is the network's own test"
+    )
     crops: Literal["all", "first"] = Field(
         "all", description=f"Clips of a 10 s recording: all that do not overlap, or the first; {SILENT}"
     )
@@ -235,8 +242,8 @@ class TrialConfig(Settings):
     def _teachers_are_trials(self) -> TrialConfig:
         if self.distill is not None:
             before = self.model_copy(update=dict.fromkeys(("distill", "quantize", "evaluate")))
-            for word in self.distill.teachers.split(";"):
-                _teacher(word.strip(), before)
+            for words in self.distill.named():
+                _teacher(words, before)
         return self
 
     @property
@@ -265,7 +272,7 @@ class TrialConfig(Settings):
         start = self.start()
         if not isinstance(self.last_phase, DistillConfig) or start is None:
             return []
-        return [_teacher(word.strip(), start) for word in self.last_phase.teachers.split(";")]
+        return [_teacher(words, start) for words in self.last_phase.named()]
 
     def needs(self) -> list[TrialConfig]:
         """Trials that must be finished before this one begins: its start, and the teachers that are named by settings."""
@@ -324,7 +331,8 @@ def _teacher(words: str, start: TrialConfig) -> TrialConfig | str:
     for word in words.split():
         name, equals, value = word.partition("=")
         group, _, leaf = name.rpartition(".")
-        if not equals or name not in setting_fields() or (group and tree.get(group) is None):
+        known = name in setting_fields() and not name.startswith("data.") and (not group or tree.get(group) is not None)
+        if not equals or not known:
             raise PydanticCustomError(
                 "teachers",
                 "distill.teachers must be signatures, or settings of the network that distillation starts from, parted by ';', "

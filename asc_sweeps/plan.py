@@ -32,8 +32,8 @@ class PlannedTrial:
 
     @property
     def cost_of_epoch(self) -> float:
-        """Of one epoch, in the same unit."""
-        return self.complexity.macs + 2e6
+        """Of one epoch over one-second segments, in the same unit."""
+        return complexity_of(self.config, 1.0).macs + 2e6
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,11 @@ def make_plan(
     wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
     for study, trials in studies.items():
         for config in trials:
+            wanted.setdefault(config.signature, (config, []))[1].append(study)
+    for config in [config for config, _ in wanted.values()]:
+        if find_result(config, workspace) is None:  # what is finished needs nothing any more
             for needed in with_needs(config)[:-1]:
                 wanted.setdefault(needed.signature, (needed, []))
-            wanted.setdefault(config.signature, (config, []))[1].append(study)
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
@@ -102,7 +104,7 @@ def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
     """Counted networks of some trials, one row each, for a study's record."""
     rows = {}
     for config in trials:
-        n, model, features = complexity_of(config), config.model, config.features
+        n, model, features = complexity_of(config, 1.0), config.model, config.features
         names = ("block", "width", "mfa", "fpm", "stem_attention", "scale", "sub_bands")
         traits = {name: getattr(model, name) for name in names}
         size = {"n_mels": features.n_mels, "hop": features.hop, "params": n.params, "macs": n.macs}

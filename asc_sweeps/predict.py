@@ -20,6 +20,7 @@ from asc_sweeps.data.unlabelled import list_files, marks_of, read_all
 from asc_sweeps.data.wav import WAV_RATE
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import write_bytes
+from asc_sweeps.results import load_result
 from asc_sweeps.trial import resolve_accelerator, trained_network
 from asc_sweeps.workspace import Workspace, cores
 
@@ -37,7 +38,11 @@ def predict_folder(
     predicted by then.
     """
     names = list_files(folder)
-    kept = workspace.root / "predictions" / f"{config.signature}-{marks_of(folder, names)}"
+    result = load_result(workspace, config.signature)
+    weights = (
+        result.environment["model_sha256"][:8] if result else ""
+    )  # a trial that was trained anew is another network
+    kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}"
     accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
     network = trained_network(config, workspace).to(accelerator).eval()
     features, resample = LogMel(config.features).to(accelerator), Resample(WAV_RATE, RATE)

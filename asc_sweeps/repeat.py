@@ -46,7 +46,9 @@ def as_space(study: str, about: str, trials: Iterable[TrialConfig]) -> str:
 
 def spaces_in(path: Path) -> Mapping[str, str]:
     """The search spaces in a report, as YAML by the study's name. Raises ConfigError for a file that is none."""
-    return {record["name"]: record["space"] for record in content_of(path)["studies"] if record["space"]}
+    records = [record for record in content_of(path)["studies"] if isinstance(record, dict)]
+    pairs = [(record.get("name"), record.get("space")) for record in records]
+    return {name: space for name, space in pairs if isinstance(name, str) and isinstance(space, str) and space}
 
 
 def content_of(path: Path) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def content_of(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(unpack(found[1])) if found else None
         known = isinstance(content, dict) and isinstance(content.get("studies"), list)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: what this report was made of is damaged in it ({error})"]) from None
     if not known or content is None:
         raise ConfigError([f"{path}: not a report that `asc-sweeps report` wrote, or one that holds no studies"])

@@ -104,7 +104,7 @@ class StudyRecord:
     """The line that runs it again, e.g. `asc-sweeps sweep table2_ablation --mini`."""
     trials: list[dict[str, Any]]
     """One row a planned trial: signature, system, phase, seed, state (done, failed, stopped, planned), params, macs, epochs,
-    start (signature), start_epochs, settings (those that differ from the defaults)."""
+    needs (epochs of what it builds on, by signature), settings (those that differ from the defaults)."""
     counts: list[dict[str, Any]]
     """Counted networks of the study at its full size and at this one: system, block, width, mfa, fpm, ..., params, macs."""
     state: str

@@ -146,8 +146,11 @@ class SearchSpace:
         """The trial at one point, None where `where` leaves it out. Raises ConfigError with all its problems."""
         point = tuple(point)
         fixed = [s for s in self.settings if s.name != "seed"]
-        on = {s.name.partition(".")[0] for s in point if "." in s.name}
-        fixed = [s for s in fixed if s.name not in on]  # a point turns on a phase that the settings turn off
+        # A point turns on a phase that the settings turn off; an override turns on one that either does.
+        by_override = {s.name.partition(".")[0] for s in overrides if "." in s.name}
+        on = {s.name.partition(".")[0] for s in point if "." in s.name} | by_override
+        fixed = [s for s in fixed if s.name not in on]
+        point = tuple(s for s in point if s.name not in by_override)
         settings = [*fixed, Setting("seed", seed, self.source), *point, *overrides]
         if self.condition and not self.condition.holds(plain_values(settings)):
             return None

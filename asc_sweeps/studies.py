@@ -15,7 +15,7 @@ from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.lease import Lease, hold
-from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan
+from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan, with_needs
 from asc_sweeps.request import Request, Study
 from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
 from asc_sweeps.search import SearchStudy, drawn_in
@@ -191,6 +191,8 @@ def record_studies(
     records = []
     for study in studies:
         its = [t for t in trials if study.space.study in t.studies]
+        # A repetition lists the trials of a search without being one: what the search was stays known.
+        old = load_study(workspace, study.record_name) if request.report else None
         rows = [_row(t, workspace, t.config.signature in stopped, t.config.signature in failed) for t in its]
         states = {row["state"] for row in rows}
         end = "failures" if "failed" in states else "complete"
@@ -202,8 +204,8 @@ def record_studies(
             counts=distinct_models([*study.full_size, *(t.config for t in its)]),
             state="interrupted" if "planned" in states or left.get(study.space.study) else end,
             ended_at=now(),
-            search=drawn.get(study.space.study),
-            scheduler=asdict(study.space.scheduler) if study.space.scheduler else None,
+            search=drawn.get(study.space.study) or (old and old.search),
+            scheduler=asdict(study.space.scheduler) if study.space.scheduler else old and old.scheduler,
         )
         save_study(workspace, record)
         records.append(record)
@@ -220,13 +222,6 @@ def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool)
     else:
         state = "failed" if failed or load_failure(workspace, c.signature) is not None else "planned"
     sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
-    start = c.start()
     who = {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state}
-    return {
-        **who,
-        **sizes,
-        "epochs": c.epochs,
-        "start": start and start.signature,
-        **({"start_epochs": start.epochs} if start else {}),
-        "settings": differences(c),
-    }
+    needs = {needed.signature: needed.epochs for needed in with_needs(c)[:-1]}
+    return {**who, **sizes, "epochs": c.epochs, "needs": needs, "settings": differences(c)}

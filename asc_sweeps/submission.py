@@ -120,14 +120,20 @@ def meta_of(
     """The content of meta.yaml: who, what, how large, and the scores on the development set's test split."""
     people = [{**vars(author), **({"corresponding": True} if i == 0 else {})} for i, author in enumerate(authors)]
     seconds = f"{config.features.n_mels}-band log-mel energies"
-    methods = ["time rolling", "frequency and time masks", *(["mixup"] if config.pretrain.mixup_alpha else [])]
+    a = config.augment
+    methods = [
+        *(["time rolling"] if a.roll_probability and a.roll_seconds else []),
+        *(["frequency and time masks"] if a.mask_probability and (a.frequency_masks or a.time_masks) else []),
+        *(["freq-mixstyle"] if a.mixstyle_probability else []),
+        *(["mixup"] if config.pretrain.mixup_alpha else []),
+    ]
     ways = ["weight quantization (INT8)"] if config.quantize else []
     network = trained_network(config, workspace)
     described = {
         "input_sampling_rate": "16kHz",
         "acoustic_features": seconds,
         "embeddings": None,
-        "data_augmentation": ", ".join(methods),
+        "data_augmentation": ", ".join(methods) or None,
         "machine_learning_method": "CNN",
         "ensemble_method_subsystem_count": None,
         "decision_making": "maximum likelihood",

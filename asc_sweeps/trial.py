@@ -261,12 +261,11 @@ def _teacher_predictions(teacher: TrialConfig | str, session: Session, workspace
             )
         teacher = stored_config(result.settings, folder)
     rows, path = np.flatnonzero(data.splits == "train"), folder / "train_predictions.npz"
-    content = workspace.files.read(path)
-    table = content and read_stored(content, data, rows)
-    if table is None or not len(table):
+    table = read_stored(workspace.files.read(path), data, rows)
+    if table is None:
         features = LogMel(teacher.features).to(session.accelerator)
         network = trained_network(teacher, workspace).to(session.accelerator)
-        content = stored(predict(network, features, data, rows, session.accelerator), [data.filenames[r] for r in rows])
+        content = stored(predict(network, features, data, rows, session.accelerator), data, rows)
         workspace.files.write(path, content)
         table = read_stored(content, data, rows)
     return np.asarray(table)

@@ -75,6 +75,8 @@ class Queue(Searcher):
         while True:
             for trial in list(self._waiting):
                 needs = [needed.signature for needed in trial.config.needs()]
+                # A teacher that is named by its signature may be one of those that are still to end.
+                needs += [t for t in trial.config.teachers() if isinstance(t, str) and self._is_pending(t)]
                 failed = next((signature for signature in needs if signature in self._failed), None)
                 if failed:
                     self._waiting.remove(trial)
@@ -195,11 +197,11 @@ class Queue(Searcher):
             return True
         return False
 
+    def _is_pending(self, signature: str) -> bool:
+        return signature in self._running.values() or any(t.config.signature == signature for t in self._waiting)
+
     def _is_known(self, signature: str) -> bool:
-        waiting = any(t.config.signature == signature for t in self._waiting)
-        return (
-            waiting or signature in self._running.values() or signature in self._finished or signature in self._failed
-        )
+        return self._is_pending(signature) or signature in self._finished or signature in self._failed
 
     def _tell_done(self, search: SearchStudy, number: int, signature: str) -> None:
         self._workspace.pull_end(signature)

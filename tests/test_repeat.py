@@ -13,6 +13,7 @@ from asc_sweeps.packing import pack, unpack
 from asc_sweeps.repeat import as_space, spaces_in
 from asc_sweeps.request import load_studies, read_request
 from asc_sweeps.results import save_result, save_study
+from asc_sweeps.settings import Setting
 from asc_sweeps.space_file import read_space
 from asc_sweeps.workspace import Workspace
 
@@ -107,3 +108,28 @@ def test_a_report_alone_runs_its_studies_again_elsewhere(tmp_path, study, three_
     assert one.keys() == two.keys()
     scores = [{s: [score["log_loss"] for score in r["scores"]] for s, r in found.items()} for found in (one, two)]
     assert scores[0] == scores[1]
+
+
+def test_a_repeated_study_takes_overrides_of_phases_that_its_trials_do_not_have():
+    space = read_space(as_space("again", "listed", MIXED[:2]), "again.yaml")
+    overrides = [Setting("evaluate.seconds", 5, "--set")]
+    assert [t.evaluate.seconds for t in space.trials(overrides)] == [5, 5]
+
+
+def test_a_report_of_two_workspaces_repeats_the_trials_of_both(tmp_path):
+    for seed in (0, 1):
+        workspace = Workspace(tmp_path / f"w{seed}")
+        config = bound(settings(seed=seed))
+        save_result(workspace, trial(settings(seed=seed)))
+        save_study(workspace, record(trials=[{"signature": config.signature, "state": "done"}]))
+    path = write_report([Workspace(tmp_path / "w0"), Workspace(tmp_path / "w1")], tmp_path / "report.html")
+    (study,) = load_studies(read_request((), False, None, (), None, report=path))
+    assert sorted(t.seed for t in study.trials) == [0, 1]
+
+
+@pytest.mark.parametrize("content", ['{"studies": [{}]}', '{"studies": [3]}', '{"studies": [{"name": 1, "space": 2}]}'])
+def test_a_report_whose_studies_are_none_is_refused_in_a_line(tmp_path, content):
+    path = tmp_path / "page.html"
+    path.write_text(f'<script type="text/plain" id="asc-sweeps-content">{pack(content)}</script>')
+    with pytest.raises(ConfigError, match="holds no study"):
+        load_studies(read_request((), False, None, (), None, report=path))

@@ -49,7 +49,7 @@ def planted(generated=False):
         points.append({**point, "params": {"model.width": 80, "pretrain.learning_rate": 0.1}})
     asked = {"sampler": "tpe", "seed": 0, "objectives": ["validation_log_loss"], "limits": {"macs": 30_000_000}}
     asked |= {"trials": 12, "parameters": PARAMETERS, "points": points}
-    rows = [{"signature": r.signature, "state": "done", "epochs": 9, "start": None} for r in results]
+    rows = [{"signature": r.signature, "state": "done", "epochs": 9, "needs": {}} for r in results]
     study = dataclasses.replace(
         record(study="mine", trials=rows), search=asked, scheduler={"grace_epochs": 1, "reduction": 3}
     )
@@ -187,7 +187,7 @@ def workspace(tmp_path):
     rows = []
     for result, epochs in ((first, 30), (second, 55)):
         row = {"signature": result.signature, "system": "x", "phase": "p", "seed": 0, "state": "done", "epochs": epochs}
-        rows.append({**row, "start": result.start, **({"start_epochs": 30} if result.start else {})})
+        rows.append({**row, "needs": {result.start: 30} if result.start else {}})
     for name, state in (
         ("stopped00000", "stopped"),
         ("failed000000", "failed"),
@@ -195,7 +195,7 @@ def workspace(tmp_path):
         ("planned00000", "planned"),
     ):
         rows.append(
-            {"signature": name, "system": "x", "phase": "p", "seed": 0, "state": state, "epochs": 30, "start": None}
+            {"signature": name, "system": "x", "phase": "p", "seed": 0, "state": state, "epochs": 30, "needs": {}}
         )
         if name != "planned00000":
             pointer = {"file": "", "sha256": "", "epochs_done": 5, "epochs_total": 30, "validation_log_loss": 2.5}
@@ -218,10 +218,10 @@ def test_hours_are_told_by_how_trials_ended(workspace):
 
 def test_reuse_is_each_trial_with_its_own_start_against_every_training_once(workspace):
     evidence = load_evidence(workspace)
-    table = costs.reuse(evidence.studies, {r.signature: r.seconds for r in evidence.results})
+    table, total = costs.reuse(evidence.studies, {r.signature: r.seconds for r in evidence.results})
     assert table.loc["table2_ablation", "alone_epochs"] == 30 + (55 + 30) + 4 * 30
-    assert table.loc["all", "shared_epochs"] == 30 + 55 + 4 * 30
-    assert table.loc["all", ["alone_seconds", "shared_seconds"]].tolist() == [600 + 720, 720]
+    assert total["shared_epochs"] == 30 + 55 + 4 * 30
+    assert total[["alone_seconds", "shared_seconds"]].tolist() == [600 + 720, 720]
 
 
 def test_the_timeline_has_a_bar_for_every_stretch_of_work(workspace):

@@ -169,8 +169,9 @@ def _run(
     from asc_sweeps.trackers import Trackers
 
     to_draw = sum(search.left for search in searches)
-    drawn_before = [t.finished for search in searches for t in search.planned(workspace)]
-    record_studies(request, studies, plan.trials, workspace, searches=searches)
+    before = [t for search in searches for t in search.planned(workspace)]
+    drawn_before = [t.finished for t in before]
+    record_studies(request, studies, [*plan.trials, *before], workspace, searches=searches)
     progress = SweepProgress(plan, line, to_draw)
     if plan.todo or to_draw:
         done = sum(t.finished for t in plan.trials)

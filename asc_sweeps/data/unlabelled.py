@@ -24,7 +24,10 @@ def list_files(folder: Path) -> list[str]:
     """
     path = folder / LISTS["test"]
     if path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{printable(path)}: not a UTF-8 text (byte {error.start})") from None
         if not lines or lines[0].split("\t")[0] != "filename":
             raise DataError(f"{printable(path)}:1: the header must begin with 'filename'")
         names = [line.split("\t")[0] for line in lines[1:] if line.strip()]

@@ -51,8 +51,8 @@ def stat_wav(path: Path | str) -> os.stat_result:
         found = os.stat(path)
     except FileNotFoundError:
         raise BadWav(NO_FILE, "") from None
-    except OSError as error:
-        raise BadWav(UNREADABLE, error.strerror) from None
+    except (OSError, ValueError) as error:  # a name may hold what no file's can
+        raise BadWav(UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(found.st_mode):
         raise BadWav(UNREADABLE, "not a regular file")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 
 from asc_sweeps.config import DistillConfig
 from asc_sweeps.data.prepare import Prepared
-from asc_sweeps.errors import TrialError
 from asc_sweeps.training.loop import Drop, Phase, Session, run_phases
 
 
@@ -50,21 +50,21 @@ def soften(log_probabilities: Sequence[np.ndarray], temperature: float) -> np.nd
     return torch.stack(parts).mean(dim=0).float().numpy()
 
 
-def stored(predictions: np.ndarray, names: Sequence[str]) -> bytes:
-    """A teacher's predictions by file name, as they are kept beside its weights."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, filename=np.array(names), log_probability=predictions)
+def stored(predictions: np.ndarray, data: Prepared, rows: np.ndarray) -> bytes:
+    """A teacher's predictions of these rows by file name, as they are kept beside its weights."""
+    buffer, names = io.BytesIO(), np.array([data.filenames[row] for row in rows])
+    np.savez_compressed(buffer, filename=names, log_probability=predictions, fingerprint=data.fingerprint)
     return buffer.getvalue()
 
 
-def read_stored(content: bytes, data: Prepared, rows: np.ndarray) -> np.ndarray | None:
-    """What `stored` wrote, of `rows` in a table of all the data set's segments; None where it is of other files."""
+def read_stored(content: bytes | None, data: Prepared, rows: np.ndarray) -> np.ndarray | None:
+    """What `stored` wrote of these rows, in a table of all the data set's segments; None where it is not of them, or damaged."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            names, predictions = found["filename"], found["log_probability"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise TrialError("damaged", f"a teacher's predictions cannot be read ({error})") from None
-    if len(names) != len(rows) or any(name != data.filenames[row] for name, row in zip(names, rows, strict=True)):
+        with np.load(io.BytesIO(content or b""), allow_pickle=False) as found:
+            names, predictions, fingerprint = (found[n] for n in ("filename", "log_probability", "fingerprint"))
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return None  # it is predicted anew
+    if str(fingerprint) != data.fingerprint or names.tolist() != [data.filenames[row] for row in rows]:
         return None
     table = np.full((len(data.filenames), predictions.shape[1]), np.nan, np.float32)
     table[rows] = predictions
