@@ -107,7 +107,7 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
         warning=overview.data_warning(evidence.frame),
         cards=overview.cards(evidence),
         sections=sections,
-        spec=lambda plot: inert_json(plot.figure.to_json(engine="json")),
+        figures=pack(json.dumps(_specs(sections), ensure_ascii=False)),
         cells=_cells,
         texts=pack(json.dumps(_texts(sections), ensure_ascii=False)),
         content_id=CONTENT,
@@ -144,6 +144,12 @@ def inert_json(text: str) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _specs(sections: Sequence[Section]) -> dict[str, str]:
+    """The figures as plotly reads them, by id. Texts, since the page swaps colours in them."""
+    plots = [block for section in sections for block in section.blocks if isinstance(block, Plot)]
+    return {plot.id: plot.figure.to_json(engine="json") for plot in plots}
 
 
 def _texts(sections: Sequence[Section]) -> dict[str, dict[str, str]]:

@@ -63,7 +63,7 @@ def rgb(colour):
 
 def test_every_figure_is_drawn(report, tmp_path):
     seen = dump(report, tmp_path)
-    figures = report.count("data-plot=")
+    figures = report.count('class="plot"')
     assert figures == 6
     assert seen.count("js-plotly-plot") == figures
     assert seen.count('class="main-svg"') >= figures

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_analysis import Page, failure, record, settings, trial
+from test_analysis import Page, failure, figures_in, record, settings, trial
 
 from analysis import costs, search, unfinished
 from analysis.evidence import Evidence, load_evidence
@@ -163,9 +162,9 @@ def test_hostile_names_in_searches_and_sittings_are_inert_text():
     page = Page(html)
     assert "img" not in page.elements
     assert "<script>alert" not in html
-    figures = re.findall(r'data-plot="[^"]+">(.*?)</script>', html, re.DOTALL)
+    figures = figures_in(html)
     assert len(figures) > 6
-    assert not any("<img" in json.dumps(json.loads(figure)) for figure in figures)  # plotly reads HTML in its labels
+    assert not any("<img" in json.dumps(figure) for figure in figures.values())  # plotly reads HTML in its labels
 
 
 # -- cost

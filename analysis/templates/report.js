@@ -3,7 +3,8 @@
 (() => {
   const root = document.documentElement;
   const partners = Object.entries(JSON.parse(document.getElementById("dark-colours").textContent));
-  const specs = [...document.querySelectorAll("script[data-plot]")];
+  const places = [...document.querySelectorAll(".plot")];
+  let specs; // texts by the id of a place
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const button = document.getElementById("theme");
   const PAGE_WIDTH = 700; // CSS pixels of an A4 page between its margins
@@ -22,9 +23,8 @@
 
   const draw = (dark, width) => {
     if (!ready) return;
-    for (const script of specs) {
-      const element = document.getElementById(script.dataset.plot);
-      let text = script.textContent;
+    for (const element of places) {
+      let text = specs[element.id];
       if (dark) for (const [light, partner] of partners) text = text.replaceAll(light, partner);
       const { data, layout } = JSON.parse(text);
       if (width) Object.assign(layout, { width, autosize: false });
@@ -108,6 +108,7 @@
   }
 
   const load = async () => {
+    specs = JSON.parse(await unpack("figures"));
     const script = document.createElement("script");
     script.textContent = await unpack("plotly");
     document.head.append(script);
@@ -115,6 +116,6 @@
     draw(isDark());
   };
   load().catch((error) => {
-    for (const script of specs) complain(document.getElementById(script.dataset.plot), "No figure: " + error.message + ".");
+    for (const element of places) complain(element, "No figure: " + error.message + ".");
   });
 })();
