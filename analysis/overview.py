@@ -9,8 +9,10 @@ import pandas as pd
 from analysis.counts import count_of, macs_verdict, params_verdict
 from analysis.evidence import Evidence
 from analysis.figure3 import figure3_points
-from analysis.paper import TABLE2, TABLE4
+from analysis.paper import DURATIONS, SECTION6, TABLE2, TABLE3, TABLE4
+from analysis.section6 import section6
 from analysis.table2 import table2
+from analysis.table3 import table3
 from analysis.table4 import table4
 from analysis.words import MISSING, duration, listed, plural
 
@@ -60,7 +62,9 @@ def cards(evidence: Evidence) -> list[Card]:
         Card("Trials", str(len(frame)), f"{failed}; {hours} of computing"),
         Card("Printed sizes that fit", sizes, "counted parameters and MACs" if verdicts else "not counted yet"),
         _rows("Table 2", table2(frame, evidence.counts), len(TABLE2)),
+        _rows("Table 3", table3(frame), len(TABLE3) * len(DURATIONS)),
         _rows("Table 4", table4(frame), len(TABLE4)),
+        _rows("Section 6", section6(frame), len(SECTION6)),
         Card("Figure 3", str(plain), f"{'point' if plain == 1 else 'points'} measured"),
     ]
 
