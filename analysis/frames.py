@@ -14,7 +14,13 @@ from asc_sweeps.results import Complexity, TrialResult
 CURVE_COLUMNS = ("learning_rate", "drop_rate", "train_loss", "validation_log_loss", "validation_accuracy", "seconds")
 
 
-PHASE_WORDS = {"finetuned": "finetune", "distilled": "distill", "quantized": "quantize", "evaluated": "evaluate"}
+PHASE_WORDS = {
+    "finetuned": "finetune",
+    "distilled": "distill",
+    "specialized": "per_device",
+    "quantized": "quantize",
+    "evaluated": "evaluate",
+}
 
 
 def trials_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
@@ -84,7 +90,7 @@ def _row(result: TrialResult) -> dict[str, Any]:
             row[f"{measure}_{group}"] = sum(row[f"{measure}_{device}"] for device in devices) / len(devices)
     converted = scores.get(("test", "conversion", "without training"))
     row["log_loss_converted"] = converted.log_loss if converted else float("nan")
-    row["plain"] = not (row["distilled"] or row["quantized"] or row["evaluated"])
+    row["plain"] = not any(row[word] for word in PHASE_WORDS if word != "finetuned")
     return row | _flat(result.settings)
 
 

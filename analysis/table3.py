@@ -10,6 +10,7 @@ from analysis import missing
 from analysis.blocks import Block, Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
+from analysis.frames import PHASE_WORDS
 from analysis.paper import DURATIONS, TABLE2, TABLE3
 from analysis.style import DASHES, SERIES, paper_marker, styled
 from analysis.table2 import score_notes
@@ -25,8 +26,8 @@ SYSTEMS = {(row.block, row.mfa, row.fpm): row.system for row in TABLE2 if row.sy
 def table3_family(frame: pd.DataFrame) -> Family | None:
     """The trials that fill Table 3: pretrained networks, and clips of each duration through them, cropped by one policy."""
     of_system = pd.Series([key in SYSTEMS for key in _systems(frame)], index=frame.index, dtype=bool)
-    keep = ~frame["finetuned"] & ~frame["distilled"] & ~frame["quantized"] & frame["model.stem_attention"] & of_system
-    trials = frame[keep]
+    later = frame[[word for word in PHASE_WORDS if word != "evaluated"]].any(axis=1)
+    trials = frame[~later & frame["model.stem_attention"] & of_system]
     clips = trials[trials["evaluated"]]
     seconds = trials[~trials["evaluated"]]
     policies = sorted(clips["evaluate.crops"].unique()) or ["all"]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import RATE
 from asc_sweeps.data.splits import split_rows
+from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.files import write_json
 from asc_sweeps.models.network import Network
 from asc_sweeps.plan import Plan, PlannedTrial
@@ -51,7 +51,7 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
     """The cost of a plan's trials, which are bound to prepared data; None when nothing is left to run."""
     if not plan.todo:
         return None
-    splits = {d: split_rows(fetch_prepared(workspace, d.fingerprint), d) for d in {t.config.data for t in plan.todo}}
+    splits = {d: split_rows(fetch_data(workspace, d), d) for d in {t.config.data for t in plan.todo}}
     segments, disk = {}, 0
     for t in plan.todo:
         rows = splits[t.config.data]

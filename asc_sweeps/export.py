@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel
-from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.labels import DEVICES, SCENES, SEEN_DEVICES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.data.splits import split_rows
+from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.files import write_bytes
 from asc_sweeps.models.export import as_onnx, as_program, onnx_runner, program_runner
+from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import load_result
 from asc_sweeps.settings import stored_config
 from asc_sweeps.training.evaluate import predict
@@ -58,10 +59,17 @@ def stored_trial(workspace: Workspace, signature: str) -> TrialConfig:
 
 
 def export_trial(
-    config: TrialConfig, workspace: Workspace, form: str, out: Path, most: int, say: Callable[[str], None]
+    config: TrialConfig,
+    workspace: Workspace,
+    form: str,
+    out: Path,
+    most: int,
+    say: Callable[[str], None],
+    device: str | None = None,
 ) -> Exported:
     """Write a trial's network as `onnx`, `onnx-int8` or `pt2`, and check it on at most `most` test segments.
 
+    `device`: of a trial with a network for each device, whose; the general one for none, checked on the devices that train has not.
     Raises WorkspaceError for a form that is not the network's, or packages that are not installed.
     """
     if (form == "onnx-int8") != (config.quantize is not None):
@@ -71,10 +79,21 @@ def export_trial(
             else "computes in floating point: --format onnx, or a trial with quantize.epochs"
         )
         raise WorkspaceError(f"--format {form}: the trial {config.signature} ({config.phase}) {rule}")
+    if device and not config.per_device:
+        raise WorkspaceError(
+            f"--device {device}: the trial {config.signature} ({config.phase}) has one network for all"
+        )
     network, features = trained_network(config, workspace).eval(), LogMel(config.features)
-    data = fetch_prepared(workspace, config.data.fingerprint)
+    data = fetch_data(workspace, config.data)
     rows = split_rows(data, config.data)["test"]
     rows = clip_rows(data, rows, config.evaluate) if config.evaluate else rows
+    if isinstance(network, DeviceNetworks):
+        its = data.devices[rows if rows.ndim == 1 else rows[:, 0]]
+        asked = DEVICES.index(device) if device else -1
+        rows = rows[its == asked if device else its >= len(SEEN_DEVICES)]
+        if not len(rows):
+            raise WorkspaceError(f"--device {device or ''}: the test split has no segment to check its network on")
+        network = network.of(asked)
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     with torch.no_grad():
         log_mel = torch.cat([features(fetch(data, rows[at : at + BATCH], "cpu")) for at in range(0, len(rows), BATCH)])
@@ -83,6 +102,7 @@ def export_trial(
     notes = {
         "signature": config.signature,
         "system": config.system,
+        "device": device or "",
         "scenes": " ".join(SCENES),
         "features": f"log-mel of 16 kHz: {f.model_dump_json()}",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,11 @@ from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.torchaudio_door import Resample
-from asc_sweeps.data.unlabelled import list_files, marks_of, read_all
+from asc_sweeps.data.unlabelled import devices_of, list_files, marks_of, read_all
 from asc_sweeps.data.wav import WAV_RATE
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import write_bytes
+from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import load_result
 from asc_sweeps.trial import resolve_accelerator, trained_network
 from asc_sweeps.workspace import Workspace, cores
@@ -34,7 +36,8 @@ def predict_folder(
 ) -> tuple[list[str], np.ndarray]:
     """Names of a folder's files and the probabilities of the scenes, float32 [files, scenes].
 
-    Each chunk stands in the workspace once it is predicted. Raises DataError naming files that cannot be read; all others are
+    Each chunk stands in the workspace once it is predicted. Where the trial has a network for each device and the list says which
+    device a file is of, that one is asked. Raises DataError naming files that cannot be read; all others are
     predicted by then.
     """
     names = list_files(folder)
@@ -42,7 +45,9 @@ def predict_folder(
     weights = (
         result.environment["model_sha256"][:8] if result else ""
     )  # a trial that was trained anew is another network
-    kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}"
+    devices = devices_of(folder, names)
+    told = hashlib.sha256(devices.tobytes()).hexdigest()[:8]
+    kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}-{told}"
     accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
     network = trained_network(config, workspace).to(accelerator).eval()
     features, resample = LogMel(config.features).to(accelerator), Resample(WAV_RATE, RATE)
@@ -56,7 +61,8 @@ def predict_folder(
                 waveforms, bad = read_all(folder, chunk, resample, pool)
                 for name, problem in bad:
                     findings.add(problem.rule, problem.at(name))
-                found = _probabilities(network, features, torch.from_numpy(waveforms), accelerator)
+                its = devices[number * CHUNK :][: len(chunk)]
+                found = _probabilities(network, features, torch.from_numpy(waveforms), its, accelerator)
                 if not bad:
                     buffer = io.BytesIO()
                     np.save(buffer, found)
@@ -78,8 +84,15 @@ def as_table(names: list[str], probabilities: np.ndarray) -> str:
 
 @torch.inference_mode()
 def _probabilities(
-    network: torch.nn.Module, features: torch.nn.Module, waveforms: torch.Tensor, accelerator: str
+    network: torch.nn.Module, features: torch.nn.Module, waveforms: torch.Tensor, devices: np.ndarray, accelerator: str
 ) -> np.ndarray:
+    if isinstance(network, DeviceNetworks):
+        found = np.zeros((len(waveforms), len(SCENES)), np.float32)
+        for device in np.unique(devices):
+            its = devices == device
+            own = network.of(int(device))
+            found[its] = _probabilities(own, features, waveforms[torch.from_numpy(its)], devices[its], accelerator)
+        return found
     parts = [
         network(features(part.to(accelerator).float() / 32768)).softmax(dim=1).cpu() for part in waveforms.split(BATCH)
     ]

@@ -253,7 +253,13 @@ class SearchStudy:
     def _trial_at(self, point: tuple[Setting, ...]) -> TrialConfig | None:
         study = self._of
         config = study.space.trial(point, study.seeds[0], study.overrides)
-        return config and config.bound(self._data.dataset, self._data.fingerprint)
+        if config is None:
+            return None
+        probe = next((p for p in study.probes if p.data.subset == config.data.subset), study.probes[0])
+        heard = next(
+            (p.augment.impulse_responses_content for p in study.probes if p.augment.impulse_responses_content), ""
+        )
+        return config.bound(self._data.dataset, self._data.fingerprint, probe.data.subset_content, heard)
 
     def _refuse_other_search(self, directions: list[str]) -> None:
         """Trials of other data, fixed settings or objectives must not answer this search."""

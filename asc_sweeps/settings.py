@@ -139,6 +139,6 @@ def _explain(detail: ErrorDetails, setting: Setting | None) -> str:
     }
     hint = ""
     if detail["type"] == "literal_error":
-        hint = did_you_mean(str(setting.value), get_args(setting_fields()[name].annotation))
+        hint = did_you_mean(str(setting.value), [str(known) for known in get_args(setting_fields()[name].annotation)])
     rule = rules.get(detail["type"], detail["msg"])
     return f"{where}{name} {rule}; got {json.dumps(setting.value, default=str)}{hint}"

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
-from asc_sweeps.config import TrialConfig, differences
+from asc_sweeps.config import DataConfig, TrialConfig, differences
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
+from asc_sweeps.data.impulse import keep_responses, load_responses
+from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.data.subsets import has_subset, keep_subset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.lease import Lease, hold
@@ -26,12 +30,44 @@ from asc_sweeps.workspace import Workspace
 def bind(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress) -> list[TrialConfig]:
     """The trials on their opened data; generated data are made first. Raises DataError where data are not at hand."""
     opened = {name: open_dataset(name, workspace, progress) for name in dict.fromkeys(t.data.dataset for t in trials)}
+    subset = cache(partial(_subset, workspace, opened))
+    responses = cache(partial(_responses, workspace))
+    bound = []
     for config in trials:
         data, wanted = opened[config.data.dataset], config.data.fingerprint
         if wanted and wanted != data.fingerprint:
             folder = dataset_folder(config.data.dataset, workspace)
             raise DataError(f"{folder}: has fingerprint {data.fingerprint}, but data.fingerprint asks for {wanted}")
-    return [t.bound(opened[t.data.dataset].name, opened[t.data.dataset].fingerprint) for t in trials]
+        a = config.augment
+        heard = responses(a.impulse_responses, a.impulse_responses_content) if a.impulse_response_probability else ""
+        bound.append(config.bound(data.name, data.fingerprint, subset(config.data), heard))
+    return bound
+
+
+def _subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataConfig) -> str:
+    """The content of the list that a trial's subset is, brought to the workspace; nothing where it learns from all of train."""
+    if config.subset == 100:
+        return ""
+    folder, wanted = dataset_folder(config.dataset, workspace), config.subset_content
+    if wanted and has_subset(wanted, workspace):
+        return wanted
+    content = keep_subset(folder, config.subset, opened[config.dataset], workspace)
+    if wanted and wanted != content:
+        raise DataError(
+            f"{folder}: its list of {config.subset} % is {content}, but data.subset_content asks for {wanted}"
+        )
+    return content
+
+
+def _responses(workspace: Workspace, folder: str, wanted: str) -> str:
+    """The content of a folder of impulse responses, brought to the workspace; or those that are there already."""
+    if not folder:
+        load_responses(wanted, workspace)
+        return wanted
+    content = keep_responses(folder, workspace)
+    if wanted and wanted != content:
+        raise DataError(f"{folder}: its content is {content}, but augment.impulse_responses_content asks for {wanted}")
+    return content
 
 
 def bind_studies(studies: Sequence[Study], workspace: Workspace, progress: Progress) -> list[Study]:

@@ -125,8 +125,14 @@ def meta_of(
         *(["time rolling"] if a.roll_probability and a.roll_seconds else []),
         *(["frequency and time masks"] if a.mask_probability and (a.frequency_masks or a.time_masks) else []),
         *(["freq-mixstyle"] if a.mixstyle_probability else []),
+        *(["device impulse responses"] if a.impulse_response_probability else []),
         *(["mixup"] if config.pretrain.mixup_alpha else []),
     ]
+    if config.per_device:
+        raise DataError(
+            f"{config.signature}: has a network for each device, and the challenge of 2022 does not tell the device of a file; "
+            "submit the trial that it started from"
+        )
     ways = ["weight quantization (INT8)"] if config.quantize else []
     network = trained_network(config, workspace)
     described = {
@@ -137,7 +143,7 @@ def meta_of(
         "machine_learning_method": "CNN",
         "ensemble_method_subsystem_count": None,
         "decision_making": "maximum likelihood",
-        "external_data_usage": None,
+        "external_data_usage": "impulse responses" if a.impulse_response_probability else None,
         "complexity_management": ", ".join([*ways, *(["knowledge distillation"] if config.distill else [])]) or None,
         "pipeline": ", ".join(["pretraining", *_later(config)]),
         "framework": "pytorch",

@@ -12,16 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from asc_sweeps.config import DistillConfig, EvaluateConfig, FinetuneConfig, QuantizeConfig, TrialConfig
-from asc_sweeps.data.catalog import fetch_prepared
+from asc_sweeps.config import (
+    DistillConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PerDeviceConfig,
+    QuantizeConfig,
+    TrialConfig,
+)
 from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel, frames
+from asc_sweeps.data.impulse import load_responses
 from asc_sweeps.data.splits import largest_device, split_rows
+from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.errors import AscSweepsError, DataError, LeaseLostError, TrialError, WorkspaceError
 from asc_sweeps.files import clear_temporary
 from asc_sweeps.lease import Lease, hold
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
+from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.models.quantize import convert, integer_network
 from asc_sweeps.provenance import environment
 from asc_sweeps.results import (
@@ -41,6 +50,7 @@ from asc_sweeps.training.distill import distill, read_stored, stored
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import end_of_drop, finetune
 from asc_sweeps.training.loop import Report, Session, seed_torch
+from asc_sweeps.training.per_device import specialize
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.quantize import round_network, to_integers, train_rounded
 from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
@@ -137,12 +147,13 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
     folder, files = workspace.trial(config.signature), workspace.files
     fetch_checkpoint(files, folder)
     settings = _write_settings(config, workspace)
-    data = fetch_prepared(workspace, config.data.fingerprint)
+    data = fetch_data(workspace, config.data)
     data.read_ahead()
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
     seed_torch(config.seed, "weights")
     dropped = largest_device(data, rows["train"]) if config.finetune else None
+    heard = config.augment.impulse_responses_content
     session = Session(
         network=Network(config.model).to(accelerator),
         features=LogMel(config.features).to(accelerator),
@@ -156,6 +167,7 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
         may_write=lease.check,
         report=report,
         total_epochs=config.epochs,
+        responses=load_responses(heard, workspace).to(accelerator) if heard else None,
     )
     start = config.start()
     if start:
@@ -167,6 +179,8 @@ def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lea
         case DistillConfig() as phase:
             teachers = [_teacher_predictions(t, session, workspace) for t in config.teachers()]
             distill(session, phase, teachers, end_of_drop(config.finetune, dropped))
+        case PerDeviceConfig() as phase:
+            specialize(session, phase)
         case QuantizeConfig() as phase:
             round_network(session, phase)
             unconverted = _without_training(session) if phase.epochs else []
@@ -229,10 +243,11 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     return settings
 
 
-def trained_network(config: TrialConfig, workspace: Workspace) -> Network:
+def trained_network(config: TrialConfig, workspace: Workspace) -> Network | DeviceNetworks:
     """The network of a finished trial with its weights, on the CPU. Raises as `load_model`."""
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced
         network = Network(config.model)
+        network = DeviceNetworks(network) if config.per_device else network
         network = integer_network(network) if config.quantize else network
     network.load_state_dict(load_model(config, workspace))
     return network

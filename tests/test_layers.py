@@ -27,8 +27,8 @@ DOORS = {
     "wandb": {"asc_sweeps/trackers.py"},
     "pyarrow": {"asc_sweeps/shared_files.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
-    "pydantic": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
-    "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/settings.py"},
+    "pydantic": {"asc_sweeps/config.py", "asc_sweeps/groups.py", "asc_sweeps/settings.py"},
+    "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/groups.py", "asc_sweeps/settings.py"},
 }
 LAYERS = [
     "__main__",
@@ -47,7 +47,7 @@ LAYERS = [
 ]
 LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
 LAYERS += ["training", "models", "data", "results", "request", "repeat", "space_file", "space"]
-LAYERS += ["yaml_nodes", "settings", "conditions", "config"]
+LAYERS += ["yaml_nodes", "settings", "conditions", "config", "groups"]
 LAYERS += ["workspace", "shared_files", "files", "provenance", "packing", "errors"]
 
 

@@ -98,15 +98,15 @@ def test_the_pull_is_equation_3_without_the_classifier():
     network = Network(ModelConfig(width=8))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     penalty = pull(network, 0.4)
-    assert penalty().item() == 0.0
+    assert penalty(network).item() == 0.0
     with torch.no_grad():
         for p in network.parameters():
             p.add_(torch.randn_like(p) * 0.1)
     expected = sum(
         ((p - before[name]) ** 2).sum().item() for name, p in network.named_parameters() if "classifier" not in name
     )
-    assert penalty().item() == pytest.approx(0.4 * expected, rel=1e-5)
-    penalty().backward()
+    assert penalty(network).item() == pytest.approx(0.4 * expected, rel=1e-5)
+    penalty(network).backward()
     assert network.classifier.weight.grad is None
     weight = network.stem[0].weight
     torch.testing.assert_close(weight.grad, 2 * 0.4 * (weight.detach() - before["stem.0.weight"]))

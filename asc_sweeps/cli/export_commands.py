@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from asc_sweeps.cli.options import accelerator_option, existing_workspace, json_option, workspace_option
-from asc_sweeps.errors import DataError
+from asc_sweeps.errors import ConfigError, DataError
 
 
 @click.command()
@@ -25,20 +25,26 @@ from asc_sweeps.errors import DataError
     show_default=True,
     help="Test segments to check the file on, at most.",
 )
+@click.option("--device", help="Whose network, of a trial with one for each device; else the one for all.")
 @workspace_option
 @json_option
-def export(trial: str, form: str, out: Path | None, segments: int, place: str, as_json: bool) -> None:
+def export(
+    trial: str, form: str, out: Path | None, segments: int, device: str | None, place: str, as_json: bool
+) -> None:
     """Write a trial's network for another runtime.
 
     It takes a log-mel batch, [B, 1, mel bands, frames], and gives logits, [B, 10]. The file is run at once on test segments and
     compared with the trainer's own predictions.
     """
+    from asc_sweeps.data.labels import SEEN_DEVICES
     from asc_sweeps.export import SUFFIXES, export_trial, stored_trial
 
+    if device is not None and device not in SEEN_DEVICES:
+        raise ConfigError([f"--device must be one of {', '.join(SEEN_DEVICES)}; got '{device}'"])
     workspace = existing_workspace(place)
     config = stored_trial(workspace, trial)
     path = out or Path(f"{trial}{SUFFIXES[form]}")
-    found = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True))
+    found = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True), device)
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path)}))
         return

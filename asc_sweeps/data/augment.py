@@ -1,4 +1,4 @@
-"""Augmentation of training segments (Sec. 4.1): time rolling, SpecAugment's masks, Mixup.
+"""Augmentation of training segments (Sec. 4.1): time rolling, SpecAugment's masks, Mixup; and two beyond the paper, for devices.
 
 Draws from torch's global generator, which the training loop seeds for each epoch.
 """
@@ -25,6 +25,23 @@ def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
     # Each rolled waveform is a window of the waveform written twice; taking windows copies no index of single samples.
     windows = torch.cat([waveforms, waveforms], dim=1).unfold(1, samples, 1)
     return windows[torch.arange(batch, device=place), -shift % samples]
+
+
+def hear_through(waveforms: Tensor, responses: Tensor | None, config: AugmentConfig) -> Tensor:
+    """Convolve each waveform, with `impulse_response_probability`, with one of the responses (Morocutti et al. 2023).
+
+    Shapes: waveforms [B, 16000], spectra of the responses [responses, 16001] -> [B, 16000].
+    """
+    # Where it is off nothing is drawn: trials without it are as they were before it was there.
+    if responses is None or config.impulse_response_probability == 0:
+        return waveforms
+    place = waveforms.device
+    chosen = torch.rand(len(waveforms), device=place) < config.impulse_response_probability
+    drawn = torch.randint(len(responses), (len(waveforms),), device=place)
+    heard = waveforms.clone()
+    spectra = torch.fft.rfft(waveforms[chosen], n=2 * RATE) * responses[drawn[chosen]]
+    heard[chosen] = torch.fft.irfft(spectra, n=2 * RATE)[:, :RATE]
+    return heard
 
 
 def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from asc_sweeps.data.convert import TOGETHER, resampled
 from asc_sweeps.data.findings import Findings, printable
+from asc_sweeps.data.labels import SEEN_DEVICES
 from asc_sweeps.data.tau import LISTS
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import FRAMES, BadWav, read_wav, stat_wav
@@ -44,6 +45,17 @@ def list_files(folder: Path) -> list[str]:
     if outside:
         raise DataError(f"{printable(path)}: {printable(outside[0])} lies outside of the folder")
     return names
+
+
+def devices_of(folder: Path, names: list[str]) -> np.ndarray:
+    """The device of each file, as index into DEVICES, by the list's column `device_id` (2025); -1 where it is not a known one."""
+    path = folder / LISTS["test"]
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8-sig").splitlines()] if path.is_file() else [[]]
+    if "device_id" not in rows[0]:
+        return np.full(len(names), -1)
+    column = rows[0].index("device_id")
+    told = {row[0]: row[column] for row in rows[1:] if len(row) > column}
+    return np.array([SEEN_DEVICES.index(told[n]) if told.get(n) in SEEN_DEVICES else -1 for n in names])
 
 
 def marks_of(folder: Path, names: list[str]) -> str:

@@ -10,6 +10,7 @@ from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
+from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import Score
 
 BATCH = 256
@@ -19,9 +20,16 @@ BATCH = 256
 def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.ndarray, accelerator: str) -> np.ndarray:
     """Log probabilities of the scenes, float32 [rows, scenes], or of clips ([clips, seconds]); leaves the network in eval mode.
 
-    Raises TrialError when one is not finite.
+    Where there is a network for each device, that of the row's device is asked. Raises TrialError when one is not finite.
     """
     network.eval()
+    if isinstance(network, DeviceNetworks):
+        devices = data.devices[rows if rows.ndim == 1 else rows[:, 0]]
+        found = np.zeros((len(rows), len(SCENES)), np.float32)
+        for device in np.unique(devices):
+            its = devices == device
+            found[its] = predict(network.of(int(device)), features, data, rows[its], accelerator)
+        return found
     batch = max(1, BATCH * len(rows) // max(rows.size, 1))  # as many seconds at a time, however long a clip
     parts = [
         network(features(fetch(data, rows[at : at + batch], accelerator))).log_softmax(dim=1).cpu()

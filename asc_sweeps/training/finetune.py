@@ -51,10 +51,10 @@ def end_of_drop(config: FinetuneConfig | None, dropped_device: str | None) -> Dr
     return {"dropped_device": DEVICES.index(dropped_device), "drop_rate": lambda step: config.max_drop_rate}
 
 
-def pull(network: Network, reg_lambda: float) -> Callable[[], Tensor]:
-    """Eq. 3's second term: lambda times the summed squared differences to the network's weights as they are now.
+def pull(network: Network, reg_lambda: float) -> Callable[[Network], Tensor]:
+    """Eq. 3's second term, of a network: lambda times the summed squared differences to this one's weights as they are now.
 
     Over every parameter except the classifier's; running statistics are not parameters.
     """
     pretrained = parameters_to_vector(network.body_parameters()).detach().clone()
-    return lambda: reg_lambda * (parameters_to_vector(network.body_parameters()) - pretrained).square().sum()
+    return lambda trained: reg_lambda * (parameters_to_vector(trained.body_parameters()) - pretrained).square().sum()

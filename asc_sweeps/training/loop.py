@@ -23,11 +23,12 @@ from torch.nn import functional
 
 from asc_sweeps.config import AugmentConfig
 from asc_sweeps.data import augment
-from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.labels import SCENES, SEEN_DEVICES
 from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
+from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import now
 from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
@@ -53,8 +54,8 @@ class Phase:
     """Index of the device whose segments are dropped from each mini-batch."""
     drop_rate: Callable[[int], float] = lambda step: 0.0
     """Share of that device's segments that is dropped."""
-    penalty: Callable[[], Tensor] | None = None
-    """Added to the cross-entropy (Eq. 3)."""
+    penalty: Callable[[Network], Tensor] | None = None
+    """Added to the cross-entropy (Eq. 3), by the network that is trained."""
     teachers: Tensor | None = None
     """What teachers predict for each segment of the data set, [segments, scenes]: probabilities at `temperature`."""
     temperature: float = 1.0
@@ -73,7 +74,7 @@ class Drop(TypedDict, total=False):
 class Session:
     """What all phases of one trial share."""
 
-    network: Network
+    network: Network | DeviceNetworks
     features: nn.Module
     data: Prepared
     rows: dict[str, np.ndarray]
@@ -88,6 +89,8 @@ class Session:
     report: Report
     total_epochs: int
     """Of all phases, for progress."""
+    responses: Tensor | None = None
+    """Spectra of the impulse responses that segments are heard through, [responses, 16001]."""
     history: list[dict[str, Any]] = field(default_factory=list)
     sittings: list[dict[str, str]] = field(default_factory=list)
     """The stretches of work on the trial: worker, began_at, ended_at; the last one is this process's."""
@@ -104,6 +107,17 @@ class Session:
     def steps(self, batch_size: int) -> int:
         """Mini-batches of an epoch; the last one may be smaller."""
         return math.ceil(len(self.rows["train"]) / batch_size)
+
+    def batches(self, batch_size: int) -> list[tuple[Network, np.ndarray]]:
+        """An epoch's mini-batches, drawn anew, each with the network that learns from it: one for all, or its device's."""
+        rows = self.rows["train"][torch.randperm(len(self.rows["train"])).numpy()]
+        groups = [(self.network, rows)]
+        if isinstance(self.network, DeviceNetworks):
+            devices = self.data.devices[rows]
+            groups = [(self.network.of(d), rows[devices == d]) for d in range(len(SEEN_DEVICES))]
+        return [
+            (network, its[at : at + batch_size]) for network, its in groups for at in range(0, len(its), batch_size)
+        ]
 
 
 def seed_torch(seed: int, *purpose: object) -> None:
@@ -153,8 +167,9 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
             session.report({**row, **done})
 
 
-def _optimizer(network: Network, phase: Phase) -> torch.optim.Optimizer:
-    trained = network.classifier if phase.classifier_only else network
+def _optimizer(network: Network | DeviceNetworks, phase: Phase) -> torch.optim.Optimizer:
+    trained = network.own if isinstance(network, DeviceNetworks) else network
+    trained = network.classifier if phase.classifier_only else trained
     network.requires_grad_(False)
     trained.requires_grad_(True)
     return torch.optim.AdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
@@ -163,14 +178,13 @@ def _optimizer(network: Network, phase: Phase) -> torch.optim.Optimizer:
 def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
     began = time.monotonic()
     seed_torch(session.seed, phase.name, epoch)
-    network = session.network.train(not phase.classifier_only)
-    rows = session.rows["train"][torch.randperm(len(session.rows["train"])).numpy()]
-    steps = session.steps(phase.batch_size)
+    session.network.train(not phase.classifier_only)
+    batches = session.batches(phase.batch_size)
     loss_sum, seen, learning_rate, drop_rate = torch.zeros((), dtype=torch.float64), 0, 0.0, 0.0
-    for i in range(steps):
-        step = epoch * steps + i
+    for i, (network, rows) in enumerate(batches):
+        step = epoch * len(batches) + i
         learning_rate, drop_rate = phase.learning_rate(step), phase.drop_rate(step)
-        batch = _kept(session, rows[i * phase.batch_size : (i + 1) * phase.batch_size], phase, drop_rate)
+        batch = _kept(session, rows, phase, drop_rate)
         if not len(batch):  # every segment of it was dropped
             continue
         for group in optimizer.param_groups:
@@ -185,7 +199,7 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     broken = ""
     if train_loss is not None and not math.isfinite(train_loss):
         broken = f"the training loss is {train_loss}"
-    elif not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+    elif not all(bool(value.isfinite().all()) for value in session.network.state_dict().values()):
         broken = "a weight or a running statistic is not finite"  # by the last step, whose own loss still was
     if broken:
         raise TrialError(
@@ -218,7 +232,8 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
     targets = (
         functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
     )
-    log_mel = session.features(augment.roll(waveforms, session.augment))
+    waveforms = augment.hear_through(augment.roll(waveforms, session.augment), session.responses, session.augment)
+    log_mel = session.features(waveforms)
     inputs = augment.mask(augment.mixstyle(log_mel, session.augment), session.augment)
     softened = targets[:, :0] if phase.teachers is None else phase.teachers[rows].to(session.accelerator)
     if phase.mixup_alpha > 0:
@@ -229,7 +244,7 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
     if phase.teachers is not None:
         part = teachers_part(logits, softened, phase.temperature)
         loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
-    return loss if phase.penalty is None else loss + phase.penalty()
+    return loss if phase.penalty is None else loss + phase.penalty(network)
 
 
 def _validate(session: Session) -> dict[str, float | None]:

@@ -5,6 +5,8 @@ The work is split by recording, each drawn from its own random numbers: the numb
 
 from __future__ import annotations
 
+import hashlib
+import math
 import multiprocessing
 import os
 import threading
@@ -24,6 +26,7 @@ from asc_sweeps.data.synthetic.stamp import check_count, is_finished, make_stamp
 from asc_sweeps.errors import DataError, did_you_mean
 
 SEGMENT_BYTES = 132_344  # of a file: 44 of header, 44,100 samples of 3
+PERCENTAGES = (5, 10, 25, 50, 100)
 
 
 def synthesize(
@@ -117,6 +120,22 @@ def _write_lists(segments: Sequence[Segment], folder: Path) -> None:
     _write_table(folder / "evaluation_setup/fold1_train.csv", labeled, train)
     _write_table(folder / "evaluation_setup/fold1_test.csv", labeled[:1], test)
     _write_table(folder / "evaluation_setup/fold1_evaluate.csv", labeled, test)
+    for percent in PERCENTAGES:
+        _write_table(folder / f"evaluation_setup/split{percent}.csv", labeled, _subset(train, percent))
+
+
+def _subset(train: Sequence[Segment], percent: int) -> list[Segment]:
+    """The segments of about this share of each scene's recordings, as the lists of the 2024 challenge: whole ones, nested."""
+    recordings: dict[str, dict[str, list[Segment]]] = {}
+    for segment in train:
+        name = "-".join(segment.filename.split("-")[:4]) + segment.source_label
+        recordings.setdefault(segment.scene_label, {}).setdefault(name, []).append(segment)
+    chosen = set()
+    for its in recordings.values():
+        in_order = sorted(its, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for name in in_order[: math.ceil(len(its) * percent / 100)]:
+            chosen |= {segment.filename for segment in its[name]}
+    return [segment for segment in train if segment.filename in chosen]
 
 
 def _write_table(file: Path, columns: Sequence[str], segments: Iterable[Segment]) -> None:
