@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from asc_sweeps.groups import (
     DATASETS,
+    RATE,
     SILENT,
     AugmentConfig,
     Count,
@@ -37,6 +38,7 @@ from asc_sweeps.groups import (
 __all__ = [
     "DATASETS",
     "PHASES",
+    "RATE",
     "RECIPE",
     "SILENT",
     "AugmentConfig",
@@ -134,16 +136,24 @@ class TrialConfig(Settings):
             return []
         return [_teacher(words, start) for words in self.last_phase.named()]
 
-    def needs(self) -> list[TrialConfig]:
+    @functools.cached_property
+    def needs(self) -> tuple[TrialConfig, ...]:
         """Trials that must be finished before this one begins: its start, and the teachers that are named by settings."""
         start = self.start()
         found = [*([start] if start else []), *(t for t in self.teachers() if not isinstance(t, str))]
-        return list({t.signature: t for t in found}.values())
+        return tuple({t.signature: t for t in found}.values())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> TrialConfig:
+        """As pydantic's, but what was reckoned of this trial is not taken over by the copy."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in ("signature", "needs"):
+            copy.__dict__.pop(name, None)
+        return copy
 
     @property
     def depth(self) -> int:
         """How many trials must follow each other until this one can begin."""
-        return max((1 + needed.depth for needed in self.needs()), default=0)
+        return max((1 + needed.depth for needed in self.needs), default=0)
 
     def bound(self, dataset: str, fingerprint: str, subset: str = "", responses: str = "") -> TrialConfig:
         """The same trial on data that were opened: names and contents take the place of folders' paths.
@@ -182,7 +192,7 @@ class TrialConfig(Settings):
             words.append(f"clips of {self.evaluate.seconds} s")
         return ", ".join(words) or "pretraining"
 
-    @property
+    @functools.cached_property
     def signature(self) -> str:
         """Twelve hex digits that name the trial: a hash of `RECIPE` and the settings that differ from the defaults.
 
@@ -225,17 +235,14 @@ def differences(settings: Settings) -> dict[str, Any]:
     >>> differences(TrialConfig(seed=3, finetune=FinetuneConfig()))
     {'seed': 3, 'finetune': {}}
     """
-    found: dict[str, Any] = {}
-    default = type(settings)()
-    for name in type(settings).model_fields:
-        value, usual = getattr(settings, name), getattr(default, name)
-        if isinstance(value, Settings):
-            inner = differences(value)
-            if inner or usual is None:
-                found[name] = inner
-        elif value != usual:
-            found[name] = value
-    return found
+    values, defaults = vars(settings), _defaults(type(settings))
+    found = {name: values[name] for name, usual in defaults.items() if values[name] != usual}
+    return {name: differences(value) if isinstance(value, Settings) else value for name, value in found.items()}
+
+
+@functools.cache
+def _defaults(kind: type[Settings]) -> dict[str, Any]:
+    return dict(vars(kind()))
 
 
 @functools.cache

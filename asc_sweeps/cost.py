@@ -8,18 +8,14 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
-import torch
-
-from asc_sweeps.data.features import LogMel
+from asc_sweeps.config import RATE
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.prepare import RATE
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.files import write_json
-from asc_sweeps.models.network import Network
 from asc_sweeps.plan import Plan, PlannedTrial
-from asc_sweeps.trial import resolve_accelerator
 from asc_sweeps.workspace import Workspace, cores
 
 PASSES = 3
@@ -62,7 +58,7 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
     pace, machine = _pace(largest, workspace, say)
     unit = pace / largest.cost_of_epoch  # seconds for one unit of cost, as `PlannedTrial.cost` reckons
     seconds = sum(segments[t.config.signature] * t.cost_of_epoch * unit for t in plan.todo)
-    at_once = cores() if resolve_accelerator(workspace.accelerator) == "cpu" else 1
+    at_once = cores() if _accelerator(workspace) == "cpu" else 1
     return Cost(
         epochs=sum(t.config.epochs for t in plan.todo),
         segments=sum(segments.values()),
@@ -75,9 +71,13 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
 
 def _pace(trial: PlannedTrial, workspace: Workspace, say: Callable[[str], None]) -> tuple[float, str]:
     """Seconds for one training segment of this trial on one core (or the GPU), and the machine; timed once, then remembered."""
-    accelerator = resolve_accelerator(workspace.accelerator)
-    place = torch.cuda.get_device_name() if accelerator == "cuda" else f"a core of {platform.node()}"
-    what = [trial.config.model.model_dump_json(), trial.config.features.model_dump_json(), place, torch.__version__]
+    accelerator = _accelerator(workspace)
+    place = f"a core of {platform.node()}"
+    if accelerator == "cuda":
+        import torch
+
+        place = torch.cuda.get_device_name()
+    what = [trial.config.model.model_dump_json(), trial.config.features.model_dump_json(), place, version("torch")]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     path = workspace.root / "calibration.json"
     try:
@@ -91,7 +91,21 @@ def _pace(trial: PlannedTrial, workspace: Workspace, say: Callable[[str], None])
     return known[key], place
 
 
+def _accelerator(workspace: Workspace) -> str:
+    """What trials train on here; torch, which takes longer to import than most plans to make, is not asked for what it cannot do."""
+    if workspace.accelerator == "auto" and version("torch").endswith("+cpu"):
+        return "cpu"
+    from asc_sweeps.trial import resolve_accelerator
+
+    return resolve_accelerator(workspace.accelerator)
+
+
 def _time(trial: PlannedTrial, accelerator: str) -> float:
+    import torch
+
+    from asc_sweeps.data.features import LogMel
+    from asc_sweeps.models.network import Network
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a sweep's trials
     try:

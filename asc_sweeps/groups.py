@@ -14,6 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from asc_sweeps.errors import did_you_mean
 
+RATE = 16_000
+"""Hz at which every waveform is heard (Sec. 4.1)."""
+
 SILENT = "the paper does not say"
 DATASETS = ("tau2022", "synthetic-tiny", "synthetic-small", "synthetic-medium")
 
@@ -80,6 +83,10 @@ class FeatureConfig(Settings):
         if self.hop > self.window:
             raise PydanticCustomError("hop", f"features.hop ({self.hop}) must not exceed window ({self.window})")
         return self
+
+    def frames(self, seconds: float = 1.0) -> int:
+        """Number of time frames T of a clip."""
+        return 1 + round(seconds * RATE) // self.hop
 
 
 class AugmentConfig(Settings):

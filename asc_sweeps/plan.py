@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from asc_sweeps.config import TrialConfig
+from asc_sweeps.finished import complexity_of, find_result
 from asc_sweeps.results import Complexity
-from asc_sweeps.trial import complexity_of, find_result
 from asc_sweeps.workspace import Workspace
 
 
@@ -52,7 +52,7 @@ class Plan:
     @property
     def starts(self) -> set[str]:
         """Signatures of the trials that those left to run build on."""
-        return {needed.signature for t in self.todo for needed in t.config.needs()}
+        return {needed.signature for t in self.todo for needed in t.config.needs}
 
 
 def planned(
@@ -96,7 +96,7 @@ def with_needs(config: TrialConfig) -> list[TrialConfig]:
     >>> [t.phase for t in with_needs(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
     ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
     """
-    found = {t.signature: t for needed in config.needs() for t in with_needs(needed)}
+    found = {t.signature: t for needed in config.needs for t in with_needs(needed)}
     return [*found.values(), config]
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_sweeps.config import TrialConfig
-from asc_sweeps.data.convert import RATE
+from asc_sweeps.config import RATE, TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES

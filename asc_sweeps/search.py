@@ -19,12 +19,12 @@ from optuna.trial import TrialState
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, ConfigError, WorkspaceError
+from asc_sweeps.finished import complexity_of
 from asc_sweeps.plan import PlannedTrial, planned
 from asc_sweeps.request import Study
 from asc_sweeps.results import TrialResult
 from asc_sweeps.settings import Setting, plain_values
 from asc_sweeps.space import OBJECTIVES, SIZES, Parameter, Search, point_of
-from asc_sweeps.trial import complexity_of
 from asc_sweeps.workspace import Workspace
 
 MOST_REDRAWS = 500

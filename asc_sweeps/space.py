@@ -126,12 +126,12 @@ class SearchSpace:
             raise ConfigError(
                 [f"{self.source}: {count:,} trials with {len(chosen):,} seeds, more than {LARGEST_PLAN:,}"]
             )
-        trials: dict[str, TrialConfig] = {}
+        trials: dict[TrialConfig, None] = {}
         for seed, point in itertools.product(chosen, self._points()):
             try:
                 config = self.trial(point, seed, overrides)
                 if config:
-                    trials.setdefault(config.signature, config)
+                    trials.setdefault(config)
             except ConfigError as error:
                 problems += error.problems
         if not problems and count and not trials:
@@ -140,7 +140,7 @@ class SearchSpace:
             )
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
-        return list(trials.values())
+        return list(trials)
 
     def trial(self, point: Iterable[Setting], seed: int, overrides: Sequence[Setting] = ()) -> TrialConfig | None:
         """The trial at one point, None where `where` leaves it out. Raises ConfigError with all its problems."""

@@ -12,18 +12,17 @@ from types import MappingProxyType
 from typing import Any
 
 from asc_sweeps.config import DataConfig, TrialConfig, differences
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
-from asc_sweeps.data.impulse import keep_responses, load_responses
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.subsets import has_subset, keep_subset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
+from asc_sweeps.finished import find_result
 from asc_sweeps.halving import Halving
 from asc_sweeps.lease import Lease, hold
 from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan, with_needs
 from asc_sweeps.request import Request, Study
 from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
 from asc_sweeps.search import SearchStudy, drawn_in
-from asc_sweeps.trial import find_result
 from asc_sweeps.workspace import Workspace
 
 
@@ -61,6 +60,8 @@ def _subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataCo
 
 def _responses(workspace: Workspace, folder: str, wanted: str) -> str:
     """The content of a folder of impulse responses, brought to the workspace; or those that are there already."""
+    from asc_sweeps.data.impulse import keep_responses, load_responses  # brings torch
+
     if not folder:
         load_responses(wanted, workspace)
         return wanted

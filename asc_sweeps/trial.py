@@ -21,20 +21,19 @@ from asc_sweeps.config import (
     TrialConfig,
 )
 from asc_sweeps.data.clips import clip_rows
-from asc_sweeps.data.features import LogMel, frames
+from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.impulse import load_responses
 from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.errors import AscSweepsError, DataError, LeaseLostError, TrialError, WorkspaceError
 from asc_sweeps.files import clear_temporary
+from asc_sweeps.finished import complexity_of, find_result, refuse_other_settings
 from asc_sweeps.lease import Lease, hold
-from asc_sweeps.models.complexity import count
 from asc_sweeps.models.network import Network
 from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.models.quantize import convert, integer_network
 from asc_sweeps.provenance import environment
 from asc_sweeps.results import (
-    Complexity,
     Score,
     TrialFailure,
     TrialResult,
@@ -58,26 +57,6 @@ from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
 MODEL = "model.pt"
 
 
-def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:
-    """The stored result of an equal trial, or None.
-
-    Raises WorkspaceError when what stands under the signature was computed with other settings: a default has changed since.
-    """
-    result = load_result(workspace, config.signature)
-    if result is not None:
-        _refuse_other_settings(result.settings, config, workspace)
-    return result
-
-
-def _refuse_other_settings(stored: dict[str, Any], config: TrialConfig, workspace: Workspace) -> None:
-    folder = workspace.trial(config.signature)
-    if stored_config(stored, folder) != config:
-        raise WorkspaceError(
-            f"{folder}: holds a trial with other settings than {config.signature} has now (a default changed between "
-            "versions); move the folder away to train anew"
-        )
-
-
 def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda row: None) -> TrialResult:
     """The result of a trial on prepared data (`config` is bound): from the store, or trained from its last checkpoint on.
 
@@ -90,7 +69,7 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     if result is not None:
         return result
     resolve_accelerator(workspace.accelerator)  # what is wrong with the machine is no failure of the trial
-    for needed in config.needs():
+    for needed in config.needs:
         run_trial(needed, workspace, report)
     while True:
         with hold(workspace, folder / LEASE) as lease:
@@ -124,14 +103,6 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
             message = f"{type(error).__name__}: {error}"
             trace = "".join(traceback.format_exception(error))
     return TrialFailure(config.signature, config.system, config.phase, cause, message, now(), trace)
-
-
-def complexity_of(config: TrialConfig, seconds: float | None = None) -> Complexity:
-    """Params and MACs of a trial's network for one clip, usually of the seconds that it hears; INT8 parameters are a byte each."""
-    if seconds is None:
-        seconds = config.evaluate.seconds if config.evaluate else 1.0
-    counted = count(config.model, config.features.n_mels, frames(config.features, seconds))
-    return replace(counted, model_bytes=counted.params) if config.quantize else counted
 
 
 def resolve_accelerator(accelerator: str) -> str:
@@ -233,7 +204,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     workspace.files.fetch(path)
     if (folder / CHECKPOINT).exists() and path.exists():
         try:
-            _refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
+            refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
         except ValueError as error:
             raise WorkspaceError(
                 f"{path}: not readable as JSON ({error}); move its folder away to train anew"

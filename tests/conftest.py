@@ -13,8 +13,9 @@ import torch
 from moto.server import ThreadedMotoServer
 from sweeping import SMALL_STUDY
 
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.prepare import Prepared, prepare
+from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 
 # Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.

@@ -8,8 +8,8 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.finished import complexity_of
 from asc_sweeps.plan import make_plan
-from asc_sweeps.trial import complexity_of
 from asc_sweeps.workspace import Workspace
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from asc_sweeps.config import FeatureConfig
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.features import LogMel, frames
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 
 RATE = 16_000

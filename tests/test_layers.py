@@ -46,7 +46,7 @@ LAYERS = [
     "export",
 ]
 LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
-LAYERS += ["training", "models", "data", "results", "request", "repeat", "space_file", "space"]
+LAYERS += ["training", "finished", "models", "data", "results", "request", "repeat", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config", "groups"]
 LAYERS += ["workspace", "shared_files", "files", "provenance", "packing", "errors"]
 

@@ -60,7 +60,7 @@ def test_teachers_that_are_named_by_settings_are_trials_to_run_first():
 
 def test_the_teacher_is_the_network_itself_where_none_is_named():
     taught = config(**TUNED, **TAUGHT)
-    assert taught.teachers() == [taught.start()] == taught.needs()
+    assert taught.teachers() == [taught.start()] == list(taught.needs)
 
 
 @pytest.mark.parametrize("words", ["seed", "nothing=1", "model.width=9", "distill.epochs=1", "seed=1;; seed=x"])
@@ -182,7 +182,7 @@ def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace)
     named = config_of(**TAUGHT, **{"distill.teachers": "seed=1"})
     one = run_trial(named, workspace)
     signed = config_of(**TAUGHT, **{"distill.teachers": named.teachers()[0].signature})
-    assert signed.needs() == [signed.start()]
+    assert signed.needs == (signed.start(),)
     two = run_trial(signed, workspace)
     assert one.signature != two.signature
     assert one.environment["model_sha256"] == two.environment["model_sha256"]

@@ -20,8 +20,9 @@ import soundfile
 import torch
 
 from asc_sweeps.data import convert
+from asc_sweeps.data.cache import Prepared, find_prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
-from asc_sweeps.data.prepare import Prepared, find_prepared, prepare
+from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.errors import DataError

@@ -7,10 +7,10 @@ import pytest
 from optuna.trial import TrialState
 
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.finished import complexity_of
 from asc_sweeps.request import Request, load_studies
 from asc_sweeps.results import Complexity, Score, TrialResult
 from asc_sweeps.search import SearchStudy, drawn_in
-from asc_sweeps.trial import complexity_of
 
 SPACE = """
 study: s

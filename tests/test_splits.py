@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from asc_sweeps.config import DataConfig
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.splits import largest_device, split_rows
 
 SEEDS = range(12)

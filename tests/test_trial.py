@@ -11,10 +11,11 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import DataError, TrialError, WorkspaceError
+from asc_sweeps.finished import find_result
 from asc_sweeps.models.network import Network
 from asc_sweeps.results import load_failures, load_result, load_results, save_result
 from asc_sweeps.settings import Setting, make_config
-from asc_sweeps.trial import find_result, run_trial
+from asc_sweeps.trial import run_trial
 from asc_sweeps.workspace import Workspace
 
 SMALL = {

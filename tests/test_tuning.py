@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import LeaseLostError, WorkspaceError
+from asc_sweeps.finished import complexity_of
 from asc_sweeps.halving import Halving
 from asc_sweeps.lease import hold
 from asc_sweeps.plan import make_plan
@@ -16,7 +17,6 @@ from asc_sweeps.request import Request, load_studies
 from asc_sweeps.results import Score, TrialResult, save_result
 from asc_sweeps.search import SearchStudy, drawn_in
 from asc_sweeps.space import Scheduler
-from asc_sweeps.trial import complexity_of
 from asc_sweeps.tuning import EarlyStops, Queue
 from asc_sweeps.workspace import Workspace
 

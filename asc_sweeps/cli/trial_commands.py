@@ -74,12 +74,11 @@ def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     config = make_config(overrides_of(sets, None))
     if not math.isfinite(seconds):
         raise click.BadParameter("must be a number of seconds, e.g. 10", param_hint="--seconds")
-    from asc_sweeps.data.features import frames
+    from asc_sweeps.finished import complexity_of
     from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
-    from asc_sweeps.trial import complexity_of
 
     n = complexity_of(config, seconds)
-    shape = [1, config.features.n_mels, frames(config.features, seconds)]
+    shape = [1, config.features.n_mels, config.features.frames(seconds)]
     if as_json:
         click.echo(json.dumps({"system": config.system, "input": shape, **dataclasses.asdict(n)}))
         return

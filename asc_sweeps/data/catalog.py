@@ -7,7 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from asc_sweeps.data.prepare import MANIFEST, Prepared, cache_folder, find_prepared, prepare
+from asc_sweeps.data.cache import MANIFEST, Prepared, cache_folder, find_prepared
+from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.data.tau import FOLDER_NAME
 from asc_sweeps.errors import MissingDataError

@@ -29,8 +29,8 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
     _check_repeats(lists, findings)
     splits, whole = _splits(lists, findings), holds_recordings(folder)
     segments: dict[str, Segment] = {}
-    for where, row in lists[META]:
-        for segment in _segments(row, where, splits.get(row[0], "unused"), whole, findings):
+    for line, row in lists[META]:
+        for segment in _segments(row, line, splits.get(row[0], "unused"), whole, findings):
             segments.setdefault(segment.filename, segment)
     _check_against_meta(lists, findings)
     _check_splits(list(segments.values()), findings)
@@ -72,42 +72,45 @@ def check_audio(
 
 
 def _check_repeats(lists: dict[str, list[Row]], findings: Findings) -> None:
-    for rows in lists.values():
+    for of, rows in lists.items():
+        if len({row[0] for _, row in rows}) == len(rows):
+            continue
         seen: set[str] = set()
-        for where, (name, *_) in rows:
+        for line, (name, *_) in rows:
             if name in seen:
-                findings.add("listed twice", f"{where}: {name}")
+                findings.add("listed twice", f"{of}:{line}: {name}")
             seen.add(name)
 
 
 def _splits(lists: dict[str, list[Row]], findings: Findings) -> dict[str, str]:
     """Filename -> train or test."""
     splits = {name: "train" for _, (name, _) in lists[LISTS["train"]]}
-    for where, (name, _) in lists[LISTS["evaluate"]]:
+    for line, (name, _) in lists[LISTS["evaluate"]]:
         if splits.get(name) == "train":
-            findings.add("stands in train and in test", f"{where}: {name}")
+            findings.add("stands in train and in test", f"{LISTS['evaluate']}:{line}: {name}")
     return splits | {name: "test" for _, (name, _) in lists[LISTS["evaluate"]]}
 
 
-def _segments(row: tuple[str, ...], where: str, split: str, whole: bool, findings: Findings) -> list[Segment]:
-    """The segment of a row, or the ten of a row that is a whole recording."""
+def _segments(row: tuple[str, ...], line: int, split: str, whole: bool, findings: Findings) -> list[Segment]:
+    """The segment of a row of meta.csv, or the ten of a row that is a whole recording."""
     name, scene, identifier, device = row
     match = (RECORDING_OF_2020 if whole else SEGMENT).fullmatch(name)
     if not match:
         piece = "" if whole else "-<piece>"
         rule = f"a name must read audio/<scene>-<city>-<location>-<recording>{piece}-<device>.wav"
-        findings.add(rule, f"{where}: {name}")
+        findings.add(rule, f"{META}:{line}: {name}")
         return []
-    named = match[match.lastindex or 0]
-    words = (("scene", scene, SCENES, True), ("device", device, DEVICES, True), ("city", match[2], CITIES, False))
-    for word, value, known, fatal in words:
-        if value not in known:
-            findings.add(f"unknown {word}", f"{where}: '{value}'{_nearest(value, known)} ({name})", fatal)
-    if (match[1], f"{match[2]}-{match[3]}", named) != (scene, identifier, device):
-        findings.add("the row and the file's name disagree", f"{where}: {' '.join(row)}")
-    recording = f"{match[1]}-{match[2]}-{match[3]}-{match[4]}-{named}"
+    of_scene, city, location, number, *piece, named = match.groups()
+    if scene not in SCENES or device not in DEVICES or city not in CITIES:
+        words = (("scene", scene, SCENES, True), ("device", device, DEVICES, True), ("city", city, CITIES, False))
+        for word, value, known, fatal in words:
+            if value not in known:
+                findings.add(f"unknown {word}", f"{META}:{line}: '{value}'{_nearest(value, known)} ({name})", fatal)
+    if of_scene != scene or f"{city}-{location}" != identifier or named != device:
+        findings.add("the row and the file's name disagree", f"{META}:{line}: {' '.join(row)}")
+    recording = f"{of_scene}-{city}-{location}-{number}-{named}"
     if not whole:
-        return [Segment(name, scene, identifier, recording, int(match[5]), device, split)]
+        return [Segment(name, scene, identifier, recording, int(piece[0]), device, split)]
     stem = name.rsplit("-", 1)[0]
     names = [f"{stem}-{piece}-{named}.wav" for piece in range(PIECES)]
     return [Segment(n, scene, identifier, recording, piece, device, split, name) for piece, n in enumerate(names)]
@@ -121,11 +124,11 @@ def _nearest(value: str, known: tuple[str, ...]) -> str:
 def _check_against_meta(lists: dict[str, list[Row]], findings: Findings) -> None:
     scenes = {row[0]: row[1] for _, row in lists[META]}
     for key in ("train", "evaluate"):
-        for where, (name, scene) in lists[LISTS[key]]:
+        for line, (name, scene) in lists[LISTS[key]]:
             if name not in scenes:
-                findings.add(f"listed, but not in {META}", f"{where}: {name}")
+                findings.add(f"listed, but not in {META}", f"{LISTS[key]}:{line}: {name}")
             elif scene != scenes[name]:
-                findings.add(f"scene differs from {META}", f"{where}: {name} is called {scene}")
+                findings.add(f"scene differs from {META}", f"{LISTS[key]}:{line}: {name} is called {scene}")
     test, evaluate = ({row[0] for _, row in lists[LISTS[key]]} for key in ("test", "evaluate"))
     for name in sorted(test ^ evaluate):
         where = "fold1_test.csv" if name in test else "fold1_evaluate.csv"
@@ -138,9 +141,9 @@ def _check_splits(segments: list[Segment], findings: Findings) -> None:
             findings.add("a split has no segments", split)
     for place in ("location", "recording"):
         splits: dict[str, Counter[str]] = defaultdict(Counter)
-        for segment in segments:
-            if segment.split != "unused":
-                splits[getattr(segment, place)][segment.split] += 1
+        pairs = Counter((getattr(s, place), s.split) for s in segments if s.split != "unused")
+        for (name, split), count in pairs.items():
+            splits[name][split] = count
         for name, counts in sorted(splits.items()):
             if len(counts) > 1:
                 findings.add(
@@ -152,8 +155,10 @@ def _check_pieces(segments: list[Segment], findings: Findings) -> None:
     pieces: dict[str, dict[int, str]] = defaultdict(dict)
     for segment in segments:
         pieces[segment.recording][segment.piece] = segment.split
-    for recording, found in sorted(pieces.items()):
-        missing = sorted(set(range(10)) - found.keys())
+    every = set(range(PIECES))
+    broken = {r: found for r, found in pieces.items() if found.keys() != every or len(set(found.values())) > 1}
+    for recording, found in sorted(broken.items()):
+        missing = sorted(every - found.keys())
         if missing:
             lack = f"{recording}: lacks {', '.join(map(str, missing))}"
             findings.add("a recording must have all ten pieces", lack, fatal=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asc_sweeps.config import EvaluateConfig
-from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.data.cache import Prepared
 
 
 def clip_rows(data: Prepared, rows: np.ndarray, config: EvaluateConfig) -> np.ndarray:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,22 +20,18 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from asc_sweeps.config import RATE
+from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import FRAMES, WAV_RATE, BadWav, read_piece, read_wav
 from asc_sweeps.files import write_bytes
 from asc_sweeps.workspace import cores
 
-RATE = 16_000
 CHUNK = 256
 """Files converted, flushed and recorded together: what a killed run loses at most, for each thread."""
 TOGETHER = 16
 """Files resampled at once: that many stay in the processor's cache (measured: 8 to 32 are alike, 1 and 256 slower)."""
-
-ARRAY = "waveforms.npy"
-JOURNAL = "converted.jsonl"
-
-Progress = Callable[[int, int], None]
 
 
 def convert(

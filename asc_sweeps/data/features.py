@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asc_sweeps.config import FeatureConfig
-from asc_sweeps.data.prepare import RATE
+from asc_sweeps.config import RATE, FeatureConfig
 from asc_sweeps.data.torchaudio_door import MelSpectrogram
 
 
@@ -32,8 +31,3 @@ class LogMel(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         log_mel = torch.log(self.mel(waveforms) + self.config.floor)
         return ((log_mel - self.config.mean) / self.config.deviation).unsqueeze(1)
-
-
-def frames(config: FeatureConfig, seconds: float = 1.0) -> int:
-    """Number of time frames T of a clip."""
-    return 1 + round(seconds * RATE) // config.hop

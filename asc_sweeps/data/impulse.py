@@ -12,7 +12,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from asc_sweeps.data.convert import RATE
+from asc_sweeps.config import RATE
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.errors import DataError

@@ -1,7 +1,6 @@
-"""The training cache: every listed WAV as one second of 16 kHz int16, level kept, in one memory-mapped array.
+"""The training cache of a data set's folder, made, finished or found.
 
-Found by the files' names, sizes and times; named by their content. So a changed file is never answered from an old cache,
-and a copied folder is never trained twice. All trials of a node share the one mapped array.
+Found by the files' names, sizes and times; named by their content. So a changed file is never answered from an old cache.
 """
 
 from __future__ import annotations
@@ -12,61 +11,30 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
+from asc_sweeps.config import RATE
+from asc_sweeps.data.cache import (
+    COLUMNS,
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    TABLE,
+    Prepared,
+    Progress,
+    cache_folder,
+    open_prepared,
+    table_digest,
+)
 from asc_sweeps.data.check import read_folder
-from asc_sweeps.data.convert import ARRAY, JOURNAL, RATE, Progress, convert
-from asc_sweeps.data.findings import Findings, printable
-from asc_sweeps.data.labels import DEVICES, SCENES
+from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.tau import Segment, stamp_of
 from asc_sweeps.data.wav import BadWav, stat_wav
-from asc_sweeps.errors import DataError, NotPreparedError
+from asc_sweeps.errors import DataError
 from asc_sweeps.files import write_bytes, write_json
-
-FORMAT = 1
-"""Raised when the conversion changes; part of a cache's name."""
-
-MANIFEST = "manifest.json"
-TABLE = "segments.tsv"
-COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A data set ready for training."""
-
-    folder: Path
-    name: str
-    """`tau2022` or `tau2020`, or `synthetic-<plan>` for generated data."""
-    fingerprint: str
-    """Hash over names, labels, splits and the WAV files' bytes."""
-    generated: bool
-    filenames: tuple[str, ...]
-    locations: np.ndarray
-    recordings: np.ndarray
-    splits: np.ndarray
-    """`train` or `test`, one for each segment."""
-    scenes: np.ndarray
-    """Index into SCENES."""
-    devices: np.ndarray
-    """Index into DEVICES."""
-
-    @cached_property
-    def waveforms(self) -> np.ndarray:
-        """int16, shape [segments, 16000], memory-mapped."""
-        return np.load(self.folder / ARRAY, mmap_mode="r")
-
-    def read_ahead(self) -> None:
-        """Ask the system to fetch the waveforms in one go: segments are read in random order, which is slow from a cold disk."""
-        if hasattr(os, "posix_fadvise"):
-            with open(self.folder / ARRAY, "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Prepared:
@@ -93,57 +61,11 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
                     building = caches / f".building-{place}"
                     building.mkdir(exist_ok=True)
                     pieces = {s.filename: (s.of_recording, s.piece) for s in segments if s.of_recording}
+                    from asc_sweeps.data.convert import convert  # brings torch, which finding a cache does not need
+
                     digests = convert(folder, marks, building, progress, pieces)
                     made = _publish(building, segments, digests, stamp)
                     write_json(_index(caches, place), {"folder": str(folder), "key": key, "cache": made.folder.name})
-    return made
-
-
-def find_prepared(caches: Path, fingerprint: str) -> Prepared:
-    """The cache of a data set by its content; raises DataError when this workspace has none."""
-    target = cache_folder(caches, fingerprint)
-    if not target.exists():
-        raise NotPreparedError(
-            f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`"
-        )
-    return open_prepared(target)
-
-
-def cache_folder(caches: Path, fingerprint: str) -> Path:
-    """Where the cache of a data set of this content stands, or would."""
-    return caches / f"{fingerprint[:16]}-v{FORMAT}"
-
-
-def open_prepared(target: Path) -> Prepared:
-    """Read a finished cache's manifest and segments. Raises DataError for one that is damaged or not whole."""
-    try:
-        manifest = json.loads((target / MANIFEST).read_text())
-        table = (target / TABLE).read_bytes()
-        if (
-            cache_folder(target.parent, manifest["fingerprint"]) != target
-            or _table_digest(table) != manifest["table_sha256"]
-        ):
-            raise ValueError(f"{MANIFEST} and {TABLE} do not belong together")
-        rows = [line.split("\t") for line in table.decode().splitlines()[1:]]
-        filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
-        made = Prepared(
-            folder=target,
-            name=manifest["name"],
-            fingerprint=manifest["fingerprint"],
-            generated=manifest["generated"],
-            filenames=filenames,
-            locations=np.array(locations),
-            recordings=np.array(recordings),
-            splits=np.array(splits),
-            scenes=np.array([SCENES.index(scene) for scene in scenes]),
-            devices=np.array([DEVICES.index(device) for device in devices]),
-        )
-        if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
-            raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
-        ) from None
     return made
 
 
@@ -194,7 +116,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             "fingerprint": fingerprint,
             "rate": RATE,
             "segments": len(segments),
-            "table_sha256": _table_digest(content),
+            "table_sha256": table_digest(content),
             "stamp": stamp,
         }
         write_json(building / MANIFEST, manifest)
@@ -217,7 +139,3 @@ def _writing_to(caches: Path) -> Iterator[None]:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
-
-
-def _table_digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

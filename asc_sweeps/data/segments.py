@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.data.cache import Prepared
 
 
 def fetch(data: Prepared, rows: np.ndarray, accelerator: str) -> Tensor:

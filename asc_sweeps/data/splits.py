@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from asc_sweeps.config import DataConfig
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
-from asc_sweeps.data.prepare import Prepared
 
 
 def split_rows(data: Prepared, config: DataConfig) -> dict[str, np.ndarray]:

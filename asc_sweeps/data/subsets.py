@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from asc_sweeps.config import DataConfig
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.findings import printable
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.errors import DataError
 from asc_sweeps.workspace import Workspace
 

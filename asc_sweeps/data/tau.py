@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +29,12 @@ COLUMNS = {
 }
 SEGMENT = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([0-9])-([a-z][0-9]*)\.wav")
 RECORDING_OF_2020 = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([a-z][0-9]*)\.wav")
+SOME = 1000
+"""Names by which a set is told."""
 EVALUATION = re.compile(r"audio/[0-9]+\.wav")
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One second of one recording by one device, as its row and name say."""
 
     filename: str
@@ -56,12 +56,8 @@ class Segment:
         return self.of_recording or self.filename
 
 
-class Row(NamedTuple):
-    """One row of a list."""
-
-    where: str
-    """List and line, e.g. `meta.csv:12`."""
-    fields: tuple[str, ...]
+Row = tuple[int, tuple[str, ...]]
+"""One row of a list: its line and its fields."""
 
 
 def stamp_of(folder: Path) -> dict[str, Any] | None:
@@ -144,12 +140,13 @@ def _some_names(folder: Path) -> list[str]:
     """File names by which a set can be told: of its first list, whatever its columns are, or else of its audio."""
     for name in COLUMNS:
         if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8-sig", errors="replace")
-            return [line.partition("\t")[0] for line in text.split("\n")[1:] if line.startswith("audio/")]
+            with open(folder / name, encoding="utf-8-sig", errors="replace") as file:
+                lines = list(itertools.islice(file, SOME))
+            return [line.rstrip("\n").partition("\t")[0] for line in lines[1:] if line.startswith("audio/")]
     if not (folder / "audio").is_dir():
         return []
     with os.scandir(folder / "audio") as entries:
-        return [f"audio/{entry.name}" for entry in itertools.islice(entries, 1000)]
+        return [f"audio/{entry.name}" for entry in itertools.islice(entries, SOME)]
 
 
 def _read_list(folder: Path, name: str, findings: Findings) -> list[Row]:
@@ -164,15 +161,14 @@ def _read_list(folder: Path, name: str, findings: Findings) -> list[Row]:
     header = tuple(lines[0].split("\t"))
     if header[: len(columns)] != columns:
         raise DataError(f"{printable(path)}:1: the header must be {' TAB '.join(columns)}; {_found(lines[0], columns)}")
-    rows = []
+    rows: list[Row] = []
+    wanted, used = len(header), len(columns)
     for number, line in enumerate(lines[1:], start=2):
         fields = tuple(line.split("\t"))
-        if not line.strip():
-            continue
-        if len(fields) == len(header):
-            rows.append(Row(f"{name}:{number}", fields[: len(columns)]))
-        else:
-            findings.add(f"a row must have {len(header)} columns", f"{name}:{number}: {line}")
+        if len(fields) == wanted and line.strip():
+            rows.append((number, fields[:used]))
+        elif line.strip():
+            findings.add(f"a row must have {wanted} columns", f"{name}:{number}: {line}")
     return rows
 
 

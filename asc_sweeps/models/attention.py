@@ -6,20 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from asc_sweeps.models.blocks import EPS, depthwise, pointwise
+from asc_sweeps.models.complexity import gate_channels
 from asc_sweeps.models.res2 import Res2
 
 
 class FrequencyChannelGate(nn.Module):
-    """Weights of channels and frequencies from the mean over time, through half the channels (an odd half raised by one).
-
-    The half of 10 channels is 6, of 15 is 8, of 25 is 12: so the counts of Table 2 come out to the last parameter.
+    """Weights of channels and frequencies from the mean over time, through about half the channels.
 
     Shape: [B, C, F, T] -> the same.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = channels // 2 + channels // 2 % 2
+        hidden = gate_channels(channels)
         self.squeeze = pointwise(channels, hidden)
         self.excite = pointwise(hidden, channels)
 

@@ -1,19 +1,38 @@
-"""Parameters and multiply-accumulates by the challenge's counting rule (that of torchinfo 1.8), as exact integers."""
+"""Parameters and multiply-accumulates by the challenge's counting rule (that of torchinfo 1.8), as exact integers.
+
+By arithmetic over the layers, without building one: a plan of thousands of trials is counted at once, and without torch. That the
+networks have just these layers is under test.
+"""
 
 from __future__ import annotations
 
 import functools
-import math
-
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
 
 from asc_sweeps.config import ModelConfig
-from asc_sweeps.models.network import Network
+from asc_sweeps.data.labels import SCENES
 from asc_sweeps.results import Complexity
 
 PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000
 """The challenge's limits of 2022, for one segment of one second."""
+
+BLOCKS_PER_STAGE = (2, 2, 2, 3)
+POOLED_STAGES = (1, 2)
+"""Stages 2 and 3 begin with a max-pool (Table 1)."""
+
+
+def stage_channels(width: int) -> list[int]:
+    """Channels of the four stages (Table 1)."""
+    return [width, width * 3 // 2, 2 * width, width * 5 // 2]
+
+
+def gate_channels(channels: int) -> int:
+    """Channels inside a frequency-channel gate: half, an odd half raised by one, so that the counts of Table 2 come out.
+
+    >>> [gate_channels(channels) for channels in (10, 15, 25)]
+    [6, 8, 12]
+    """
+    return channels // 2 + channels // 2 % 2
 
 
 @functools.cache  # a plan asks for the same few networks again and again
@@ -23,20 +42,74 @@ def count(config: ModelConfig, n_mels: int, frames: int) -> Complexity:
     MACs: a convolution has weights x output positions, Linear and BatchNorm their parameters once; pooling, activations,
     sums, ResNorm and pixel shuffle count 0.
     """
-    with torch.random.fork_rng(devices=[]):  # counting must not move the generator that training draws from
-        network = Network(config).eval()
-    macs = 0
+    counter = _Counter(config)
+    counter.network(_half(n_mels), _half(frames))
+    return Complexity(params=counter.params, macs=counter.macs, model_bytes=4 * counter.params)
 
-    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        positions = math.prod(output.shape[2:]) if isinstance(module, nn.Conv2d) else 1
-        macs += positions * sum(p.numel() for p in module.parameters(recurse=False))
 
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-            module.register_forward_hook(add)
-    with torch.inference_mode():
-        network(torch.zeros(1, 1, n_mels, frames))
-    params = sum(p.numel() for p in network.parameters())
-    model_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
-    return Complexity(params=params, macs=macs, model_bytes=model_bytes)
+@dataclass
+class _Counter:
+    config: ModelConfig
+    params: int = 0
+    macs: int = 0
+
+    def convolution(self, weights: int, positions: int) -> None:
+        self.params += weights
+        self.macs += weights * positions
+
+    def norm(self, channels: int) -> None:
+        self.convolution(2 * channels, 1)
+
+    def network(self, f: int, t: int) -> None:
+        """All layers; `f` and `t` are frequencies and frames after the stem."""
+        c = self.config.width
+        channels, sizes = stage_channels(c), []
+        self.convolution(5 * 5 * 2 * c, f * t)
+        self.norm(2 * c)
+        if self.config.stem_attention:
+            self.attention(2 * c, f, t)
+        before = 2 * c
+        for i, (now, blocks) in enumerate(zip(channels, BLOCKS_PER_STAGE, strict=True)):
+            if i in POOLED_STAGES:
+                f, t = _half(f), _half(t)
+            for j in range(blocks):
+                self.block(self.config.block, now if j else before, now, f, t)
+            if self.config.mfa:
+                self.attention(now, f, t)
+            before = now
+            sizes.append((now, f, t))
+        if self.config.fpm:
+            self.pyramid(sizes)
+        else:
+            self.convolution(before * len(SCENES), f * t)
+
+    def block(self, kind: str, before: int, now: int, f: int, t: int) -> None:
+        if before != now:
+            self.convolution(before * now, f * t)
+            self.norm(now)
+        # Of the Res2 split all slices but the first are convolved.
+        sliced = now if kind == "bcresnet" else now - now // self.config.scale
+        self.convolution(3 * sliced, f * t)
+        self.norm(sliced * self.config.sub_bands)
+        self.convolution(3 * sliced, t)
+        self.convolution(now * now, t)
+        self.norm(now)
+
+    def attention(self, channels: int, f: int, t: int) -> None:
+        part = channels // self.config.scale
+        self.convolution(self.config.scale * 2 * part * gate_channels(part), f)
+        self.convolution(9 * (channels - part), f * t)
+        self.norm(channels - part)
+
+    def pyramid(self, sizes: list[tuple[int, int, int]]) -> None:
+        c = self.config.width
+        for channels, f, t in sizes:
+            self.convolution(channels * c, f * t)
+            self.block("bcres2net", c, c, f, t)
+        for _, f, t in sizes[1:3]:  # stages 2 and 3 go up a level
+            self.convolution(c * 4 * c, f * t)
+        self.convolution(4 * c * len(SCENES) + len(SCENES), 1)
+
+
+def _half(size: int) -> int:
+    return (size + 1) // 2

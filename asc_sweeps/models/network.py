@@ -8,10 +8,9 @@ from asc_sweeps.config import ModelConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.models.attention import attention_unit
 from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise
+from asc_sweeps.models.complexity import BLOCKS_PER_STAGE, POOLED_STAGES, stage_channels
 from asc_sweeps.models.fpm import FeaturePyramid
 from asc_sweeps.models.norms import ResNorm
-
-BLOCKS_PER_STAGE = (2, 2, 2, 3)
 
 
 class Network(nn.Module):
@@ -23,7 +22,7 @@ class Network(nn.Module):
     def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
         super().__init__()
         c = config.width
-        channels = [c, c * 3 // 2, 2 * c, c * 5 // 2]
+        channels = stage_channels(c)
         self.stem = nn.Sequential(
             nn.Conv2d(1, 2 * c, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(2 * c, eps=EPS), nn.ReLU()
         )
@@ -42,7 +41,7 @@ class Network(nn.Module):
         x = self.stem(x)
         outputs = []
         for i, stage in enumerate(self.stages):
-            x = stage(self.pool(x) if i in (1, 2) else x)  # stages 2 and 3 begin with a max-pool (Table 1)
+            x = stage(self.pool(x) if i in POOLED_STAGES else x)
             outputs.append(x)
         if self.pyramid is not None:
             return self.classifier(self.pyramid(outputs))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from asc_sweeps.config import DistillConfig
-from asc_sweeps.data.prepare import Prepared
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.training.loop import Drop, Phase, Session, run_phases
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.per_device import DeviceNetworks

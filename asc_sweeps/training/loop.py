@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from asc_sweeps.config import AugmentConfig
 from asc_sweeps.data import augment
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES, SEEN_DEVICES
-from asc_sweeps.data.prepare import Prepared
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network

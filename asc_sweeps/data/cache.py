@@ -1,0 +1,120 @@
+"""A finished training cache: every listed WAV as one second of 16 kHz int16, level kept, in one memory-mapped array.
+
+Named by the files' content, so a copied folder is never trained twice. All trials of a node share the one mapped array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from asc_sweeps.config import RATE
+from asc_sweeps.data.findings import printable
+from asc_sweeps.data.labels import DEVICES, SCENES
+from asc_sweeps.errors import DataError, NotPreparedError
+
+ARRAY = "waveforms.npy"
+JOURNAL = "converted.jsonl"
+"""What is converted already, while a cache is made."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many clips are done and how many there are."""
+
+FORMAT = 1
+"""Raised when the conversion changes; part of a cache's name."""
+
+MANIFEST = "manifest.json"
+TABLE = "segments.tsv"
+COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready for training."""
+
+    folder: Path
+    name: str
+    """`tau2022` or `tau2020`, or `synthetic-<plan>` for generated data."""
+    fingerprint: str
+    """Hash over names, labels, splits and the WAV files' bytes."""
+    generated: bool
+    filenames: tuple[str, ...]
+    locations: np.ndarray
+    recordings: np.ndarray
+    splits: np.ndarray
+    """`train` or `test`, one for each segment."""
+    scenes: np.ndarray
+    """Index into SCENES."""
+    devices: np.ndarray
+    """Index into DEVICES."""
+
+    @cached_property
+    def waveforms(self) -> np.ndarray:
+        """int16, shape [segments, 16000], memory-mapped."""
+        return np.load(self.folder / ARRAY, mmap_mode="r")
+
+    def read_ahead(self) -> None:
+        """Ask the system to fetch the waveforms in one go: segments are read in random order, which is slow from a cold disk."""
+        if hasattr(os, "posix_fadvise"):
+            with open(self.folder / ARRAY, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def find_prepared(caches: Path, fingerprint: str) -> Prepared:
+    """The cache of a data set by its content; raises DataError when this workspace has none."""
+    target = cache_folder(caches, fingerprint)
+    if not target.exists():
+        raise NotPreparedError(
+            f"{caches}: no prepared data with fingerprint {fingerprint}; run `asc-sweeps data prepare DIR`"
+        )
+    return open_prepared(target)
+
+
+def cache_folder(caches: Path, fingerprint: str) -> Path:
+    """Where the cache of a data set of this content stands, or would."""
+    return caches / f"{fingerprint[:16]}-v{FORMAT}"
+
+
+def open_prepared(target: Path) -> Prepared:
+    """Read a finished cache's manifest and segments. Raises DataError for one that is damaged or not whole."""
+    try:
+        manifest = json.loads((target / MANIFEST).read_text())
+        table = (target / TABLE).read_bytes()
+        if (
+            cache_folder(target.parent, manifest["fingerprint"]) != target
+            or table_digest(table) != manifest["table_sha256"]
+        ):
+            raise ValueError(f"{MANIFEST} and {TABLE} do not belong together")
+        rows = [line.split("\t") for line in table.decode().splitlines()[1:]]
+        filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
+        made = Prepared(
+            folder=target,
+            name=manifest["name"],
+            fingerprint=manifest["fingerprint"],
+            generated=manifest["generated"],
+            filenames=filenames,
+            locations=np.array(locations),
+            recordings=np.array(recordings),
+            splits=np.array(splits),
+            scenes=np.array([SCENES.index(scene) for scene in scenes]),
+            devices=np.array([DEVICES.index(device) for device in devices]),
+        )
+        if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
+            raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
+        ) from None
+    return made
+
+
+def table_digest(content: bytes) -> str:
+    """What the manifest says of the table."""
+    return hashlib.sha256(content).hexdigest()
