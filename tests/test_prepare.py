@@ -58,7 +58,7 @@ def flip_a_sample(file: Path) -> None:
 
 def finished(caches: Path) -> list[Path]:
     """What stands under a finished cache's name."""
-    return [path for path in caches.glob("*-v*")]
+    return [path for path in caches.glob("*-v*") if not path.name.startswith(".")]
 
 
 # Sound
@@ -329,6 +329,14 @@ def test_a_file_that_may_not_grow_is_an_error_and_not_a_crash(small_tree: Path, 
 # A damaged cache
 
 
+def flip(path: Path, position: int) -> None:
+    with open(path, "r+b") as file:
+        file.seek(position)
+        (byte,) = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte ^ 4]))
+
+
 DAMAGES = {
     "samples cut": lambda made: os.truncate(made.folder / "waveforms.npy", 7_000_000),
     "header alone": lambda made: os.truncate(made.folder / "waveforms.npy", 128),
@@ -336,6 +344,7 @@ DAMAGES = {
     "samples empty": lambda made: os.truncate(made.folder / "waveforms.npy", 0),
     "no samples": lambda made: (made.folder / "waveforms.npy").unlink(),
     "other samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((230, 16_000), np.float32)),
+    "a flipped bit": lambda made: flip(made.folder / "waveforms.npy", 4_000_123),
     "fewer samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((229, 16_000), np.int16)),
     "no manifest": lambda made: (made.folder / "manifest.json").unlink(),
     "torn manifest": lambda made: os.truncate(made.folder / "manifest.json", 50),

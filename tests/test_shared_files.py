@@ -113,7 +113,7 @@ def test_prepared_data_are_sent_once_and_fetched_once(machines, small_tree, monk
     assert (there.waveforms == made.waveforms).all()
     before = os.stat(there.folder / "waveforms.npy").st_ino
     assert os.stat(fetch_prepared(two, made.fingerprint).folder / "waveforms.npy").st_ino == before
-    assert [p.name for p in two.prepared.iterdir() if not p.name.endswith(".lock")] == [there.folder.name]
+    assert [p.name for p in two.prepared.iterdir() if not p.name.startswith(".")] == [there.folder.name]
     with pytest.raises(DataError, match="no prepared data with fingerprint 0000"):
         fetch_prepared(two, "0" * 32)
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from asc_sweeps.config import RATE
 from asc_sweeps.data.findings import printable
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.errors import DataError, NotPreparedError
+from asc_sweeps.files import write_json
 
 ARRAY = "waveforms.npy"
 JOURNAL = "converted.jsonl"
@@ -108,11 +110,34 @@ def open_prepared(target: Path) -> Prepared:
         )
         if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
             raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
+        _check_content(target, manifest["array_sha256"])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
         ) from None
     return made
+
+
+def array_digest(target: Path) -> str:
+    """The SHA-256 of the waveforms."""
+    with open(target / ARRAY, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_content(target: Path, digest: str) -> None:
+    """Raise ValueError where the waveforms are not what was written; read anew only when the file is not the one read last."""
+    found = (target / ARRAY).stat()
+    mark = [digest, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    path = target.with_name(f".{target.name}.checked")
+    try:
+        if json.loads(path.read_text()) == mark:
+            return
+    except (OSError, ValueError):
+        pass  # never checked yet, or the note is torn
+    if array_digest(target) != digest:
+        raise ValueError(f"{ARRAY} is not what was written")
+    with suppress(OSError):  # a cache that is only to be read is checked by each process
+        write_json(path, mark)
 
 
 def table_digest(content: bytes) -> str:

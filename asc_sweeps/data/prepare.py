@@ -25,6 +25,7 @@ from asc_sweeps.data.cache import (
     TABLE,
     Prepared,
     Progress,
+    array_digest,
     cache_folder,
     open_prepared,
     table_digest,
@@ -117,6 +118,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             "rate": RATE,
             "segments": len(segments),
             "table_sha256": table_digest(content),
+            "array_sha256": array_digest(building),
             "stamp": stamp,
         }
         write_json(building / MANIFEST, manifest)
