@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import urllib.request
 
 from asc_sweeps.request import Cluster
 
@@ -26,3 +27,13 @@ def prepare_ray(cluster: Cluster) -> None:
     if cluster.address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def answers_without_token(url: str) -> bool:
+    """Whether a cluster's job API, which runs anybody's commands, answers someone who shows no token."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:  # refused, or nothing there that we could reach
+        return False

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from asc_sweeps.errors import AscSweepsError, NotPreparedError, SweepError, Work
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
+from asc_sweeps.ray_environment import answers_without_token
 from asc_sweeps.request import Cluster
 from asc_sweeps.results import load_failure, load_result, now
 from asc_sweeps.search import SearchStudy
@@ -151,16 +151,6 @@ def _connect(cluster: Cluster) -> None:
             f"--address {cluster.address}: must be HOST:PORT of a running Ray head, e.g. 10.0.0.1:6379, or auto on one of its "
             f"nodes, with the same RAY_AUTH_MODE and token as here ({error})"
         ) from None
-
-
-def answers_without_token(url: str) -> bool:
-    """Whether a cluster's job API, which runs anybody's commands, answers someone who shows no token."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:  # refused, or nothing there that we could reach
-        return False
 
 
 def _resources(cluster: Cluster, accelerator: str) -> dict[str, float]:

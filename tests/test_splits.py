@@ -32,6 +32,7 @@ def make_prepared(places: dict[str, int], seed: int = 0) -> Prepared:
     return Prepared(
         folder=Path("nowhere"),
         name="",
+        content="",
         fingerprint="",
         generated=True,
         filenames=tuple(map(str, range(len(rows)))),

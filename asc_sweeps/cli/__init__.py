@@ -60,6 +60,7 @@ for command in (
     look_commands.status,
     study_commands.report,
     look_commands.table,
+    look_commands.doctor,
     trial_commands.train,
     trial_commands.complexity,
     trial_commands.settings,

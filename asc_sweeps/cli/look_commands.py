@@ -206,3 +206,24 @@ def table(which: str, place: str, others: tuple[str, ...], form: str) -> None:
 
     workspaces = [existing_workspace(one) for one in (place, *others)]
     click.echo(print_table(workspaces, which, form), nl=False)
+
+
+@click.command()
+@workspace_option
+@json_option
+def doctor(place: str, as_json: bool) -> None:
+    """Look for what is wrong with this machine and the workspace.
+
+    Versions and their known holes, endpoints that answer anybody, storage, data, results. Exit 2 where something fails.
+    """
+    from asc_sweeps.doctor import examine
+
+    findings = []
+    for found in examine(Workspace.at(place)):
+        findings.append(found)
+        if not as_json:
+            click.echo(f"{found.state:<5} {found.about:<10} {found.text}")
+    if as_json:
+        click.echo(json.dumps([asdict(found) for found in findings], indent=1))
+    if any(found.state == "fail" for found in findings):
+        sys.exit(2)

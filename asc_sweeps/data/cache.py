@@ -47,6 +47,8 @@ class Prepared:
     fingerprint: str
     """Hash over names, labels, splits and the WAV files' bytes."""
     generated: bool
+    content: str
+    """SHA-256 of the waveforms."""
     filenames: tuple[str, ...]
     locations: np.ndarray
     recordings: np.ndarray
@@ -101,6 +103,7 @@ def open_prepared(target: Path) -> Prepared:
             name=manifest["name"],
             fingerprint=manifest["fingerprint"],
             generated=manifest["generated"],
+            content=manifest["array_sha256"],
             filenames=filenames,
             locations=np.array(locations),
             recordings=np.array(recordings),
@@ -110,7 +113,7 @@ def open_prepared(target: Path) -> Prepared:
         )
         if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
             raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
-        _check_content(target, manifest["array_sha256"])
+        _check_content(target, made.content)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
