@@ -237,7 +237,11 @@ def differences(settings: Settings) -> dict[str, Any]:
     """
     values, defaults = vars(settings), _defaults(type(settings))
     found = {name: values[name] for name, usual in defaults.items() if values[name] != usual}
-    return {name: differences(value) if isinstance(value, Settings) else value for name, value in found.items()}
+    return {name: differences(value) if isinstance(value, Settings) else _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value + 0.0 if isinstance(value, float) else value  # minus zero is zero
 
 
 @functools.cache

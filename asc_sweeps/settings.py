@@ -111,11 +111,12 @@ def _at(where: str) -> str:
 
 
 def _culprit(detail: ErrorDetails, given: Mapping[str, Setting]) -> Setting | None:
-    """The setting that one of pydantic's findings is about; for a rule over a group, the first given one that it names."""
+    """The setting that one of pydantic's findings is about; of a rule over a group, a given one that it names, else one of it."""
     name = ".".join(str(part) for part in detail["loc"])
     words = detail["msg"].split()
     named = (s for s in given.values() if s.name in words or s.name.removeprefix(f"{name}.") in words)
-    return given.get(name) or next(named, None)
+    of_group = (s for s in given.values() if name and s.name.startswith(f"{name}."))
+    return given.get(name) or next(named, None) or next(of_group, None)
 
 
 def _explain(detail: ErrorDetails, setting: Setting | None) -> str:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from asc_sweeps.config import FinetuneConfig, ModelConfig, TrialConfig, differences, setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.settings import Setting, make_config
+from asc_sweeps.yaml_nodes import read_scalar
 
 
 def problems_of(*settings):
@@ -81,6 +83,33 @@ def test_the_signature_does_not_depend_on_the_order_or_the_spelling_of_numbers()
     one = make_config([Setting("seed", 3), Setting("finetune.reg_lambda", 1), Setting("model.width", 48)])
     two = make_config([Setting("model.width", 48), Setting("finetune.reg_lambda", 1.0), Setting("seed", 3)])
     assert one.signature == two.signature
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("finetune.reg_lambda", [0, 0.0, -0.0, "0e5", "-0"]),
+        ("finetune.reg_lambda", [1, 1.0, "1e0", "10e-1", "1.000", "+1"]),
+        ("pretrain.learning_rate", [0.003, "3e-3", "0.0030", "30E-4"]),
+    ],
+)
+def test_a_number_has_one_signature_however_it_is_written(name, same):
+    values = [read_scalar(value) if isinstance(value, str) else value for value in same]
+    assert len({make_config([Setting(name, value)]).signature for value in values}) == 1
+
+
+def test_signatures_are_those_of_every_version_before():
+    """`signatures.json` is only ever added to; a changed one would orphan what people have trained."""
+    golden = json.loads((Path(__file__).parent / "signatures.json").read_text())
+    assert len(golden) > 150
+    for row in golden:
+        config = make_config([Setting(name, value) for name, value in row["settings"].items()])
+        assert config.signature == row["signature"], row
+
+
+def test_every_setting_stands_among_the_golden_signatures():
+    golden = json.loads((Path(__file__).parent / "signatures.json").read_text())
+    assert {name for row in golden for name in row["settings"]} >= set(setting_fields())
 
 
 def test_a_setting_written_with_its_default_is_no_difference():
