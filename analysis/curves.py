@@ -47,7 +47,8 @@ def pretraining(evidence: Evidence, curves: pd.DataFrame) -> Plot | None:
     """A panel for each system of Table 2 and Figure 3, at most MOST_PANELS."""
     trials = evidence.frame[evidence.frame["signature"].isin(curves["signature"])]
     order = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique()
-    systems = [system for system in order if system in set(curves["system"])]
+    trained = set(curves["system"])
+    systems = [system for system in order if system in trained]
     drawn = systems[:MOST_PANELS]
     if not drawn:
         return None

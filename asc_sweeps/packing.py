@@ -18,7 +18,7 @@ def pack(text: str) -> str:
     >>> unpack(pack("wide < narrow & Größe"))
     'wide < narrow & Größe'
     """
-    return base64.b85encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode().translate(_SAFE)
+    return base64.b85encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode().translate(_SAFE)
 
 
 def unpack(signs: str) -> str:
