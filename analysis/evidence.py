@@ -17,7 +17,7 @@ from asc_sweeps.results import StudyRecord, TrialFailure, TrialResult, load_fail
 from asc_sweeps.status import TrialStatus, trial_statuses
 from asc_sweeps.workspace import Workspace
 
-Row = TypeVar("Row")
+Row, Found = TypeVar("Row"), TypeVar("Found")
 STATES = ("planned", "failed", "stopped", "begun", "running", "done")
 """Of trials, in the order in which they tell more of what happens."""
 
@@ -55,6 +55,16 @@ class Evidence:
     def frame(self) -> pd.DataFrame:
         """One row a trial (`frames.trials_frame`)."""
         return trials_frame(self.results)
+
+    def of(self, find: Callable[[pd.DataFrame], Found]) -> Found:
+        """What a function finds in `frame`: several sections ask for the same tables and families, which are made once."""
+        if find not in self._found:
+            self._found[find] = find(self.frame)
+        return self._found[find]
+
+    @cached_property
+    def _found(self) -> dict[Callable[[pd.DataFrame], Any], Any]:
+        return {}
 
     def curves(self, signatures: Iterable[str]) -> pd.DataFrame:
         """One row an epoch of these trials (`frames.curves_frame`), in the order of their signatures."""

@@ -5,7 +5,6 @@ Knows settings by their dotted names; knows no table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -82,7 +81,7 @@ def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
     for name in sorted(columns):
         codes, values = pd.factorize(frame[name], use_na_sentinel=False)
         if len(values) > 1:
-            texts = [f"{name}: {json.dumps(None if pd.isna(v) else v, default=str)}" for v in values.tolist()]
+            texts = [f"{name}: {None if pd.isna(v) else v!r}" for v in values.tolist()]
             parts.append([texts[code] for code in codes])
     keys = ["{" + ", ".join(row) + "}" for row in zip(*parts, strict=True)] if parts else ["{}"] * len(frame)
     return pd.Series(keys, index=frame.index, dtype=object)
