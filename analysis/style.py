@@ -31,7 +31,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 _AXIS = {
     "gridcolor": GRID,
-    "showgrid": True,
+    "showgrid": True,  # said, since a template's colours alone draw neither
     "showline": True,
     "linecolor": GRID,
     "zeroline": False,
