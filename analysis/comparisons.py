@@ -110,7 +110,7 @@ def _tested(values: Sequence[Differences]) -> list[tuple[list[Comparison], int]]
 
 
 def _asked(evidence: Evidence) -> list[tuple[Family, list[Pair]]]:
-    two, four = table2_family(evidence.frame), table4_family(evidence.frame)
+    two, four = evidence.of(table2_family), evidence.of(table4_family)
     asked = [*([(two, table2_pairs())] if two else []), *([(four, table4_pairs(four))] if four else [])]
     return [(family, pairs) for family, pairs in asked if not family.generated]
 

@@ -29,7 +29,8 @@ SERIES_OF_LOSS = (
 def section(evidence: Evidence) -> Section:
     """Training curves in the report."""
     sentence = "How the loss fell, epoch by epoch; one line a seed. Training loss is measured on augmented segments."
-    made = (pretraining(evidence), pretraining_table(evidence), finetuning(evidence), finetuning_table(evidence))
+    before, after = _pretraining(evidence), _finetuning(evidence)
+    made = (pretraining(evidence, before), pretraining_table(before), finetuning(after), finetuning_table(after))
     blocks: list[Block] = [block for block in made if block]
     if not blocks:
         blocks.append(Text("No trial has a training history yet."))
@@ -38,17 +39,16 @@ def section(evidence: Evidence) -> Section:
 
 def _pretraining(evidence: Evidence) -> pd.DataFrame:
     """Epochs of the trials of Table 2 and Figure 3."""
-    families = [family.trials for family in (table2_family(evidence.frame), figure3_family(evidence.frame)) if family]
-    signatures = {signature for trials in families for signature in trials["signature"]}
-    return evidence.curves[evidence.curves["signature"].isin(signatures)]
+    families = [family.trials for family in (evidence.of(table2_family), evidence.of(figure3_family)) if family]
+    return evidence.curves(signature for trials in families for signature in trials["signature"])
 
 
-def pretraining(evidence: Evidence) -> Plot | None:
+def pretraining(evidence: Evidence, curves: pd.DataFrame) -> Plot | None:
     """A panel for each system of Table 2 and Figure 3, at most MOST_PANELS."""
-    curves = _pretraining(evidence)
     trials = evidence.frame[evidence.frame["signature"].isin(curves["signature"])]
     order = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique()
-    systems = [system for system in order if system in set(curves["system"])]
+    trained = set(curves["system"])
+    systems = [system for system in order if system in trained]
     drawn = systems[:MOST_PANELS]
     if not drawn:
         return None
@@ -85,18 +85,16 @@ def pretraining(evidence: Evidence) -> Plot | None:
     )
 
 
-def pretraining_table(evidence: Evidence) -> Table | None:
+def pretraining_table(curves: pd.DataFrame) -> Table | None:
     """Loss of each system of Table 2 and Figure 3 at some epochs, means over seeds."""
-    curves = _pretraining(evidence)
     if curves.empty:
         return None
     measures = {"train_loss": "training", "validation_log_loss": "validation"}
     return _table("curves-pretraining", "Loss by epoch of pretraining, means over seeds", curves, "system", measures)
 
 
-def finetuning_table(evidence: Evidence) -> Table | None:
+def finetuning_table(curves: pd.DataFrame) -> Table | None:
     """Training loss and drop rate of each of Table 4's fine-tunings at some epochs, means over seeds."""
-    curves = _finetuning(evidence)
     if curves.empty:
         return None
     curves = curves.assign(rate=curves["finetune.max_drop_rate"].map("{:.2f}".format))
@@ -122,14 +120,13 @@ def _table(key: str, caption: str, curves: pd.DataFrame, by: str, measures: Mapp
 
 def _finetuning(evidence: Evidence) -> pd.DataFrame:
     """Epochs of Table 4's fine-tuned trials, with their drop rate."""
-    family = table4_family(evidence.frame)
+    family = evidence.of(table4_family)
     trials = evidence.frame.iloc[:0] if family is None else family.trials[family.trials["finetuned"]]
-    return evidence.curves.merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
+    return evidence.curves(trials["signature"]).merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
 
 
-def finetuning(evidence: Evidence) -> Plot | None:
+def finetuning(curves: pd.DataFrame) -> Plot | None:
     """Loss by epoch of Table 4's fine-tuned trials, with the drop rate below it."""
-    curves = _finetuning(evidence)
     if curves.empty:
         return None
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)

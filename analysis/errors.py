@@ -39,7 +39,7 @@ class Shown:
 
 def shown(evidence: Evidence) -> Shown | None:
     """Table 4's row of drop rate 0.90, else its next lower one, else Table 2's last; None without stored predictions."""
-    four, two = table4_family(evidence.frame), table2_family(evidence.frame)
+    four, two = evidence.of(table4_family), evidence.of(table2_family)
     rows = []
     if four:
         rates = sorted({float(r) for r in four.trials["row"]}, key=lambda r: (r > PREFERRED, -r))

@@ -12,11 +12,12 @@ import pandas as pd
 from analysis.counts import counts_at_paper_size
 from analysis.frames import curves_frame, trials_frame
 from analysis.predictions import Predictions, load_predictions
+from analysis.spaces import spaces
 from asc_sweeps.results import StudyRecord, TrialFailure, TrialResult, load_failures, load_results, load_studies
 from asc_sweeps.status import TrialStatus, trial_statuses
 from asc_sweeps.workspace import Workspace
 
-Row = TypeVar("Row")
+Row, Found = TypeVar("Row"), TypeVar("Found")
 STATES = ("planned", "failed", "stopped", "begun", "running", "done")
 """Of trials, in the order in which they tell more of what happens."""
 
@@ -55,15 +56,29 @@ class Evidence:
         """One row a trial (`frames.trials_frame`)."""
         return trials_frame(self.results)
 
+    def of(self, find: Callable[[pd.DataFrame], Found]) -> Found:
+        """What a function finds in `frame`: several sections ask for the same tables and families, which are made once."""
+        if find not in self._found:
+            self._found[find] = find(self.frame)
+        return self._found[find]
+
     @cached_property
-    def curves(self) -> pd.DataFrame:
-        """One row an epoch (`frames.curves_frame`)."""
-        return curves_frame(self.results)
+    def _found(self) -> dict[Callable[[pd.DataFrame], Any], Any]:
+        return {}
+
+    def curves(self, signatures: Iterable[str]) -> pd.DataFrame:
+        """One row an epoch of these trials (`frames.curves_frame`), in the order of their signatures."""
+        return curves_frame([self.by_signature[signature] for signature in sorted(set(signatures))])
 
     @cached_property
     def counts(self) -> list[dict[str, Any]]:
         """Networks counted at the paper's size (`counts.counts_at_paper_size`)."""
         return counts_at_paper_size(self.studies, self.frame)
+
+    @cached_property
+    def spaces(self) -> dict[str, str]:
+        """Search spaces of the studies by their name (`spaces.spaces`)."""
+        return spaces(self.studies, self.by_signature)
 
 
 def load_evidence(*workspaces: Workspace) -> Evidence:

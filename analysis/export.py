@@ -10,12 +10,23 @@ from itertools import pairwise
 
 from analysis.blocks import Cell, Table
 
-LATEX = {
-    **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''"},
-    **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≠": r"$\neq$", "▲": r"$\uparrow$", "▼": r"$\downarrow$"},
-    **{"—": "---", "–": "--", "“": "``", "”": "''", "\u00a0": "~"},
-}
+
+class _Latex(dict[int, str]):
+    """How each character is written, by its code; pdflatex knows Latin letters, what else a name may hold would stop it."""
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, chr(code) if code < 0x180 and chr(code).isprintable() else "?")
+
+
+LATEX = _Latex(
+    str.maketrans(
+        {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "''"}
+        | {character: f"\\{character}" for character in "&%$#_{}"}
+        | {character: f"${character}$" for character in "<>|"}
+        | {"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≠": r"$\neq$", "▲": r"$\uparrow$", "▼": r"$\downarrow$"}
+        | {"—": "---", "–": "--", "“": "``", "”": "''", "\u00a0": "~"}
+    )
+)
 
 
 def lines(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -62,6 +73,8 @@ def to_latex(table: Table) -> str:
 
 def _grid(rows: list[list[Cell]]) -> list[list[Cell]]:
     """Rows of equally many cells: one that spans rows or columns stands in each of them."""
+    if all(cell.rows == cell.columns == 1 for row in rows for cell in row):
+        return rows
     found: list[dict[int, Cell]] = [{} for _ in rows]
     for i, row in enumerate(rows):
         at = 0
@@ -104,8 +117,7 @@ def _text(cell: Cell) -> str:
 
 
 def _latex(text: str) -> str:
-    # pdflatex knows Latin letters; what else a name may hold would stop it.
-    return "".join(LATEX.get(c, c if ord(c) < 0x180 and c.isprintable() else "?") for c in text)
+    return text.translate(LATEX)
 
 
 def _markdown(text: str) -> str:

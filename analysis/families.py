@@ -5,7 +5,6 @@ Knows settings by their dotted names; knows no table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -73,10 +72,19 @@ class Family:
 
 
 def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
-    """For each trial its settings but the axes and the seed, and its data, as one JSON text: equal in a family."""
+    """For each trial its settings but the axes and the seed, and its data, as one text: equal in a family.
+
+    What is the same for all of them is left out, which is nearly everything.
+    """
     columns = [c for c in setting_columns(frame) if c not in axes] + ["data_name", "data_fingerprint"]
-    rows = frame[columns].astype(object).where(frame[columns].notna(), None).to_dict("records")
-    return pd.Series([json.dumps(row, sort_keys=True, default=str) for row in rows], index=frame.index, dtype=object)
+    parts = []
+    for name in sorted(columns):
+        codes, values = pd.factorize(frame[name], use_na_sentinel=False)
+        if len(values) > 1:
+            texts = [f"{name}: {None if pd.isna(v) else v!r}" for v in values.tolist()]
+            parts.append([texts[code] for code in codes])
+    keys = ["{" + ", ".join(row) + "}" for row in zip(*parts, strict=True)] if parts else ["{}"] * len(frame)
+    return pd.Series(keys, index=frame.index, dtype=object)
 
 
 def best_family(candidates: pd.DataFrame, axes: Sequence[str]) -> Family | None:

@@ -137,7 +137,7 @@ def _size_axis(figure: go.Figure, column: int, title: str, low: float, high: flo
 
 def section(evidence: Evidence) -> Section:
     """Figure 3 in the report."""
-    points, family = figure3_points(evidence.frame), figure3_family(evidence.frame)
+    points, family = evidence.of(figure3_points), evidence.of(figure3_family)
     done = points[points["seeds"] > 0]
     found = "; ".join(
         f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}"

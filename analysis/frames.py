@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,16 +98,26 @@ def _row(result: TrialResult) -> dict[str, Any]:
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings by dotted name: those of a phase that is off NaN, those newer than the result at their default."""
     flat: dict[str, Any] = {}
-    for name, field in setting_fields().items():
-        group = name.rpartition(".")[0]
-        off = group and settings.get(group, TrialConfig.model_fields[group].default) is None
-        flat[name] = float("nan") if off else field.default
+    for group, (usual, members) in _groups().items():
+        off = settings.get(group, usual) is None
+        flat |= dict.fromkeys(members, float("nan")) if off else members
     for name, value in settings.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{member}": inner for member, inner in value.items()}
         elif value is not None:
             flat[name] = value
     return flat
+
+
+@functools.cache
+def _groups() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """By a group of settings its own default, None where it is off, and its settings' defaults by dotted name."""
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for name, field in setting_fields().items():
+        group = name.rpartition(".")[0]
+        usual = TrialConfig.model_fields[group].default if group else name  # the seed belongs to none
+        found.setdefault(group, (usual, {}))[1][name] = field.default
+    return found
 
 
 # Gives the columns and their types where there is no result.

@@ -32,45 +32,46 @@ def importances(
     varied = [p for p in shared if len({point[p["name"]] for point in points}) > 1]
     if len(points) < FEWEST or not varied:
         return pd.DataFrame(columns=list(COLUMNS))
-    trials = _trials(varied, points, values)
-    whole = _importances(varied, trials, maximize)
+    kinds = {p["name"]: _distribution(p, [point[p["name"]] for point in points]) for p in varied}
+    middle = np.array(_importances(kinds, points, values, maximize))
     generator, size = np.random.default_rng(0), min(len(points), LARGEST)
     drawn = []
     for _ in range(RESAMPLES):
-        found = _importances(varied, [trials[i] for i in generator.integers(len(points), size=size)], maximize)
-        drawn.append([found[p["name"]] for p in varied])
-    middle = np.array([whole[p["name"]] for p in varied])
+        chosen = generator.integers(len(points), size=size)
+        drawn.append(_importances(kinds, [points[i] for i in chosen], [values[i] for i in chosen], maximize))
     lows, highs = np.quantile(np.array(drawn) - middle, [0.025, 0.975], axis=0) * np.sqrt(size / len(points))
     ends = np.clip([middle + lows, middle + highs], 0, 1)
-    rows = zip([p["name"] for p in varied], middle, *ends, strict=True)
+    rows = zip(kinds, middle, *ends, strict=True)
     return pd.DataFrame(sorted(rows, key=lambda row: -row[1]), columns=list(COLUMNS))
 
 
-def _trials(
-    parameters: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]], values: Sequence[float]
-) -> list[Any]:
-    """The trials as Optuna knows them."""
-    import optuna
-
-    kinds = {p["name"]: _distribution(p, [point[p["name"]] for point in points]) for p in parameters}
-    return [
-        optuna.trial.create_trial(params={n: point[n] for n in kinds}, distributions=kinds, value=float(value))
-        for point, value in zip(points, values, strict=True)
-    ]
-
-
-def _importances(parameters: Sequence[Mapping[str, Any]], trials: Sequence[Any], maximize: bool) -> dict[str, float]:
+def _importances(
+    kinds: Mapping[str, Any], points: Sequence[Mapping[str, Any]], values: Sequence[float], maximize: bool
+) -> list[float]:
+    """Of each parameter of `kinds`, which says how it was drawn, in their order."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names = [p["name"] for p in parameters]
+    trials = [_trial(kinds, *drawn) for drawn in enumerate(zip(points, values, strict=True))]
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
-    study.add_trials(trials)
+    study.get_trials = lambda **_: trials  # `add_trials` copies each of them, which takes longer than all the rest
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all trials are equally good, nothing is important
-        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=names)
-    return {name: float(np.nan_to_num(found[name])) for name in names}
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(kinds))
+    return [float(np.nan_to_num(found[name])) for name in kinds]
+
+
+def _trial(kinds: Mapping[str, Any], number: int, drawn: tuple[Mapping[str, Any], float]) -> Any:
+    """A finished trial as Optuna knows it."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    point, value = drawn
+    return FrozenTrial(
+        number=number, trial_id=number, state=TrialState.COMPLETE, value=float(value), datetime_start=None,
+        datetime_complete=None, params={name: point[name] for name in kinds}, distributions=dict(kinds), user_attrs={},
+        system_attrs={}, intermediate_values={},
+    )  # fmt: skip
 
 
 def _distribution(parameter: Mapping[str, Any], seen: Sequence[Any]) -> Any:

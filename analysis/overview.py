@@ -56,15 +56,15 @@ def cards(evidence: Evidence) -> list[Card]:
         for verdict in (params_verdict(row.params, count["params"]), macs_verdict(row.macs, count["macs"]))
     ]
     sizes = f"{sum(verdicts)} of {len(verdicts)}" if verdicts else MISSING
-    points = figure3_points(frame)
+    points = evidence.of(figure3_points)
     plain = int((points["seeds"] > 0).sum())
     return [
         Card("Trials", str(len(frame)), f"{failed}; {hours} of computing"),
         Card("Printed sizes that fit", sizes, "counted parameters and MACs" if verdicts else "not counted yet"),
         _rows("Table 2", table2(frame, evidence.counts), len(TABLE2)),
-        _rows("Table 3", table3(frame), len(TABLE3) * len(DURATIONS)),
-        _rows("Table 4", table4(frame), len(TABLE4)),
-        _rows("Section 6", section6(frame), len(SECTION6)),
+        _rows("Table 3", evidence.of(table3), len(TABLE3) * len(DURATIONS)),
+        _rows("Table 4", evidence.of(table4), len(TABLE4)),
+        _rows("Section 6", evidence.of(section6), len(SECTION6)),
         Card("Figure 3", str(plain), f"{'point' if plain == 1 else 'points'} measured"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -35,12 +35,12 @@ class Predictions:
     @cached_property
     def devices(self) -> np.ndarray:
         """Device of each segment."""
-        return np.array([_parts(name)[-1] for name in self.filenames])
+        return np.array([_parts(name)[-1] for name in self.filenames.tolist()])
 
     @cached_property
     def recordings(self) -> np.ndarray:
         """Recording of each segment: its pieces, and what several devices heard of it at once, have one name."""
-        return np.array(["-".join(_parts(name)[:-2]) for name in self.filenames])
+        return np.array(["-".join(_parts(name)[:-2]) for name in self.filenames.tolist()])
 
 
 def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:
@@ -54,5 +54,6 @@ def load_predictions(workspace: Workspace, signature: str) -> Predictions | None
         return None
 
 
+@cache  # trials predict the same segments
 def _parts(filename: str) -> list[str]:
-    return str(filename).rpartition("/")[2].removesuffix(".wav").split("-")
+    return filename.rpartition("/")[2].removesuffix(".wav").split("-")

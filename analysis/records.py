@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analysis.blocks import Cell, Section, Table, Text, code, heads, row_head, words
-from analysis.content import space_files
+from analysis.blocks import Cell, File, Section, Table, Text, code, heads, row_head, words
 from analysis.evidence import Evidence
 from analysis.words import MISSING, duration, fixed, percent, plural
 
+SHOWN = (
+    "signature",
+    "system",
+    "phase",
+    "data_name",
+    "generated",
+    "seed",
+    "log_loss",
+    "accuracy",
+    "params",
+    "macs",
+    "seconds",
+)
 AGAIN = "asc-sweeps sweep --from report.html"
 
 
@@ -19,7 +31,7 @@ def trials(evidence: Evidence) -> Section:
         return Section("trials", "Trials", sentence, (Text("No trial is finished yet."),))
     order = evidence.frame.sort_values(["generated", "data_name", "system", "phase", "seed", "signature"])
     groups = []
-    for _, row in order.iterrows():
+    for row in order[list(SHOWN)].to_dict("records"):
         data = f"{row['data_name']} (generated)" if row["generated"] else str(row["data_name"])
         cells = [code(row["signature"]), words(row["system"]), words(row["phase"])]
         cells += [words(data), Cell(str(row["seed"])), Cell(fixed(row["log_loss"], 3)), Cell(percent(row["accuracy"]))]
@@ -65,4 +77,8 @@ def studies(evidence: Evidence) -> Section:
         (AGAIN,),
     )
     table = Table("studies-list", plural(len(evidence.studies), "study"), [head], groups, (note,))
-    return Section("studies", "Studies", sentence, (table, *space_files(evidence)))
+    files = [
+        File(f"space-{position}", f"{name}.yaml", f"{name}: its trials as a search space", text)
+        for position, (name, text) in enumerate(evidence.spaces.items())
+    ]
+    return Section("studies", "Studies", sentence, (table, *files))

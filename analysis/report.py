@@ -125,7 +125,7 @@ def _cells(row: Sequence[Cell], scope: str) -> Markup:
 def _cell(cell: Cell, scope: str) -> str:
     tag = "th" if cell.head or scope == "col" else "td"
     reaches = cell.columns if scope == "col" else cell.rows
-    named = f' class="{escape(cell.kind)}"' if cell.kind != "number" else ""
+    named = f' class="{cell.kind}"' if cell.kind != "number" else ""
     named += f' rowspan="{cell.rows}"' if cell.rows > 1 else ""
     named += f' colspan="{cell.columns}"' if cell.columns > 1 else ""
     named += (f' scope="{scope}group"' if reaches > 1 else f' scope="{scope}"') if tag == "th" else ""

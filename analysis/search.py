@@ -77,7 +77,7 @@ class Found:
         done = self.points[self.points["state"] == "done"]
         return done[done[self.objective].notna()].drop_duplicates("signature")
 
-    @property
+    @cached_property
     def generated(self) -> bool:
         """Whether its data were generated."""
         its = self.evidence.frame[self.evidence.frame["signature"].isin(self.points["signature"])]

@@ -97,7 +97,7 @@ def section6(frame: pd.DataFrame) -> pd.DataFrame:
 
 def section(evidence: Evidence) -> Section:
     """Section 6 in the report."""
-    numbers, family = section6(evidence.frame), section6_family(evidence.frame)
+    numbers, family = evidence.of(section6), evidence.of(section6_family)
     sentence = (
         "What was submitted: networks of 8-bit integers. Rounding alone costs a little; training with the rounding in place should "
         "win it back, and distillation more."

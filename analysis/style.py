@@ -29,31 +29,35 @@ DARK = {
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
+_AXIS = {
+    "gridcolor": GRID,
+    "showgrid": True,  # said, since a template's colours alone draw neither
+    "showline": True,
+    "linecolor": GRID,
+    "zeroline": False,
+    "ticks": "",
+    "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 13}},
+}
+LOOK = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "margin": {"l": 10, "r": 16, "t": 44, "b": 10},
+        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": PAPER, "activecolor": INK},
+        "hoverlabel": {"font": {"family": FONT, "size": 13}},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
+"""What all figures share: set once, not axis by axis, which plotly is slow at."""
+
+
 def styled(figure: go.Figure, height: int) -> go.Figure:
     """The figure in the report's look, `height` pixels high and as wide as its place."""
-    axis = {
-        "gridcolor": GRID,
-        "linecolor": GRID,
-        "zeroline": False,
-        "ticks": "",
-        "automargin": True,
-        "title_standoff": 8,
-        "title_font_size": 13,
-    }
-    figure.update_layout(
-        template="none",
-        height=height,
-        autosize=True,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "size": 13, "color": INK},
-        margin={"l": 10, "r": 16, "t": 44, "b": 10},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": PAPER, "activecolor": INK},
-        hoverlabel={"font": {"family": FONT, "size": 13}},
-    )
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
+    figure.update_layout(template=LOOK, height=height, autosize=True)
     figure.update_annotations(font={"size": 13, "color": INK})
     return figure
 

@@ -90,7 +90,7 @@ def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFram
 def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
     numbers = table2(evidence.frame, evidence.counts)
-    family = table2_family(evidence.frame)
+    family = evidence.of(table2_family)
     blocks: list[Table | Plot] = [_sizes(evidence), _scores(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))

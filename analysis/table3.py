@@ -79,7 +79,7 @@ def table3(frame: pd.DataFrame) -> pd.DataFrame:
 
 def section(evidence: Evidence) -> Section:
     """Table 3 in the report."""
-    numbers, family = table3(evidence.frame), table3_family(evidence.frame)
+    numbers, family = evidence.of(table3), evidence.of(table3_family)
     blocks: list[Block] = [_table(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))

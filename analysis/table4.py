@@ -96,7 +96,7 @@ def _printed(row: DropRow | None) -> dict[str, float]:
 
 def section(evidence: Evidence) -> Section:
     """Table 4 in the report."""
-    numbers, family = table4(evidence.frame), table4_family(evidence.frame)
+    numbers, family = evidence.of(table4), evidence.of(table4_family)
     blocks: list[Table | Plot] = [_table(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))

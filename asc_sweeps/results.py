@@ -183,23 +183,34 @@ def now(timespec: str = "seconds") -> str:
 
 
 def _result(path: Path) -> TrialResult:
-    plain = _load(path, TrialResult)
+    content = _content(path)
     try:
-        return dataclasses.replace(
-            plain, complexity=Complexity(**plain.complexity), scores=[Score(**row) for row in plain.scores]
-        )
-    except TypeError as error:
+        complexity, scores = Complexity(**content["complexity"]), [Score(**row) for row in content["scores"]]
+        return TrialResult(**{**content, "complexity": complexity, "scores": scores})
+    except (TypeError, KeyError) as error:
         raise WorkspaceError(f"{path}: not a result of this program ({error}); move its folder away") from None
 
 
 def _load(path: Path, kind: type[Kind]) -> Kind:
+    content = _content(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
-            raise WorkspaceError(
-                f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; "
-                "use the version that wrote it, or move its folder away and run the study again"
-            )
         return kind(**content)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise WorkspaceError(f"{path}: not readable as JSON of this program ({error}); move it away") from None
+    except TypeError as error:
+        raise _unreadable(path, error) from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        if content.get("format") == FORMAT:
+            return content
+    except (ValueError, AttributeError) as error:
+        raise _unreadable(path, error) from None
+    raise WorkspaceError(
+        f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; "
+        "use the version that wrote it, or move its folder away and run the study again"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(f"{path}: not readable as JSON of this program ({error}); move it away")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -249,6 +250,7 @@ def _tell_search(search: SearchStudy) -> None:
 
 
 def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | None = None) -> None:
+    gc.disable()  # to look again and again for what a report needs no more would take a quarter of its time
     from analysis.report import images_of, write_report
 
     workspace = workspaces[0]
@@ -258,6 +260,8 @@ def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | No
     try:
         write_report(workspaces, out, static)
     finally:
+        gc.freeze()  # nor at the end of the process
+        gc.enable()
         if out.exists():  # images may have failed after it
             click.echo(f"report: {out}")
     if static:
