@@ -13,7 +13,7 @@ from analysis.counts import counts_at_paper_size
 from analysis.frames import curves_frame, trials_frame
 from analysis.predictions import Predictions, load_predictions
 from analysis.spaces import spaces
-from asc_sweeps.results import StudyRecord, TrialFailure, TrialResult, load_failures, load_results, load_studies
+from asc_sweeps.results import StudyRecord, TrialFailure, TrialResult, load_all
 from asc_sweeps.status import TrialStatus, trial_statuses
 from asc_sweeps.workspace import Workspace
 
@@ -84,27 +84,28 @@ class Evidence:
 def load_evidence(*workspaces: Workspace) -> Evidence:
     """Read workspaces; what is not there is empty. A trial that several of them hold is taken from the first."""
     workspaces = tuple({workspace.root: workspace for workspace in workspaces}.values())
-    results = _first(workspaces, load_results, lambda result: result.signature)
-    failures = _first(workspaces, load_failures, lambda failure: failure.signature)
-    statuses = [status for workspace in workspaces for status in trial_statuses(workspace)]
+    left = [load_all(workspace) for workspace in workspaces]
+    results = _first((one.results for one in left), lambda result: result.signature)
+    failures = _first((one.failures for one in left), lambda failure: failure.signature)
+    statuses = [
+        status for workspace, one in zip(workspaces, left, strict=True) for status in trial_statuses(workspace, one)
+    ]
     # Where several workspaces list it, the one where most has happened tells how it stands.
     unfinished = {s.signature: s for s in sorted(statuses, key=lambda s: STATES.index(s.state))}
     done = {result.signature for result in results}
     return Evidence(
         results,
         [failure for failure in failures if failure.signature not in done],
-        [study for workspace in workspaces for study in load_studies(workspace)],
+        [study for one in left for study in one.studies],
         workspaces,
         [unfinished[signature] for signature in sorted(unfinished) if signature not in done],
     )
 
 
-def _first(
-    workspaces: Iterable[Workspace], load: Callable[[Workspace], Sequence[Row]], key: Callable[[Row], str]
-) -> list[Row]:
+def _first(parts: Iterable[Sequence[Row]], key: Callable[[Row], str]) -> list[Row]:
     """The rows of all workspaces in the order of their keys, those of one key from the first that has it."""
     found: dict[str, Row] = {}
-    for workspace in workspaces:
-        for row in load(workspace):
+    for rows in parts:
+        for row in rows:
             found.setdefault(key(row), row)
     return [found[k] for k in sorted(found)]

@@ -16,8 +16,8 @@ from asc_sweeps.data.cache import array_digest, open_prepared
 from asc_sweeps.errors import AscSweepsError
 from asc_sweeps.files import write_bytes
 from asc_sweeps.ray_environment import answers_without_token
-from asc_sweeps.results import load_failures, load_result, load_studies
-from asc_sweeps.workspace import RESULT, Workspace, cores
+from asc_sweeps.results import load_all
+from asc_sweeps.workspace import Workspace, cores
 
 State = Literal["ok", "warn", "fail"]
 
@@ -158,19 +158,12 @@ def _data(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _results(workspace: Workspace) -> Iterator[Finding]:
-    good = 0
-    for path in sorted(workspace.trials.glob(f"*/{RESULT}")):
-        try:
-            load_result(workspace, path.parent.name)
-            good += 1
-        except (AscSweepsError, OSError) as error:
-            yield Finding("results", "fail", str(error))
-    yield Finding("results", "ok", f"{good:,} finished trials can be read")
-    try:
-        failures, studies = load_failures(workspace), load_studies(workspace)
-    except (AscSweepsError, OSError) as error:
-        yield Finding("results", "fail", str(error))
-        return
-    if failures:
-        yield Finding("results", "warn", f"{len(failures):,} trials failed; `asc-sweeps status` says why")
-    yield Finding("results", "ok", f"{len(studies):,} studies; nothing else is to be repaired")
+    left = load_all(workspace)
+    damaged = [failure for failure in left.failures if failure.cause == "damaged" and not failure.failed_at]
+    for failure in damaged:
+        yield Finding("results", "fail", failure.message)
+    told = f"{len(left.results):,} finished trials and {len(left.studies):,} studies can be read"
+    yield Finding("results", "ok", told)
+    failed = len(left.failures) - len(damaged)
+    if failed:
+        yield Finding("results", "warn", f"{failed:,} trials failed; `asc-sweeps status` says why")

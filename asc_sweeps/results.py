@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace import FAILURE, RESULT, Workspace
@@ -20,8 +23,14 @@ FORMAT = 1
 """Raised when a field changes its meaning; files of another format are refused, with what to do."""
 
 
+class Stored:
+    """What is read from a file, checked as it is: no unknown field, no value of another kind, nothing that is not finite."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
 @dataclass(frozen=True)
-class Score:
+class Score(Stored):
     """Log loss (natural logarithm) and accuracy (0..1) of one group of segments, from sums over its segments."""
 
     split: str
@@ -36,7 +45,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Complexity:
+class Complexity(Stored):
     """Size of a network by the challenge's rule: exact integers."""
 
     params: int
@@ -47,7 +56,7 @@ class Complexity:
 
 
 @dataclass(frozen=True)
-class TrialResult:
+class TrialResult(Stored):
     """Everything that is known of a finished trial; one JSON file, `trials/<signature>/result.json`."""
 
     signature: str
@@ -61,7 +70,7 @@ class TrialResult:
     """name, fingerprint, generated (bool), dropped_device, segments {train, validation, test}."""
     complexity: Complexity
     scores: list[Score]
-    history: list[dict[str, Any]]
+    history: list[dict[str, str | float | None]]
     """One row an epoch: phase, epoch, learning_rate, drop_rate, train_loss, validation_log_loss, seconds, ..."""
     seconds: float
     """Training and scoring time of this trial alone, its start not counted; all its sittings added."""
@@ -79,7 +88,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class TrialFailure:
+class TrialFailure(Stored):
     """Why a trial ended without a result; `trials/<signature>/failure.json`, gone once it succeeds."""
 
     signature: str
@@ -95,7 +104,7 @@ class TrialFailure:
 
 
 @dataclass(frozen=True)
-class StudyRecord:
+class StudyRecord(Stored):
     """What a study planned and how its last run ended; `studies/<study>[-mini].json`."""
 
     study: str
@@ -131,12 +140,12 @@ def save_result(workspace: Workspace, result: TrialResult) -> None:
 def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
     """The result of a finished trial, or None when it is not finished."""
     path = workspace.trial(signature) / RESULT
-    return _result(path) if path.exists() else None
+    return _load(path, TrialResult) if path.exists() else None
 
 
 def load_results(workspace: Workspace) -> list[TrialResult]:
     """Every finished trial of a workspace, by signature."""
-    return [_result(path) for path in sorted(workspace.trials.glob(f"*/{RESULT}"))]
+    return [_load(path, TrialResult) for path in sorted(workspace.trials.glob(f"*/{RESULT}"))]
 
 
 def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
@@ -182,35 +191,56 @@ def now(timespec: str = "seconds") -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec=timespec)
 
 
-def _result(path: Path) -> TrialResult:
-    content = _content(path)
-    try:
-        complexity, scores = Complexity(**content["complexity"]), [Score(**row) for row in content["scores"]]
-        return TrialResult(**{**content, "complexity": complexity, "scores": scores})
-    except (TypeError, KeyError) as error:
-        raise WorkspaceError(f"{path}: not a result of this program ({error}); move its folder away") from None
+@dataclass(frozen=True)
+class Left:
+    """What a workspace's trials and studies have left behind."""
+
+    results: list[TrialResult]
+    failures: list[TrialFailure]
+    """Those that have not succeeded since; and `damaged`, one for each file that cannot be read."""
+    studies: list[StudyRecord]
+
+
+def load_all(workspace: Workspace) -> Left:
+    """Everything that can be read, by signature and by study; what cannot be read stands among the failures, never in silence."""
+    left = Left([], [], [])
+    kinds: list[tuple[list[Any], type[Any], Path, str]] = [
+        (left.results, TrialResult, workspace.trials, f"*/{RESULT}"),
+        (left.failures, TrialFailure, workspace.trials, f"*/{FAILURE}"),
+        (left.studies, StudyRecord, workspace.studies, "*.json"),
+    ]
+    for found, kind, folder, pattern in kinds:
+        for path in sorted(folder.glob(pattern)):
+            if kind is TrialFailure and path.with_name(RESULT).exists():
+                continue
+            try:
+                found.append(_load(path, kind))
+            except (WorkspaceError, OSError) as error:
+                what = (path.parent.name, "", "") if kind is not StudyRecord else (path.stem, path.stem, "study")
+                left.failures.append(TrialFailure(*what, "damaged", str(error), ""))
+    return left
 
 
 def _load(path: Path, kind: type[Kind]) -> Kind:
-    content = _content(path)
-    try:
-        return kind(**content)
-    except TypeError as error:
-        raise _unreadable(path, error) from None
-
-
-def _content(path: Path) -> dict[str, Any]:
+    """One file, if it is of this format and every value of the kind that it must be."""
     try:
         content = json.loads(path.read_bytes())
         if content.get("format") == FORMAT:
-            return content
-    except (ValueError, AttributeError) as error:
-        raise _unreadable(path, error) from None
+            return _reader(kind).validate_python(content)
+    except (ValueError, AttributeError, RecursionError) as error:
+        why = _first_rule(error) if isinstance(error, ValidationError) else str(error)
+        raise WorkspaceError(f"{path}: not readable as JSON of this program ({why}); move it away") from None
     raise WorkspaceError(
         f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; "
         "use the version that wrote it, or move its folder away and run the study again"
     )
 
 
-def _unreadable(path: Path, error: Exception) -> WorkspaceError:
-    return WorkspaceError(f"{path}: not readable as JSON of this program ({error}); move it away")
+@functools.cache
+def _reader(kind: type[Kind]) -> TypeAdapter[Kind]:
+    return TypeAdapter(kind)
+
+
+def _first_rule(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.lease import is_held
-from asc_sweeps.results import StudyRecord, load_failure, load_result, load_studies
+from asc_sweeps.results import Left, StudyRecord, TrialFailure, TrialResult, load_failure, load_result, load_studies
 from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
 
 
@@ -84,9 +84,9 @@ def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[St
     return [_study(workspace, records[name]) for name in names or records]
 
 
-def trial_statuses(workspace: Workspace) -> list[TrialStatus]:
-    """The trials of all studies of a workspace that have no result, each once."""
-    rows = {row["signature"]: row for record in load_studies(workspace) for row in record.trials if "signature" in row}
+def trial_statuses(workspace: Workspace, left: Left) -> list[TrialStatus]:
+    """The trials of all studies of a workspace that have no result, each once; `left` is what was read of it."""
+    rows = {row["signature"]: row for record in left.studies for row in record.trials if "signature" in row}
     open_ones = (row for row in rows.values() if not (workspace.trial(row["signature"]) / RESULT).exists())
     return [_trial(workspace, row) for row in open_ones]
 
@@ -97,7 +97,7 @@ def _study(workspace: Workspace, record: StudyRecord) -> StudyStatus:
 
 def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
     signature = row["signature"]
-    result = load_result(workspace, signature)
+    result, failure = _end(workspace, signature)
     if result:
         epochs = len(result.history)
         micro = result.micro("validation")
@@ -106,7 +106,6 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
         facts["sittings"] = result.sittings
     else:
         facts = _checkpoint(workspace, signature)
-    failure = load_failure(workspace, signature)
     if result:
         state = "done"
     elif is_held(workspace.trial(signature) / LEASE):
@@ -118,6 +117,14 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
     message = f"{failure.cause}: {failure.message}" if failure and state == "failed" else ""
     who = {name: row[name] for name in ("signature", "system", "phase", "seed")}
     return TrialStatus(**who, state=state, message=message, **facts)
+
+
+def _end(workspace: Workspace, signature: str) -> tuple[TrialResult | None, TrialFailure | None]:
+    """How a trial ended; a file that cannot be read is a failure to be told of."""
+    try:
+        return load_result(workspace, signature), load_failure(workspace, signature)
+    except WorkspaceError as error:
+        return None, TrialFailure(signature, "", "", "damaged", str(error), "")
 
 
 def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:

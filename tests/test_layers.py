@@ -27,7 +27,7 @@ DOORS = {
     "wandb": {"asc_sweeps/trackers.py"},
     "pyarrow": {"asc_sweeps/shared_files.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
-    "pydantic": {"asc_sweeps/config.py", "asc_sweeps/groups.py", "asc_sweeps/settings.py"},
+    "pydantic": {f"asc_sweeps/{name}.py" for name in ("config", "groups", "settings", "results")},
     "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/groups.py", "asc_sweeps/settings.py"},
 }
 LAYERS = [
