@@ -11,16 +11,26 @@ import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import (
+    Any,
+    NotRequired,  # pydantic asks for it below Python 3.12
+    TypeVar,
+)
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.settings import stored_config
 from asc_sweeps.workspace import FAILURE, RESULT, Workspace
 
 Kind = TypeVar("Kind")
 FORMAT = 1
 """Raised when a field changes its meaning; files of another format are refused, with what to do."""
+
+
+OPEN = ConfigDict(extra="allow", allow_inf_nan=False)
+"""Of rows: those of other versions may hold more."""
 
 
 class Stored:
@@ -55,6 +65,44 @@ class Complexity(Stored):
     """Bytes of the parameters as they are stored (float32)."""
 
 
+@with_config(OPEN)
+class TrialData(TypedDict):
+    """The data that a trial was trained on and scored with."""
+
+    name: str
+    fingerprint: str
+    generated: bool
+    dropped_device: str | None
+    segments: dict[str, int]
+    """Of `train`, `validation` and `test`; clips, where the trial scores clips."""
+
+
+@with_config(OPEN)
+class Epoch(TypedDict):
+    """One epoch of training; what was not measured is None."""
+
+    phase: NotRequired[str]
+    epoch: NotRequired[int]
+    learning_rate: NotRequired[float]
+    drop_rate: NotRequired[float]
+    train_loss: NotRequired[float | None]
+    segments: NotRequired[int]
+    """Those that were trained on."""
+    validation_log_loss: NotRequired[float | None]
+    validation_accuracy: NotRequired[float | None]
+    seconds: NotRequired[float]
+
+
+@with_config(OPEN)
+class Sitting(TypedDict):
+    """A stretch of work on a trial by one process, ISO 8601 in UTC."""
+
+    worker: str
+    """`host:pid`."""
+    began_at: str
+    ended_at: str
+
+
 @dataclass(frozen=True)
 class TrialResult(Stored):
     """Everything that is known of a finished trial; one JSON file, `trials/<signature>/result.json`."""
@@ -66,20 +114,17 @@ class TrialResult(Stored):
     """The fully resolved settings, nested."""
     start: str | None
     """Signature of the trial whose network this one started from."""
-    data: dict[str, Any]
-    """name, fingerprint, generated (bool), dropped_device, segments {train, validation, test}."""
+    data: TrialData
     complexity: Complexity
     scores: list[Score]
-    history: list[dict[str, str | float | None]]
-    """One row an epoch: phase, epoch, learning_rate, drop_rate, train_loss, validation_log_loss, seconds, ..."""
+    history: list[Epoch]
     seconds: float
     """Training and scoring time of this trial alone, its start not counted; all its sittings added."""
-    environment: dict[str, Any]
+    environment: dict[str, str | float | None]
     """Versions, host and git state where it was finished."""
     finished_at: str
     """ISO 8601, UTC."""
-    sittings: list[dict[str, str]] = field(default_factory=list)
-    """The stretches of work on it, by which processes: worker (`host:pid`), began_at, ended_at."""
+    sittings: list[Sitting] = field(default_factory=list)
     format: int = FORMAT
 
     def micro(self, split: str) -> Score | None:
@@ -103,6 +148,82 @@ class TrialFailure(Stored):
     format: int = FORMAT
 
 
+@with_config(OPEN)
+class TrialRow(TypedDict):
+    """A trial in its study's record."""
+
+    signature: str
+    system: str
+    phase: str
+    seed: int
+    state: str
+    """`done`, `failed`, `stopped` or `planned`."""
+    params: NotRequired[int]
+    macs: NotRequired[int]
+    epochs: NotRequired[int]
+    needs: NotRequired[dict[str, int]]
+    """Epochs of what it builds on, by signature."""
+    settings: NotRequired[dict[str, Any]]
+    """Those that differ from the defaults."""
+
+
+@with_config(OPEN)
+class CountRow(TypedDict):
+    """A counted network; how it is built, and its size."""
+
+    system: str
+    block: str
+    width: int
+    mfa: bool
+    fpm: bool
+    stem_attention: NotRequired[bool]
+    params: int
+    macs: int
+
+
+Plain = str | bool | int | float | None
+
+
+@with_config(OPEN)
+class DrawnPoint(TypedDict):
+    """A point that a search drew."""
+
+    number: int
+    state: str
+    """`done`, `failed`, `stopped`, `refused` or `running`."""
+    signature: str | None
+    values: list[float | None] | None
+    """One an objective."""
+    params: dict[str, Plain]
+    reason: str | None
+    """Why it was refused or failed."""
+
+
+@with_config(OPEN)
+class ParameterRecord(TypedDict):
+    """What a search varies: between two numbers, or among choices."""
+
+    name: str
+    when: str | None
+    low: NotRequired[float]
+    high: NotRequired[float]
+    log: NotRequired[bool]
+    choices: NotRequired[list[Plain]]
+
+
+@with_config(OPEN)
+class SearchRecord(TypedDict):
+    """What a search was asked for, and what it drew, in the order of drawing."""
+
+    sampler: str
+    seed: int | None
+    objectives: list[str]
+    limits: dict[str, int]
+    trials: int
+    parameters: list[ParameterRecord]
+    points: list[DrawnPoint]
+
+
 @dataclass(frozen=True)
 class StudyRecord(Stored):
     """What a study planned and how its last run ended; `studies/<study>[-mini].json`."""
@@ -111,16 +232,14 @@ class StudyRecord(Stored):
     mini: bool
     command: str
     """The line that runs it again, e.g. `asc-sweeps sweep table2_ablation --mini`."""
-    trials: list[dict[str, Any]]
-    """One row a planned trial: signature, system, phase, seed, state (done, failed, stopped, planned), params, macs, epochs,
-    needs (epochs of what it builds on, by signature), settings (those that differ from the defaults)."""
-    counts: list[dict[str, Any]]
-    """Counted networks of the study at its full size and at this one: system, block, width, mfa, fpm, ..., params, macs."""
+    trials: list[TrialRow]
+    """The planned ones."""
+    counts: list[CountRow]
+    """Counted networks of the study at its full size and at this one."""
     state: str
     """`complete`, `failures` or `interrupted`."""
     ended_at: str
-    search: dict[str, Any] | None = None
-    """What a search was asked for and what it drew (`search.SearchStudy.as_record`)."""
+    search: SearchRecord | None = None
     scheduler: dict[str, int] | None = None
     """Its early stopping: grace_epochs, reduction."""
     format: int = FORMAT
@@ -226,7 +345,10 @@ def _load(path: Path, kind: type[Kind]) -> Kind:
     try:
         content = json.loads(path.read_bytes())
         if content.get("format") == FORMAT:
-            return _reader(kind).validate_python(content)
+            found = _reader(kind).validate_python(content)
+            if isinstance(found, TrialResult):
+                _check(found, path)
+            return found
     except (ValueError, AttributeError, RecursionError) as error:
         why = _first_rule(error) if isinstance(error, ValidationError) else str(error)
         raise WorkspaceError(f"{path}: not readable as JSON of this program ({why}); move it away") from None
@@ -234,6 +356,17 @@ def _load(path: Path, kind: type[Kind]) -> Kind:
         f"{path}: written in format {content.get('format')}, this version reads {FORMAT}; "
         "use the version that wrote it, or move its folder away and run the study again"
     )
+
+
+def _check(result: TrialResult, path: Path) -> None:
+    """Raise ValueError for a result that stands where another's should, for settings and times that are none."""
+    stored_config(result.settings, path)
+    if result.signature != path.parent.name:
+        raise ValueError(f"it is of the trial {result.signature}")
+    for sitting in result.sittings:
+        for at in (sitting["began_at"], sitting["ended_at"]):
+            if datetime.datetime.fromisoformat(at).tzinfo is None:
+                raise ValueError(f"a time without its zone: {at}")
 
 
 @functools.cache

@@ -120,8 +120,9 @@ def test_a_report_of_two_workspaces_repeats_the_trials_of_both(tmp_path):
     for seed in (0, 1):
         workspace = Workspace(tmp_path / f"w{seed}")
         config = bound(settings(seed=seed))
+        who = {"system": config.system, "phase": config.phase, "state": "done"}
         save_result(workspace, trial(settings(seed=seed)))
-        save_study(workspace, record(trials=[{"signature": config.signature, "state": "done"}]))
+        save_study(workspace, record(trials=[{**who, "signature": config.signature, "seed": seed}]))
     path = write_report([Workspace(tmp_path / "w0"), Workspace(tmp_path / "w1")], tmp_path / "report.html")
     (study,) = load_studies(read_request((), False, None, (), None, report=path))
     assert sorted(t.seed for t in study.trials) == [0, 1]
