@@ -250,17 +250,17 @@ def _tell_search(search: SearchStudy) -> None:
 
 
 def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | None = None) -> None:
-    gc.disable()  # to look again and again for what a report needs no more would take a quarter of its time
-    from analysis.report import images_of, write_report
-
     workspace = workspaces[0]
     out = out or (Path("report.html") if workspace.url else workspace.root / "report.html")
     if out.is_dir():
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
+    gc.disable()  # to look again and again for what a report needs no more would take a fifth of its time
     try:
+        from analysis.report import images_of, write_report
+
         write_report(workspaces, out, static)
     finally:
-        gc.freeze()  # nor at the end of the process
+        gc.freeze()  # it is not looked for at the end of the process, either
         gc.enable()
         if out.exists():  # images may have failed after it
             click.echo(f"report: {out}")
