@@ -111,11 +111,12 @@ def _at(where: str) -> str:
 
 
 def _culprit(detail: ErrorDetails, given: Mapping[str, Setting]) -> Setting | None:
-    """The setting that one of pydantic's findings is about; of a rule over a group, a given one that it names, else one of it."""
+    """The setting that one of pydantic's findings is about; of a rule over groups, a given one that it names, else one of them."""
     name = ".".join(str(part) for part in detail["loc"])
     words = detail["msg"].split()
     named = (s for s in given.values() if s.name in words or s.name.removeprefix(f"{name}.") in words)
-    of_group = (s for s in given.values() if name and s.name.startswith(f"{name}."))
+    groups = [name] if name else words
+    of_group = (s for s in given.values() if s.name.partition(".")[0] in groups)
     return given.get(name) or next(named, None) or next(of_group, None)
 
 

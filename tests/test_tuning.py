@@ -58,10 +58,11 @@ class Sweep:
     def finish(self, config):
         n = complexity_of(config)
         scores = [Score("validation", "overall", "micro", 10, 1.5, 0.5)]
+        data = {"name": "synthetic-tiny", "fingerprint": "f", "generated": True, "dropped_device": None, "segments": {}}
         save_result(
             self.workspace,
             TrialResult(
-                config.signature, config.system, config.phase, config.model_dump(mode="json"), None, {}, n, scores, [],
+                config.signature, config.system, config.phase, config.model_dump(mode="json"), None, data, n, scores, [],
                 1.0, {}, "",
             ),
         )  # fmt: skip
