@@ -105,13 +105,14 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
 
     from asc_sweeps.data.features import LogMel
     from asc_sweeps.models.network import Network
+    from asc_sweeps.training.optimizer import PlainAdamW
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a sweep's trials
     try:
         network = Network(trial.config.model).to(accelerator)
         features = LogMel(trial.config.features).to(accelerator)
-        optimizer = torch.optim.AdamW(network.parameters())
+        optimizer = PlainAdamW(network.parameters())
         batch = BATCH[accelerator]
         targets = torch.arange(batch, device=accelerator) % len(SCENES)
 

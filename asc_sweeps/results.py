@@ -140,7 +140,7 @@ class TrialFailure(Stored):
     system: str
     phase: str
     cause: str
-    """`nan`, `out of memory`, `data`, `damaged`, `workspace`, `start` (what it builds on failed), `killed` or `crash`."""
+    """`nan`, `out of memory`, `hung`, `data`, `damaged`, `workspace`, `start` (what it builds on failed), `killed` or `crash`."""
     message: str
     failed_at: str
     traceback: str = ""

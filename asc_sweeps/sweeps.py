@@ -244,10 +244,14 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
 
     `began`: when the sweep did.
     """
-    from asc_sweeps.trial import failure_of, run_trial
+    from asc_sweeps.trial import HUNG, failure_of, run_trial
 
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
     before = _kind(workspace, config, began)
+    if before and before[0] == HUNG:  # Tune's next try: what hung once would keep a place again for as long
+        hung = load_failure(workspace, config.signature)
+        tune.report({"state": "failed", "cause": HUNG, "message": hung.message if hung else ""})
+        return
     # A trial that trains nothing reports no epoch; if it had no result before, it is this one that makes it.
     trained = config.epochs == 0 and load_result(workspace, config.signature) is None
 

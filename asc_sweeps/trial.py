@@ -7,6 +7,7 @@ import json
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from asc_sweeps.config import (
     QuantizeConfig,
     TrialConfig,
 )
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.impulse import load_responses
@@ -52,9 +54,12 @@ from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.per_device import specialize
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.quantize import round_network, to_integers, train_rounded
-from asc_sweeps.workspace import CHECKPOINT, LEASE, RESULT, Workspace
+from asc_sweeps.watchdog import watched
+from asc_sweeps.workspace import CHECKPOINT, FAILURE, LEASE, RESULT, Workspace
 
 MODEL = "model.pt"
+HUNG = "hung"
+"""Cause of the failure of a trial that made no step for long."""
 
 
 def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda row: None) -> TrialResult:
@@ -80,12 +85,35 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
             clear_temporary(folder)
             clear_failure(workspace, config.signature)
             try:
-                return _train(config, workspace, report, lease)
+                data = fetch_data(workspace, config.data)
+                data.read_ahead()
+                with watched(workspace.step_seconds, partial(_hung, config, workspace, lease)):
+                    return _train(config, workspace, data, report, lease)
             except Exception as error:
                 if isinstance(error, LeaseLostError) or lease.is_lost():
                     continue  # wait for the process that has taken the trial over
                 save_failure(workspace, failure_of(config, error))
                 raise
+
+
+def _hung(config: TrialConfig, workspace: Workspace, lease: Lease, stack: str) -> None:
+    """Write down where a trial hangs; its process ends then, and its lease with it."""
+    if not lease.is_lost():
+        save_failure(
+            workspace,
+            TrialFailure(
+                config.signature,
+                config.system,
+                config.phase,
+                HUNG,
+                (
+                    f"no step for {workspace.step_seconds / 60:g} minutes; {workspace.trial(config.signature) / FAILURE} says where "
+                    "it stood; the same command goes on from its last epoch, --step-minutes gives a step more time"
+                ),
+                now(),
+                stack,
+            ),
+        )
 
 
 def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
@@ -113,13 +141,11 @@ def resolve_accelerator(accelerator: str) -> str:
     return ("cuda" if available else "cpu") if accelerator == "auto" else accelerator
 
 
-def _train(config: TrialConfig, workspace: Workspace, report: Report, lease: Lease) -> TrialResult:
+def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Report, lease: Lease) -> TrialResult:
     torch.set_num_threads(workspace.threads)
     folder, files = workspace.trial(config.signature), workspace.files
     fetch_checkpoint(files, folder)
     settings = _write_settings(config, workspace)
-    data = fetch_data(workspace, config.data)
-    data.read_ahead()
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
     seed_torch(config.seed, "weights")

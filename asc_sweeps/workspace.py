@@ -48,6 +48,8 @@ class Workspace:
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     threads: int = 1
     """CPU threads of one trial."""
+    step_seconds: float = 1800.0
+    """A trial that makes no step for so long hangs, and is ended."""
     code: Mapping[str, Any] | None = None
     """Git state of the code where it was sent to a cluster's node, which has no checkout."""
     url: str = ""

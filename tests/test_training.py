@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -400,3 +402,28 @@ def test_predicting_leaves_weights_and_statistics_alone(session):
     before = {k: v.clone() for k, v in session.network.state_dict().items()}
     predict(session.network, session.features, session.data, session.rows["test"][:10], "cpu")
     assert all(torch.equal(v, before[k]) for k, v in session.network.state_dict().items())
+
+
+def test_the_optimizer_is_torchs_to_the_bit_and_leaves_torch_compile_alone():
+    code = """
+import sys, torch
+from asc_sweeps.training.optimizer import PlainAdamW
+
+def trained(kind):
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(5))
+    optimizer = kind([weight], lr=0.01, weight_decay=0.1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        weight.pow(3).sum().backward()
+        optimizer.step()
+        state = optimizer.state_dict()
+        optimizer = kind([weight], lr=0.5)
+        optimizer.load_state_dict(state)
+    return weight
+
+own = trained(PlainAdamW)
+assert not any(name.startswith("torch._dynamo") for name in sys.modules), "torch.compile was imported"
+assert torch.equal(own, trained(torch.optim.AdamW))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -87,6 +87,13 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
 @click.option("--allow-open-cluster", is_flag=True, help="Join a cluster that asks for no token.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at once on a Ray of its own.  [default: one a core]")
 @click.option("--cpus-per-trial", type=click.IntRange(1), default=1, show_default=True, help="CPU cores of a trial.")
+@click.option(
+    "--step-minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=30,
+    show_default=True,
+    help="A trial that makes no step for so long hangs: it is ended.",
+)
 @storage_option
 @click.option("--in-full", is_flag=True, help="Stop nothing early; what was stopped goes on.")
 @click.option(
@@ -95,7 +102,7 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
 def sweep(
     spaces: tuple[str, ...], report: Path | None, mini: bool, data: str | None, sets: tuple[str, ...], seeds: str | None,
     place: str, accelerator: str, address: str | None, wait: float, workers: int | None, cpus_per_trial: int,
-    gpus_per_trial: float | None, storage: str | None, in_full: bool, allow_open_cluster: bool,
+    step_minutes: float, gpus_per_trial: float | None, storage: str | None, in_full: bool, allow_open_cluster: bool,
 ) -> None:  # fmt: skip
     """Run studies on Ray Tune.
 
@@ -108,7 +115,8 @@ def sweep(
     request = read_request(spaces, mini, data, sets, seeds, _options(), report)
     address = address or ("auto" if IN_A_JOB in os.environ else None)
     cluster = Cluster(address, workers, cpus_per_trial, gpus_per_trial, wait, allow_open_cluster)
-    sys.exit(_sweep(request, Workspace.at(place, accelerator=accelerator), cluster, in_full, storage))
+    workspace = Workspace.at(place, accelerator=accelerator, step_seconds=60 * step_minutes)
+    sys.exit(_sweep(request, workspace, cluster, in_full, storage))
 
 
 @click.command()

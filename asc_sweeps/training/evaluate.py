@@ -12,6 +12,7 @@ from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import Score
+from asc_sweeps.watchdog import alive
 
 BATCH = 256
 
@@ -31,10 +32,11 @@ def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.nd
             found[its] = predict(network.of(int(device)), features, data, rows[its], accelerator)
         return found
     batch = max(1, BATCH * len(rows) // max(rows.size, 1))  # as many seconds at a time, however long a clip
-    parts = [
-        network(features(fetch(data, rows[at : at + batch], accelerator))).log_softmax(dim=1).cpu()
-        for at in range(0, len(rows), batch)
-    ]
+    parts = []
+    for at in range(0, len(rows), batch):
+        alive()
+        inputs = features(fetch(data, rows[at : at + batch], accelerator))
+        parts.append(network(inputs).log_softmax(dim=1).cpu())
     found = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
     if not np.isfinite(found).all():  # finite weights can still overflow on the way
         raise TrialError("nan", "a prediction of the network is not finite; a lower learning rate usually mends it")

@@ -34,6 +34,8 @@ from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.losses import teachers_part
+from asc_sweeps.training.optimizer import PlainAdamW
+from asc_sweeps.watchdog import alive
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -172,7 +174,7 @@ def _optimizer(network: Network | DeviceNetworks, phase: Phase) -> torch.optim.O
     trained = network.classifier if phase.classifier_only else trained
     network.requires_grad_(False)
     trained.requires_grad_(True)
-    return torch.optim.AdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
+    return PlainAdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
 
 
 def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
@@ -182,6 +184,7 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     batches = session.batches(phase.batch_size)
     loss_sum, seen, learning_rate, drop_rate = torch.zeros((), dtype=torch.float64), 0, 0.0, 0.0
     for i, (network, rows) in enumerate(batches):
+        alive()
         step = epoch * len(batches) + i
         learning_rate, drop_rate = phase.learning_rate(step), phase.drop_rate(step)
         batch = _kept(session, rows, phase, drop_rate)
