@@ -23,6 +23,12 @@ def environment(code: Mapping[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Releases of the packages whose change may change a number: `2.13.0`, without the accelerator that it was built for."""
+    found = {name: _version(name) for name in ("torch", "numpy")}
+    return {name: version.partition("+")[0] for name, version in found.items() if version}
+
+
 def git_state() -> dict[str, Any]:
     """Commit of the code and whether it was changed since; None for both where it does not run from a checkout."""
     return _git(Path(__file__).parent)

@@ -28,7 +28,7 @@ from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
-from asc_sweeps.provenance import git_state
+from asc_sweeps.provenance import git_state, versions
 from asc_sweeps.ray_environment import answers_without_token
 from asc_sweeps.request import Cluster
 from asc_sweeps.results import load_failure, load_result, now
@@ -210,7 +210,9 @@ def _check_nodes(fingerprints: Sequence[str], workspace: Workspace, wanted: dict
         if node["Alive"] and _has(node["Resources"], wanted):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(num_cpus=0, scheduling_strategy=there)(_look_on_worker)
-            asked[node["NodeManagerHostname"], node["NodeManagerAddress"]] = look.remote(workspace, fingerprints)
+            asked[node["NodeManagerHostname"], node["NodeManagerAddress"]] = look.remote(
+                workspace, fingerprints, versions()
+            )
     wrong = []
     for (host, address), answer in asked.items():
         try:
@@ -226,10 +228,15 @@ def _check_nodes(fingerprints: Sequence[str], workspace: Workspace, wanted: dict
         )
 
 
-def _look_on_worker(workspace: Workspace, fingerprints: list[str]) -> str:
-    """What keeps this node from running trials, or nothing."""
+def _look_on_worker(workspace: Workspace, fingerprints: list[str], wanted: dict[str, str]) -> str:
+    """What keeps this node from running trials, or nothing. `wanted`: the driver's `versions`."""
     from asc_sweeps.data.catalog import fetch_prepared
 
+    others = [
+        f"{name} {there} (here {wanted.get(name)})" for name, there in versions().items() if there != wanted.get(name)
+    ]
+    if others:
+        return f"has {', '.join(others)}, so that its numbers would be others; install the same there"
     try:
         workspace = workspace.on_this_machine()
         for fingerprint in fingerprints:

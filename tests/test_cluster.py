@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 from sweeping import COMMAND, ended, free_port, ray_node, results, run, start, until
 
-from asc_sweeps.provenance import git_state
+from asc_sweeps.provenance import git_state, versions
 from asc_sweeps.results import load_results
 from asc_sweeps.workspace import Workspace
 
@@ -186,4 +186,12 @@ def _paces(result):
 def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
     from asc_sweeps.sweeps import _look_on_worker
 
-    assert "no prepared data with fingerprint 0000" in _look_on_worker(Workspace(tmp_path), ["0" * 32])
+    assert "no prepared data with fingerprint 0000" in _look_on_worker(Workspace(tmp_path), ["0" * 32], versions())
+
+
+def test_a_node_with_another_torch_is_told_with_both_versions_and_runs_nothing(tmp_path):
+    from asc_sweeps.sweeps import _look_on_worker
+
+    assert _look_on_worker(Workspace(tmp_path), [], versions()) == ""
+    told = _look_on_worker(Workspace(tmp_path), [], {**versions(), "torch": "2.12.1"})
+    assert told.startswith(f"has torch {versions()['torch']} (here 2.12.1), so that its numbers would be others")
