@@ -6,7 +6,9 @@ Import it after `ray_environment.prepare_ray`.
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -60,6 +62,7 @@ def run_sweep(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its one error line repeats what `on_row` has told
     _survive_memory_kills()
+    _spare_trackers()
     _connect(cluster)
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
@@ -74,6 +77,8 @@ def run_sweep(
             early.watch(trial)
             on_planned(trial)
 
+        # Without this Tune starts one process, waits until it is there, and only then asks for the next trial.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, _places(resources)))
         # One more than can run, where a cluster grows when a trial waits.
         spare = 1 if cluster.address is not None else 0
         queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take, early.let_run)
@@ -120,6 +125,17 @@ def _survive_memory_kills() -> None:
         if not hasattr(module, "RayActorError"):
             raise SweepError(f"Ray {ray.__version__} has no {module.__name__}.RayActorError; install ray 2.60")
         module.RayActorError = dead
+
+
+def _spare_trackers() -> None:
+    """Keep Tune from importing MLflow and wandb, where installed, to count how often they are used: that takes 1.5 s."""
+    absent = dict.fromkeys({"mlflow", "wandb"} - sys.modules.keys())
+    sys.modules.update(absent)  # None is what an import takes for "not installed"
+    try:
+        from ray.air.integrations import mlflow, wandb  # noqa: F401
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _connect(cluster: Cluster) -> None:
@@ -210,17 +226,17 @@ def _check_nodes(fingerprints: Sequence[str], workspace: Workspace, wanted: dict
         if node["Alive"] and _has(node["Resources"], wanted):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(num_cpus=0, scheduling_strategy=there)(_look_on_worker)
-            asked[node["NodeManagerHostname"], node["NodeManagerAddress"]] = look.remote(
-                workspace, fingerprints, versions()
-            )
+            asked[node["NodeID"]] = node, look.remote(workspace, fingerprints, versions())
     wrong = []
-    for (host, address), answer in asked.items():
+    for name, (node, answer) in asked.items():
         try:
             found = ray.get(answer)
         except ray.exceptions.RayError as error:
+            if not any(other["NodeID"] == name and other["Alive"] for other in ray.nodes()):
+                continue  # it has gone meanwhile, and its trials with it: nothing is wrong with it
             found = f"cannot run asc_sweeps: {str(error).strip().splitlines()[-1]}"
         if found:
-            wrong.append(f"\n  {host} ({address}): {found}")
+            wrong.append(f"\n  {node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {found}")
     if wrong:
         raise WorkspaceError(
             "these nodes cannot run the trials; the workspace must be a folder that all nodes share, and asc_sweeps "

@@ -9,6 +9,13 @@ import time
 
 import torch
 
+QUICK = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""A node that is gone counts as dead after seconds; by Ray's own values after up to a minute."""
 COMMAND = [sys.executable, "-m", "asc_sweeps"]
 SMALL_STUDY = """
 settings:
@@ -72,7 +79,9 @@ def free_port():
 def ray_node(secret, *words):
     """A node of a cluster, as `ray start` makes it, in a process group of its own."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--block", "--disable-usage-stats"]
-    return subprocess.Popen(command, env={**os.environ, **secret}, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, env={**os.environ, **QUICK, **secret}, stdout=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def wait_for(root, pattern):
