@@ -1,13 +1,49 @@
-"""What a person sees while work goes on: one line that rewrites itself in a terminal, plain lines now and then in a log."""
+"""What a person sees while work goes on: one line that rewrites itself in a terminal, plain lines now and then in a log.
+
+Names, settings and messages come from files that others have written, so nothing that is printed can steer the terminal.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:  # a progress line must not bring torch with it
     from asc_sweeps.plan import Plan, PlannedTrial
+
+
+# Control signs but tab and the ends of lines, and those that turn the direction of writing.
+STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class InertStream:
+    r"""A text stream that shows what would steer a terminal as an escape: `\x1b[31m` is read, not obeyed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text with its steering signs escaped."""
+        return self.stream.write(STEERING.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def make_output_inert() -> None:
+    """From now on whatever is printed by this process, its errors too, only shows."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, InertStream):
+            setattr(sys, name, InertStream(stream))
+
+
+def clear_screen() -> None:
+    """Begin at the top of an empty terminal."""
+    stream = sys.stdout.stream if isinstance(sys.stdout, InertStream) else sys.stdout
+    stream.write("\x1b[2J\x1b[H")
 
 
 class ProgressLine:

@@ -1,7 +1,9 @@
 """The commands as a person types them: answers, errors without traceback, exit codes, and what is not imported."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -119,3 +121,53 @@ def test_a_corrupt_wav_stops_the_sweep_before_any_training_and_is_named(tmp_path
 def test_settings_are_listed_with_default_and_source(tmp_path):
     text = run("settings", cwd=tmp_path).stdout
     assert "finetune.reg_lambda = 0.4\n    Lambda of Eq. 3 (Sec. 4.2)" in text
+
+
+def in_a_terminal(*words, cwd):
+    """What a command writes to a terminal, where it may rewrite lines and colour them."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execv(sys.executable, [sys.executable, "-m", "asc_sweeps", *words])
+    written = b""
+    with contextlib.suppress(OSError):  # that of a terminal whose last user has gone
+        while part := os.read(terminal, 65536):
+            written += part
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return written.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["plan", "\x1b[31mred.yaml"], r"\x1b[31mred.yaml: no such search space file"),
+        (["plan", "red.yaml"], r"red.yaml:3:3: unknown setting 'mo\x1b[31mdel'"),
+        (["plan", "table4_drop_rate", "--set", "a\x07b\x1b]0;title\x07=1"], r"--set a\x07b\x1b]0;title\x07=1: unknown"),
+        (["status"], r"\x1b[2Jred"),
+        (["status", "--workspace", "no\u202ewhere"], r"no\u202ewhere"),
+        (["\x1b[31mred"], r"no such command '\x1b[31mred'"),
+    ],
+)
+def test_no_name_steers_the_terminal(words, shown, tmp_path):
+    (tmp_path / "red.yaml").write_text('study: s\ngrid:\n  "mo\\e[31mdel": [1]\n')
+    studies = tmp_path / "workspace" / "studies"
+    studies.mkdir(parents=True)
+    (tmp_path / "workspace" / "trials").mkdir()
+    record = {"study": "\x1b[2Jred", "mini": False, "command": "", "trials": [], "counts": [], "state": "complete"}
+    (studies / "red.json").write_text(json.dumps({**record, "ended_at": "2026-01-01T00:00:00+00:00", "format": 1}))
+    written = in_a_terminal(*words, cwd=tmp_path)
+    assert shown in written
+    assert not set(written) & {"\x1b", "\x07", "\u202e"}
+
+
+POOR = {"HOME": "/proc/1", "LC_ALL": "C", "PYTHONUTF8": "0", "TERM": "dumb", "PATH": "/nowhere", "COLUMNS": "20"}
+"""Nothing can be written at home, nothing but ASCII is wanted, the terminal is none, and no other program is found."""
+
+
+@pytest.mark.parametrize("words", [["plan", "a.yaml"], ["report"], ["status"], ["complexity"], ["doctor"], ["--help"]])
+def test_no_home_no_locale_no_terminal_and_no_other_program_are_needed(words, tmp_path):
+    (tmp_path / "a.yaml").write_text("study: widths_äö\nabout: Größe\ngrid:\n  model.width: [8]\n".replace("_äö", ""))
+    (tmp_path / "workspace" / "studies").mkdir(parents=True)
+    done = run(*words, cwd=tmp_path, env=POOR)
+    assert "\r" not in done.stdout + done.stderr

@@ -12,11 +12,13 @@ import click
 from asc_sweeps import __version__
 from asc_sweeps.cli import data_commands, export_commands, look_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
+from asc_sweeps.console import make_output_inert
 from asc_sweeps.errors import AscSweepsError
 
 
 def main() -> None:
     """Run a command; a user's mistake is told in a line or a few, without a traceback."""
+    make_output_inert()
     # Being asked to end is being interrupted: what Ctrl-C keeps, a batch system's SIGTERM keeps too.
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:

@@ -142,6 +142,7 @@ def status(names: tuple[str, ...], place: str, watch: bool, as_json: bool) -> No
 
     Reads the workspace's files alone, so it works beside a running sweep and after it.
     """
+    from asc_sweeps.console import clear_screen
     from asc_sweeps.status import study_statuses
 
     workspace = existing_workspace(place)
@@ -151,7 +152,7 @@ def status(names: tuple[str, ...], place: str, watch: bool, as_json: bool) -> No
             click.echo(json.dumps([study.as_json() for study in studies], indent=1))
         else:
             if watch and sys.stdout.isatty():
-                click.clear()
+                clear_screen()
             _tell_status(studies)
         if not watch or not any("running" in study.counts for study in studies):
             return
