@@ -66,6 +66,15 @@ def test_the_files_that_the_readme_names_exist():
         assert (ROOT / name).exists(), name
 
 
+def test_every_test_that_promises_are_shown_by_exists():
+    there = {
+        name for path in (ROOT / "tests").glob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    faults = (ROOT / "tests" / "faults.md").read_text()
+    assert len(re.findall(r"^\| \d+ \|", faults, flags=re.M)) == 36
+    assert set(re.findall(r"`(test_\w+)`", README + faults)) <= there
+
+
 def test_the_example_of_a_search_space_is_one(tmp_path):
     yaml, search = [block for kind, block in BLOCKS if kind == "yaml"]
     (tmp_path / "search.yaml").write_text(search)
