@@ -261,9 +261,10 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
     except Exception as error:
         if isinstance(error, NotPreparedError):
             raise  # this node does not see the workspace; another may
-        if not isinstance(error, AscSweepsError) and _kind(workspace, config, began) not in (before, None):
-            raise  # once more, in a new process
         failure = failure_of(config, error)
+        foreseen = isinstance(error, AscSweepsError) or failure.cause == "disk"
+        if not foreseen and _kind(workspace, config, began) not in (before, None):
+            raise  # once more, in a new process
         tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
     else:
         tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came
