@@ -19,6 +19,9 @@ WAYS_OUT = {
     errno.ESTALE: "the server has lost the folder: mount it again",
 }
 """What a person does about a disk that cannot be used, by the system's error."""
+DISK_FULL = "disk full"
+DISK_CAUSES = dict.fromkeys(WAYS_OUT, "disk") | {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
+"""The cause of a trial's failure by the system's error; what would fill a full disk further is not begun."""
 
 
 class AscSweepsError(Exception):

@@ -141,7 +141,8 @@ class TrialFailure(Stored):
     system: str
     phase: str
     cause: str
-    """`nan`, `out of memory`, `data`, `damaged`, `workspace`, `disk`, `start` (what it builds on failed), `killed` or `crash`."""
+    """`nan`, `out of memory`, `data`, `damaged`, `workspace`, `disk`, `disk full`, `start` (what it builds on failed), `killed`
+    or `crash`."""
     message: str
     failed_at: str
     traceback: str = ""

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, NotPreparedError, SweepError, WorkspaceError
+from asc_sweeps.errors import DISK_CAUSES, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
@@ -262,7 +262,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
         if isinstance(error, NotPreparedError):
             raise  # this node does not see the workspace; another may
         failure = failure_of(config, error)
-        foreseen = isinstance(error, AscSweepsError) or failure.cause == "disk"
+        foreseen = isinstance(error, AscSweepsError) or failure.cause in DISK_CAUSES.values()
         if not foreseen and _kind(workspace, config, began) not in (before, None):
             raise  # once more, in a new process
         tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})

@@ -27,7 +27,7 @@ from asc_sweeps.data.impulse import load_responses
 from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.errors import (
-    WAYS_OUT,
+    DISK_CAUSES,
     AscSweepsError,
     DataError,
     LeaseLostError,
@@ -109,8 +109,8 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
             cause = "data"
         case AscSweepsError():
             cause = "workspace"
-        case OSError() if error.errno in WAYS_OUT:
-            cause, message = "disk", in_words(error)
+        case OSError() if error.errno in DISK_CAUSES:
+            cause, message = DISK_CAUSES[error.errno], in_words(error)
         case _:
             cause = "out of memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "crash"
             message = f"{type(error).__name__}: {error}"

@@ -7,17 +7,23 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
 import pytest
 from faulting import Ended, Warmed, small_disk, tracing, warmed
 
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import WAYS_OUT
+from asc_sweeps.request import Request, load_studies
+from asc_sweeps.search import SearchStudy
 
 __all__ = ["tracing", "warmed"]  # fixtures
 SMALL = {
@@ -254,3 +260,42 @@ def test_a_report_that_finds_no_room_is_told_and_the_one_before_stays(lab: Lab, 
         remount("size=16m")
         assert lab.warmed.run("report", "--workspace", str(lab.whole), "--out", str(out)).code == 0
         assert out.stat().st_size > 500_000
+
+
+LOCK = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
+database.execute("COMMIT")
+"""
+SEARCH = """
+study: locked
+search:
+  trials: 2
+  parameters:
+    finetune.reg_lambda: {low: 0.01, high: 1, log: true}
+"""
+
+
+@pytest.mark.slow
+def test_a_search_waits_for_a_database_that_another_process_has_locked_and_loses_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "locked.yaml").write_text(SEARCH)
+    (study,) = load_studies(Request((str(tmp_path / "locked.yaml"),), mini=False))
+    study = replace(study, probes=tuple(probe.bound("synthetic-tiny", "f") for probe in study.probes))
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    search = SearchStudy(study, url)
+    first = search.ask()
+    # Longer than SQLite waits by itself, which is 5 s.
+    command = [sys.executable, "-c", LOCK, str(tmp_path / "optuna.db"), "6"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        began = time.monotonic()
+        search.tell_failed(first.number, "nan", "the loss is nan")
+        assert time.monotonic() - began > 5
+    second = search.ask()
+    search.tell_stopped(second.number, 1)
+    assert search.ask() is None
+    states = [t.state.name for t in optuna.load_study(study_name="locked", storage=url).trials]
+    assert states == ["FAIL", "PRUNED"]
