@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import DISK_CAUSES, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
+from asc_sweeps.errors import DISK_CAUSES, WAYS_OUT, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state
@@ -93,7 +93,7 @@ def run_sweep(
         )
         try:
             tuner.fit()
-        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+        except (ray.exceptions.RayError, tune.TuneError, RuntimeError, EOFError) as error:
             text = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")  # below any traceback
             raise SweepError(
                 f"Ray ended the sweep ({type(error).__name__}: {text}); finished trials and epochs are kept, the same "
@@ -101,6 +101,10 @@ def run_sweep(
             ) from error
         finally:
             queue.interrupt()
+    except OSError as error:
+        if error.filename is None and error.errno in WAYS_OUT:  # pyarrow's, which name no file
+            error.filename = workspace.ray
+        raise
     finally:
         ray.shutdown()
         with suppress(WorkspaceError):  # results are in trials/; this is Ray's bookkeeping

@@ -18,6 +18,7 @@ from pathlib import Path
 import optuna
 import pytest
 from faulting import Ended, Warmed, small_disk, tracing, warmed
+from sweeping import SMALL_STUDY, run
 
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import Plan, synthesize
@@ -260,6 +261,33 @@ def test_a_report_that_finds_no_room_is_told_and_the_one_before_stays(lab: Lab, 
         remount("size=16m")
         assert lab.warmed.run("report", "--workspace", str(lab.whole), "--out", str(out)).code == 0
         assert out.stat().st_size > 500_000
+
+
+@pytest.mark.slow
+def test_a_sweep_that_fills_its_disk_ends_with_a_clear_word_and_goes_on_once_there_is_room(
+    short: Lab, tmp_path: Path
+) -> None:
+    path, disk = tmp_path / "full.yaml", tmp_path / "disk"
+    path.write_text(
+        f"study: full\n{SMALL_STUDY.format(folder=short.folder / 'set', epochs=1)}\n"
+        "grid:\n  finetune: null\n  seed: [0, 1, 2, 3]\n"
+    )
+    with small_disk(disk, 60_000) as remount:
+        (disk / "workspace").mkdir()
+        (disk / "workspace" / "prepared").symlink_to(short.folder / "prepared")
+        command = ("sweep", str(path), "--workers", "1")
+        full = run(*command, cwd=disk, code=130)
+        assert f"disk full: {disk}/workspace/trials/" in full.stderr
+        assert "No space left on device; make room on that disk" in full.stderr
+        assert f"To go on:\n  asc-sweeps sweep {path} --workers 1" in full.stderr
+        assert "unfinished" in full.stdout  # those that had not begun were not
+        assert "Traceback" not in full.stderr
+        assert json.loads((disk / "workspace" / "studies" / "full.json").read_text())["state"] == "interrupted"
+        refuse_half_files(disk / "workspace")
+        remount("size=32m")
+        assert "trained 4\n" in run(*command, cwd=disk).stdout
+        assert len(list(disk.glob("workspace/trials/*/result.json"))) == 4
+        assert not list(disk.glob("workspace/trials/*/failure.json"))
 
 
 LOCK = """
