@@ -13,18 +13,28 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from faulting import Ended, Warmed, small_disk, tracing, warmed
 from sweeping import SMALL_STUDY, run
 
+from analysis.costs import sittings_frame
+from asc_sweeps.console import ProgressLine
 from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import WAYS_OUT
 from asc_sweeps.request import Request, load_studies
 from asc_sweeps.search import SearchStudy
+from asc_sweeps.settings import Setting, make_config
+from asc_sweeps.status import StudyStatus, TrialStatus
+from asc_sweeps.training import loop
+from asc_sweeps.trial import run_trial
+from asc_sweeps.workspace import Workspace
 
 __all__ = ["tracing", "warmed"]  # fixtures
 SMALL = {
@@ -201,10 +211,10 @@ def test_a_trial_that_is_killed_at_any_flush_ends_as_one_that_never_was(
 def test_a_disk_of_any_size_is_filled_told_and_gone_on_with_once_it_is_larger(lab: Lab, tmp_path: Path) -> None:
     for n in range(1, 40):
         root = tmp_path / "disk" / "workspace"
-        with small_disk(tmp_path / "disk", 64_000 * n) as remount:
+        with small_disk(tmp_path / "disk", 128_000 * n) as remount:
             ended = lab.train(root)
             if ended.code == 0:
-                assert n > 3, "nothing was ever full"
+                assert n > 2, "nothing was ever full"
                 return
             is_told(ended, root, errno.ENOSPC)
             remount("size=16m")
@@ -327,3 +337,50 @@ def test_a_search_waits_for_a_database_that_another_process_has_locked_and_loses
     assert search.ask() is None
     states = [t.state.name for t in optuna.load_study(study_name="locked", storage=url).trials]
     assert states == ["FAIL", "PRUNED"]
+
+
+# A clock that is set. Seconds of epochs and trials, ETAs, patience and beats come from the monotonic clock, which no setting
+# moves; only moments that people read, and the order of studies in a report, come from the clock on the wall.
+
+
+def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_as_long_as_it_was(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = iter(range(28, 0, -1))
+    monkeypatch.setattr(loop, "now", lambda timespec="seconds": f"2026-03-{next(days):02d}T00:00:00.000+00:00")
+    data = prepare(lab.folder / "set", lab.folder / "prepared")
+    settings = [Setting(name, {"false": False}.get(str(value), value)) for name, value in SMALL.items()]
+    config = make_config([*settings, Setting("pretrain.epochs", 2)]).bound(data.name, data.fingerprint)
+    (tmp_path / "prepared").symlink_to(lab.folder / "prepared")
+    began = time.monotonic()
+    result = run_trial(config, Workspace(tmp_path))
+    (sitting,) = result.sittings
+    worked = datetime.fromisoformat(sitting["ended_at"]) - datetime.fromisoformat(sitting["began_at"])
+    assert 0 < worked.total_seconds() <= time.monotonic() - began
+    assert all(row["seconds"] > 0 for row in result.history)
+
+
+def test_a_stretch_of_work_that_ended_before_it_began_counts_as_none() -> None:
+    backwards = {"worker": "a:1", "began_at": "2026-01-02T03:04:05+00:00", "ended_at": "2026-01-01T00:00:00+00:00"}
+    study = StudyStatus("s", "", [status(sittings=[backwards])])
+    frame = sittings_frame(SimpleNamespace(results=[], failures=[], unfinished=study.trials))
+    assert list(frame["ended"] - frame["began"]) == [timedelta(0)]
+
+
+def test_an_eta_is_never_negative(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert StudyStatus("s", "", [status(epochs_done=9, epochs_total=3), status()]).seconds_left == pytest.approx(
+        2 * 2 / 2
+    )
+    monkeypatch.setattr(ProgressLine, "SECONDS_BETWEEN_LOG_LINES", 0.0)
+    line = ProgressLine()
+    for share in (0.5, 0.2, 0.4, 0.6, 0.999):  # searches draw more than was foreseen
+        line.update("training", share, "")
+        time.sleep(0.3)
+    said = capsys.readouterr().err
+    assert "ETA " in said
+    assert "ETA -" not in said
+
+
+def status(**facts: object) -> TrialStatus:
+    usual = {"epochs_done": 1, "epochs_total": 3, "validation_log_loss": None, "seconds_per_epoch": 2.0, "message": ""}
+    return TrialStatus("0" * 12, "S", "pretraining", 0, "running", **(usual | facts))
