@@ -78,14 +78,14 @@ class Warmed:
         return self._process.stdout.readline().strip()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warmed() -> Iterator[Warmed]:
     made = Warmed()
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tracing(warmed: Warmed) -> Warmed:
     """As `warmed`, where strace may hold a process."""
     if not shutil.which("strace"):
@@ -93,7 +93,7 @@ def tracing(warmed: Warmed) -> Warmed:
     with subprocess.Popen([sys.executable, "-c", ALLOWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
         sleeper.stdout.readline()
         done = subprocess.run(
-            ["timeout", "1", "strace", "-qq", "-p", str(sleeper.pid)], capture_output=True, text=True, check=False
+            ["timeout", "0.3", "strace", "-qq", "-p", str(sleeper.pid)], capture_output=True, text=True, check=False
         )
         sleeper.stdin.close()
     if "ttach" in done.stderr:
@@ -101,9 +101,12 @@ def tracing(warmed: Warmed) -> Warmed:
     return warmed
 
 
-ALLOWING = (
-    f"import ctypes; ctypes.CDLL(None).prctl({SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0); print(flush=True); input()"
-)
+ALLOWING = f"""
+import ctypes, sys
+ctypes.CDLL(None).prctl({SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0)
+print(flush=True)
+sys.stdin.read()
+"""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulting import Warmed, small_disk, tracing, warmed
+from faulting import Warmed, small_disk
 
 from asc_sweeps.data.cache import Prepared, find_prepared
 from asc_sweeps.data.labels import SCENES
@@ -20,10 +20,8 @@ from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.errors import DataError
 
-__all__ = ["tracing", "warmed"]  # fixtures
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data") / "set"
     synthesize(made, Plan("mini", 2, 1, 1, scenes=SCENES[:1]), workers=1)
@@ -101,7 +99,8 @@ for number in range(rounds):
             os.close(go[1])
             os.read(go[0], 1)  # all begin when the other end is closed
             made = prepare(folder, caches)
-            print(json.dumps([number, len(opened), made.folder.name, made.content]), flush=True)
+            line = json.dumps([number, len(opened), made.folder.name, made.content])
+            os.write(1, f"{line}\\n".encode())  # in one piece, beside the others'
             os._exit(0)
         builders.append(child)
     os.close(go[1])
