@@ -35,6 +35,9 @@ def sittings_frame(evidence: Evidence) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["signature", "system", "state", "worker", "began", "ended"])
     for column in ("began", "ended"):
         frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601")
+    frame["ended"] = frame[["began", "ended"]].max(
+        axis=1
+    )  # of trials of before: the clock may have been set back meanwhile
     return frame.sort_values(["worker", "began", "signature"], ignore_index=True)
 
 

@@ -20,8 +20,8 @@ from asc_sweeps.workspace import Workspace, cores
 
 PASSES = 3
 """A training step computes about three times what predicting does: forward, and twice that backward."""
-STATES = 4
-"""Weights, and in the checkpoint weights and AdamW's two moments."""
+STATES = 7
+"""Weights, and in each of the last two checkpoints weights and AdamW's two moments."""
 BATCH = {"cpu": 16, "cuda": 256}
 SECONDS = 2.0
 """How long the timing takes, beside one step to warm up."""

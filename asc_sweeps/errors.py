@@ -6,7 +6,22 @@ Every message names the thing, the rule, the value and the way out; the command 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+WAYS_OUT = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EROFS: "let it be written, or name another folder",
+    errno.EACCES: "give this user the right to it",
+    errno.EPERM: "give this user the right to it",
+    errno.EIO: "the disk fails: the system's log says more",
+    errno.ESTALE: "the server has lost the folder: mount it again",
+}
+"""What a person does about a disk that cannot be used, by the system's error."""
+DISK_FULL = "disk full"
+DISK_CAUSES = dict.fromkeys(WAYS_OUT, "disk") | {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
+"""The cause of a trial's failure by the system's error; what would fill a full disk further is not begun."""
 
 
 class AscSweepsError(Exception):
@@ -65,6 +80,17 @@ class TrialError(AscSweepsError):
     def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
         # Exceptions travel between processes by their arguments; the default would lose `cause`.
         return type(self), (self.cause, str(self))
+
+
+def in_words(error: OSError) -> str:
+    """What the system says of a file: its path, the reason, and what to do where that is known.
+
+    >>> in_words(OSError(errno.ENOSPC, "No space left on device", "/data/result.json"))
+    '/data/result.json: No space left on device; make room on that disk'
+    """
+    where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    said = f"{where}: {error.strerror}" if where else str(error.strerror)
+    return f"{said}; {WAYS_OUT[error.errno]}" if error.errno in WAYS_OUT else said
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

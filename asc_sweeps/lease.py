@@ -116,7 +116,8 @@ class Lease:
 
     def _forget(self) -> None:
         self._alive.release()
-        Path(self._alive.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # an empty file that stays; nobody holds its lock
+            Path(self._alive.lock_file).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.files import naming
 from asc_sweeps.settings import stored_config
 from asc_sweeps.workspace import FAILURE, RESULT, Workspace
 
@@ -140,7 +141,8 @@ class TrialFailure(Stored):
     system: str
     phase: str
     cause: str
-    """`nan`, `out of memory`, `hung`, `data`, `damaged`, `workspace`, `start` (what it builds on failed), `killed` or `crash`."""
+    """`nan`, `out of memory`, `hung`, `data`, `damaged`, `workspace`, `disk`, `disk full`, `start` (what it builds on failed),
+    `killed` or `crash`."""
     message: str
     failed_at: str
     traceback: str = ""
@@ -343,7 +345,9 @@ def load_all(workspace: Workspace) -> Left:
 def _load(path: Path, kind: type[Kind]) -> Kind:
     """One file, if it is of this format and every value of the kind that it must be."""
     try:
-        content = json.loads(path.read_bytes())
+        with naming(path):
+            raw = path.read_bytes()
+        content = json.loads(raw)
         if content.get("format") == FORMAT:
             found = _reader(kind).validate_python(content)
             if isinstance(found, TrialResult):

@@ -30,6 +30,9 @@ from asc_sweeps.workspace import Workspace
 MOST_REDRAWS = 500
 """Draws in a row that limits and conditions refuse before a search ends itself."""
 
+PATIENCE = 60.0
+"""Seconds for which SQLite waits for another process that is writing to the database."""
+
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -75,7 +78,7 @@ class SearchStudy:
         self._url, self._may_write = url, may_write
         with _usable(url):
             self._optuna = optuna.create_study(
-                storage=optuna.storages.get_storage(url),
+                storage=_storage(url),
                 study_name=self.name,
                 directions=directions,
                 sampler=self._sampler(),
@@ -291,9 +294,17 @@ def drawn_in(url: str, name: str) -> int:
         return 0  # opening it would make it
     with _usable(url):
         try:
-            return len(_counted(optuna.load_study(study_name=name, storage=url)))
+            return len(_counted(optuna.load_study(study_name=name, storage=_storage(url))))
         except KeyError:
             return 0
+
+
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    """A database; one of SQLite's that another process has locked is waited for, and no call on it is lost."""
+    if not url.startswith("sqlite"):
+        return optuna.storages.get_storage(url)
+    patient = {"connect_args": {"timeout": PATIENCE}}  # 5 s otherwise, then an error
+    return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=patient))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from filelock import FileLock
 
 from asc_sweeps.errors import StoreError, WorkspaceError
-from asc_sweeps.files import as_json, write_bytes
+from asc_sweeps.files import as_json, naming, write_bytes
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -50,7 +50,8 @@ class SharedFiles:
     def read(self, path: Path) -> bytes | None:
         """What the file holds now, for all; None where there is none."""
         try:
-            return path.read_bytes()
+            with naming(path):
+                return path.read_bytes()
         except FileNotFoundError:
             return None
 

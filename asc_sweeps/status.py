@@ -64,7 +64,7 @@ class StudyStatus:
             return None
         usual, pace = sum(totals) / len(totals), sum(paces) / len(paces)
         left = [t for t in self.trials if t.state in ("running", "begun", "planned")]
-        epochs = sum((t.epochs_total or usual) - (t.epochs_done or 0) for t in left)
+        epochs = sum(max(0, (t.epochs_total or usual) - (t.epochs_done or 0)) for t in left)
         return epochs * pace / len(running)
 
     def as_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import asc_sweeps
 import search_spaces
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, NotPreparedError, SweepError, WorkspaceError
+from asc_sweeps.errors import DISK_CAUSES, WAYS_OUT, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state, versions
@@ -98,7 +98,7 @@ def run_sweep(
         )
         try:
             tuner.fit()
-        except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+        except (ray.exceptions.RayError, tune.TuneError, RuntimeError, EOFError) as error:
             text = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")  # below any traceback
             raise SweepError(
                 f"Ray ended the sweep ({type(error).__name__}: {text}); finished trials and epochs are kept, the same "
@@ -106,6 +106,10 @@ def run_sweep(
             ) from error
         finally:
             queue.interrupt()
+    except OSError as error:
+        if error.filename is None and error.errno in WAYS_OUT:  # pyarrow's, which name no file
+            error.filename = workspace.ray
+        raise
     finally:
         ray.shutdown()
         with suppress(WorkspaceError):  # results are in trials/; this is Ray's bookkeeping
@@ -288,9 +292,10 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
     except Exception as error:
         if isinstance(error, NotPreparedError):
             raise  # this node does not see the workspace; another may
-        if not isinstance(error, AscSweepsError) and _kind(workspace, config, began) not in (before, None):
-            raise  # once more, in a new process
         failure = failure_of(config, error)
+        foreseen = isinstance(error, AscSweepsError) or failure.cause in DISK_CAUSES.values()
+        if not foreseen and _kind(workspace, config, began) not in (before, None):
+            raise  # once more, in a new process
         tune.report({"state": "failed", "cause": failure.cause, "message": failure.message})
     else:
         tune.report({"state": "done", "trained": trained})  # or another sweep had it by the time that its turn came

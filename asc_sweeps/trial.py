@@ -6,6 +6,7 @@ import io
 import json
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,7 +28,16 @@ from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.impulse import load_responses
 from asc_sweeps.data.splits import largest_device, split_rows
 from asc_sweeps.data.subsets import fetch_data
-from asc_sweeps.errors import AscSweepsError, DataError, LeaseLostError, TrialError, WorkspaceError
+from asc_sweeps.errors import (
+    DISK_CAUSES,
+    AscSweepsError,
+    DataError,
+    LeaseLostError,
+    StoreError,
+    TrialError,
+    WorkspaceError,
+    in_words,
+)
 from asc_sweeps.files import clear_temporary
 from asc_sweeps.finished import complexity_of, find_result, refuse_other_settings
 from asc_sweeps.lease import Lease, hold
@@ -92,7 +102,8 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
             except Exception as error:
                 if isinstance(error, LeaseLostError) or lease.is_lost():
                     continue  # wait for the process that has taken the trial over
-                save_failure(workspace, failure_of(config, error))
+                with suppress(OSError, StoreError):  # the error itself says more than that it cannot be written down
+                    save_failure(workspace, failure_of(config, error))
                 raise
 
 
@@ -126,6 +137,8 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
             cause = "data"
         case AscSweepsError():
             cause = "workspace"
+        case OSError() if error.errno in DISK_CAUSES:
+            cause, message = DISK_CAUSES[error.errno], in_words(error)
         case _:
             cause = "out of memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "crash"
             message = f"{type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, WorkspaceError
+from asc_sweeps.errors import DISK_FULL, AscSweepsError, WorkspaceError
 from asc_sweeps.halving import Halving
 from asc_sweeps.plan import Plan, PlannedTrial, planned, with_needs
 from asc_sweeps.results import load_failure, load_result
@@ -64,6 +64,8 @@ class Queue(Searcher):
         self._running: dict[str, str] = {}
         self._searches = list(searches)
         self._asked: dict[str, list[tuple[SearchStudy, int]]] = {}
+        self._paused = False
+        """A disk is full: what has not begun, and would fill it, waits until the command is given again."""
         self._ends: list[Callable[[], None]] = []
         """Ends that searches have not been told of."""
         self._workspace, self._at_once = workspace, at_once
@@ -71,8 +73,14 @@ class Queue(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """The next trial's settings; None while all that is left waits for a start; FINISHED at the end."""
-        self._tell_ends(wait=True)
-        while True:
+        try:
+            self._tell_ends(wait=not self._paused)
+        except WorkspaceError:
+            if (
+                not self._paused
+            ):  # else the search's own disk may be the full one: its next start tries again what was left
+                raise
+        while not self._paused:
             for trial in list(self._waiting):
                 needs = [needed.signature for needed in trial.config.needs]
                 # A teacher that is named by its signature may be one of those that are still to end.
@@ -89,7 +97,8 @@ class Queue(Searcher):
                     return {"trial": trial.config.model_dump_json()}
             # Drawn only when a place is free: a sampler learns from what has ended.
             if len(self._running) + len(self._waiting) >= self._at_once() or not self._draw():
-                return None if self._running else Searcher.FINISHED
+                break
+        return None if self._running else Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell an epoch to the searches that asked for the trial."""
@@ -120,9 +129,13 @@ class Queue(Searcher):
             self._tell(signature, partial(SearchStudy.tell_stopped, epochs=epochs["epochs_done"]))
 
     def fail(self, signature: str, cause: str, message: str) -> None:
-        """A trial has failed; what builds on it will."""
+        """A trial has failed; what builds on it will. One that found no room is to be tried again, as all that still waits."""
         self._failed[signature] = cause, message
-        self._tell(signature, partial(SearchStudy.tell_failed, cause=cause, message=message))
+        if cause == DISK_FULL:
+            self._paused = True
+            self._tell(signature, SearchStudy.tell_interrupted)
+        else:
+            self._tell(signature, partial(SearchStudy.tell_failed, cause=cause, message=message))
 
     def interrupt(self) -> None:
         """The sweep ends here: what searches asked for and did not get is to be tried again."""

@@ -335,20 +335,26 @@ def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(sessi
     assert timeless(whole.history) == timeless(again.history)
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": 1, "w": torch.ones(100)}, "pretrain-0001")
-    save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": 2, "w": torch.ones(100)}, "pretrain-0002")
-    assert load_checkpoint(tmp_path)["epoch"] == 2
-    assert [p.name for p in tmp_path.glob("*.pt")] == ["pretrain-0002.pt"]
-    path = tmp_path / "pretrain-0002.pt"
-    content = bytearray(path.read_bytes())
+def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_are_refused(tmp_path):
+    for epoch in (1, 2, 3):
+        save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": epoch, "w": torch.ones(100)}, f"pretrain-000{epoch}")
+    assert load_checkpoint(tmp_path)["epoch"] == 3
+    before, last = sorted(tmp_path.glob("*.pt"))
+    assert (before.name, last.name) == ("pretrain-0002.pt", "pretrain-0003.pt")
+    whole = last.read_bytes()
+    for cut in (0, 1, len(whole) // 2, len(whole) - 1):
+        last.write_bytes(whole[:cut])
+        assert load_checkpoint(tmp_path)["epoch"] == 2
+    content = bytearray(whole)
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    last.write_bytes(content)
+    assert load_checkpoint(tmp_path)["epoch"] == 2
+    before.write_bytes(b"")
     with pytest.raises(TrialError, match="not what was written") as caught:
         load_checkpoint(tmp_path)
     assert caught.value.cause == "damaged"
-    path.unlink()
-    with pytest.raises(TrialError, match=r"pretrain-0002\.pt"):
+    last.unlink()
+    with pytest.raises(TrialError, match=r"pretrain-0003\.pt"):
         load_checkpoint(tmp_path)
 
 

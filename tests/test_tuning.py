@@ -85,6 +85,24 @@ def test_an_end_that_the_database_cannot_take_is_told_once_it_can(tmp_path):
     assert sweep.states() == [TrialState.FAIL, TrialState.COMPLETE]
 
 
+def test_on_a_full_disk_nothing_more_is_begun_and_a_searchs_point_waits_to_be_tried_again(tmp_path):
+    sweep = Sweep(tmp_path)
+    start = sweep.study.probes[0].start()
+    assert sweep.queue.suggest("1") is not None
+    sweep.finish(start)
+    sweep.queue.on_trial_complete("1", {"state": "done"})
+    assert all(sweep.queue.suggest(name) for name in ("2", "3"))
+    sweep.queue.on_trial_complete("2", {"state": "failed", "cause": "disk full", "message": "no room"})
+    assert sweep.queue.suggest("4") is None  # the other one may still end
+    sweep.error = WorkspaceError("the database's disk is full, too")
+    sweep.queue.on_trial_complete("3", {"state": "failed", "cause": "disk full", "message": "no room"})
+    assert sweep.queue.suggest("4") == "FINISHED"
+    sweep.queue.interrupt()
+    again = Sweep(tmp_path)  # once there is room
+    assert [again.queue.suggest(name) is not None for name in ("1", "2")] == [True, True]
+    assert [t.state for t in optuna.load_study(study_name="s", storage=sweep.url).trials].count(TrialState.RUNNING) == 2
+
+
 def test_a_search_that_another_process_has_taken_over_ends_the_sweep(tmp_path):
     sweep = Sweep(tmp_path)
     sweep.error = LeaseLostError("was taken over")

@@ -13,7 +13,7 @@ from asc_sweeps import __version__
 from asc_sweeps.cli import data_commands, export_commands, look_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.console import make_output_inert
-from asc_sweeps.errors import AscSweepsError
+from asc_sweeps.errors import AscSweepsError, in_words
 
 
 def main() -> None:
@@ -39,10 +39,7 @@ def main() -> None:
             sys.exit(1)
         if error.errno is None:  # not the system's answer about a file, but a library's
             raise
-        where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-        click.echo(
-            f"error: {where + ': ' if where else ''}{error.strerror}; nothing that was finished is lost", err=True
-        )
+        click.echo(f"error: {in_words(error)}; nothing that was finished is lost, the same command goes on", err=True)
         sys.exit(2)
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ FORMAT = 1
 """Raised when the conversion changes; part of a cache's name."""
 
 MANIFEST = "manifest.json"
+SEAL = "manifest_sha256"
 TABLE = "segments.tsv"
 COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
 
@@ -91,6 +93,8 @@ def open_prepared(target: Path) -> Prepared:
     try:
         manifest = json.loads((target / MANIFEST).read_text())
         table = (target / TABLE).read_bytes()
+        if manifest.pop(SEAL, None) not in (None, _seal(manifest)):  # none of one that an earlier version wrote
+            raise ValueError(f"{MANIFEST} is not what was written")
         if (
             cache_folder(target.parent, manifest["fingerprint"]) != target
             or table_digest(table) != manifest["table_sha256"]
@@ -114,11 +118,20 @@ def open_prepared(target: Path) -> Prepared:
         if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
             raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
         _check_content(target, made.content)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
         ) from None
     return made
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write down what a cache holds, with what tells that a bit of it has flipped."""
+    write_json(folder / MANIFEST, {**manifest, SEAL: _seal(manifest)})
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def array_digest(target: Path) -> str:

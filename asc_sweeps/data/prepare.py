@@ -21,7 +21,6 @@ from asc_sweeps.data.cache import (
     COLUMNS,
     FORMAT,
     JOURNAL,
-    MANIFEST,
     TABLE,
     Prepared,
     Progress,
@@ -29,6 +28,7 @@ from asc_sweeps.data.cache import (
     cache_folder,
     open_prepared,
     table_digest,
+    write_manifest,
 )
 from asc_sweeps.data.check import read_folder
 from asc_sweeps.data.findings import Findings
@@ -121,7 +121,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             "array_sha256": array_digest(building),
             "stamp": stamp,
         }
-        write_json(building / MANIFEST, manifest)
+        write_manifest(building, manifest)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(building, target)
         (target / JOURNAL).unlink(missing_ok=True)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.synthetic import GENERATED_STAMP
-from asc_sweeps.errors import DataError
+from asc_sweeps.errors import WAYS_OUT, DataError, in_words
+from asc_sweeps.files import naming
 
 FOLDER_NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 META = "meta.csv"
@@ -69,11 +70,14 @@ def stamp_of(folder: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     try:
-        stamp = json.loads(path.read_text(encoding="utf-8"))
+        with naming(path):
+            stamp = json.loads(path.read_text(encoding="utf-8"))
         if stamp["generated"] is True and isinstance(stamp["plan"], str):
             return stamp
         problem = "does not say what was generated"
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno in WAYS_OUT:  # nothing is wrong with the stamp
+            raise DataError(in_words(error)) from None
         problem = f"cannot be read ({type(error).__name__}: {error})"
     raise DataError(
         f"{printable(path)}: the stamp of generated data {problem}; "
@@ -140,7 +144,7 @@ def _some_names(folder: Path) -> list[str]:
     """File names by which a set can be told: of its first list, whatever its columns are, or else of its audio."""
     for name in COLUMNS:
         if (folder / name).is_file():
-            with open(folder / name, encoding="utf-8-sig", errors="replace") as file:
+            with naming(folder / name), open(folder / name, encoding="utf-8-sig", errors="replace") as file:
                 lines = list(itertools.islice(file, SOME))
             return [line.rstrip("\n").partition("\t")[0] for line in lines[1:] if line.startswith("audio/")]
     if not (folder / "audio").is_dir():

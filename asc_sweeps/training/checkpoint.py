@@ -1,4 +1,4 @@
-"""The last state of an unfinished trial: written whole, checked by its SHA-256, never unpickled."""
+"""The last state of an unfinished trial, and the one before: written whole, checked by SHA-256, never unpickled."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from asc_sweeps.errors import TrialError
+from asc_sweeps.files import naming
 from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.workspace import CHECKPOINT
 
@@ -19,33 +20,58 @@ from asc_sweeps.workspace import CHECKPOINT
 def save_checkpoint(
     files: SharedFiles, folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None
 ) -> None:
-    """Keep `state` as the folder's only checkpoint; `name` differs from the one before (`finetune-0003`).
+    """Make `state` the folder's checkpoint; `name` differs from the one before (`finetune-0003`), which is kept beside it.
 
     `progress` stands in the pointer, for those who ask how far the trial is without reading its weights.
     """
+    before = _before(folder, f"{name}.pt")
     digest = save_state(files, folder / f"{name}.pt", state)
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
-    files.write_json(folder / CHECKPOINT, {"file": f"{name}.pt", "sha256": digest, **(progress or {})})
-    files.remove(*(old for old in folder.glob("*-*.pt") if old.name != f"{name}.pt"))
+    pointer = {"file": f"{name}.pt", "sha256": digest, "before": before, **(progress or {})}
+    files.write_json(folder / CHECKPOINT, pointer)
+    kept = {f"{name}.pt", before["file"] if before else ""}
+    files.remove(*(old for old in folder.glob("*-*.pt") if old.name not in kept))
 
 
 def fetch_checkpoint(files: SharedFiles, folder: Path) -> None:
     """Have the folder's checkpoint on this machine, if there is one. `load_checkpoint` tells of a pointer that is not readable."""
     files.fetch(folder / CHECKPOINT)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        files.fetch(folder / Path(json.loads((folder / CHECKPOINT).read_text())["file"]).name)
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        files.fetch(*(path for path, _ in _kept(folder)))
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The folder's checkpoint, or None where there is none. Raises TrialError when it is damaged."""
+    """The folder's checkpoint, or None where there is none; the one before where it is damaged, TrialError where both are."""
     if not (folder / CHECKPOINT).exists():
         return None
     try:
-        pointer = json.loads((folder / CHECKPOINT).read_text())
-        path, digest = folder / Path(pointer["file"]).name, pointer["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        (path, digest), *before = _kept(folder)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrialError("damaged", f"{folder / CHECKPOINT}: not readable ({error}); delete it to train anew") from None
-    return load_state(path, digest)
+    try:
+        return load_state(path, digest)
+    except TrialError:
+        for path, digest in before:
+            with suppress(TrialError):
+                return load_state(path, digest)
+        raise
+
+
+def _kept(folder: Path) -> list[tuple[Path, str]]:
+    """Path and SHA-256 of the checkpoints that the pointer names, the last one first."""
+    with naming(folder / CHECKPOINT):
+        pointer = json.loads((folder / CHECKPOINT).read_text())
+    rows = [pointer, pointer.get("before")]
+    return [(folder / Path(row["file"]).name, row["sha256"]) for row in rows if row]
+
+
+def _before(folder: Path, name: str) -> dict[str, str] | None:
+    """File and SHA-256 of the last checkpoint that does not have this name; None where there is none."""
+    try:
+        rows = [{"file": path.name, "sha256": digest} for path, digest in _kept(folder)]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return next((row for row in rows if row["file"] != name), None)
 
 
 def clear_checkpoint(files: SharedFiles, folder: Path) -> None:
@@ -66,8 +92,9 @@ def save_state(files: SharedFiles, path: Path, state: dict[str, Any]) -> str:
 def load_state(path: Path, digest: str) -> dict[str, Any]:
     """Read what `save_state` wrote, if it still is that; tensors on the CPU. Raises TrialError otherwise."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        with naming(path):
+            content = path.read_bytes()
+    except FileNotFoundError as error:  # one that only cannot be read now is not to be deleted
         raise TrialError("damaged", f"{path}: {error.strerror}; delete {path.parent} to train anew") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise TrialError("damaged", f"{path}: its content is not what was written; delete {path.parent} to train anew")

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -96,15 +97,19 @@ class Session:
     history: list[dict[str, Any]] = field(default_factory=list)
     sittings: list[dict[str, str]] = field(default_factory=list)
     """The stretches of work on the trial: worker, began_at, ended_at; the last one is this process's."""
+    _sat_down: float = 0.0
+    """When this stretch began, by the clock that is never set."""
 
     def sit_down(self) -> None:
         """A new stretch of work begins here and now."""
-        at = now("milliseconds")
+        at, self._sat_down = now("milliseconds"), time.monotonic()
         self.sittings.append({"worker": f"{platform.node()}:{os.getpid()}", "began_at": at, "ended_at": at})
 
     def still_here(self) -> None:
-        """The stretch of work lasts until now at least."""
-        self.sittings[-1]["ended_at"] = now("milliseconds")
+        """The stretch of work lasts until now at least; the clock on the wall may have been set since it began."""
+        lasted = timedelta(seconds=time.monotonic() - self._sat_down)
+        ended = datetime.fromisoformat(self.sittings[-1]["began_at"]) + lasted
+        self.sittings[-1]["ended_at"] = ended.isoformat(timespec="milliseconds")
 
     def steps(self, batch_size: int) -> int:
         """Mini-batches of an epoch; the last one may be smaller."""
