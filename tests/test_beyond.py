@@ -311,6 +311,7 @@ def test_unlabelled_files_whose_device_is_told_are_asked_of_its_network(speciali
     np.testing.assert_allclose(probabilities(), np.exp(general), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_devices_network_is_exported_and_checked_on_its_segments(specialized, workspace, tmp_path):
     config, _, _ = specialized
     for device in ("b", None):

@@ -18,6 +18,12 @@ from asc_sweeps.trial import run_trial
 from asc_sweeps.workspace import Workspace
 
 
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    """Of this machine's own token file nothing is asked here."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
 def failures(workspace, **how):
     return [found.text for found in examine(workspace, **how) if found.state == "fail"]
 

@@ -1,7 +1,11 @@
 """Schedules, Eq. 3, dropping, the loop's phases, and scores, from first principles."""
 
+import hashlib
+import io
 import itertools
+import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +28,7 @@ from asc_sweeps.training import loop
 from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune, pull
+from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
 
@@ -219,12 +224,12 @@ def test_rolling_and_masks_reach_the_network_in_every_phase(session, augment):
 def test_each_phase_has_its_own_weight_decay_and_the_classifiers_leaves_the_rest_alone(session, monkeypatch):
     seen = []
 
-    class Recorded(torch.optim.AdamW):
+    class Recorded(PlainAdamW):
         def __init__(self, parameters, **settings):
             super().__init__(parameters, **settings)
             seen.append((settings["weight_decay"], len(self.param_groups[0]["params"])))
 
-    monkeypatch.setattr(torch.optim, "AdamW", Recorded)
+    monkeypatch.setattr(loop, "PlainAdamW", Recorded)
     everything = len(list(session.network.parameters()))
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=64))
     clear_checkpoint(session.files, session.folder)
@@ -359,6 +364,28 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
 
 
 # -- scores
+
+
+class Hostile:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, canary):
+        self.canary = canary
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.canary}",)
+
+
+def test_a_checkpoint_that_would_run_a_command_runs_none(tmp_path):
+    content = io.BytesIO()
+    torch.save({"network": Hostile(tmp_path / "canary")}, content)
+    (tmp_path / "pretrain-0001.pt").write_bytes(content.getvalue())
+    digest = hashlib.sha256(content.getvalue()).hexdigest()  # whoever can write the one can write the other
+    (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
+    with pytest.raises(TrialError, match=r"pretrain-0001\.pt: holds more than tensors and plain values") as error:
+        load_checkpoint(tmp_path)
+    assert error.value.cause == "damaged"
+    assert not (tmp_path / "canary").exists()
 
 
 def test_scores_are_sums_over_segments_divided_once():

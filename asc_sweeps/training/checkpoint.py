@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,4 +99,10 @@ def load_state(path: Path, digest: str) -> dict[str, Any]:
         raise TrialError("damaged", f"{path}: {error.strerror}; delete {path.parent} to train anew") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise TrialError("damaged", f"{path}: its content is not what was written; delete {path.parent} to train anew")
-    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    try:
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError:
+        raise TrialError(
+            "damaged",
+            f"{path}: holds more than tensors and plain values, so it is not ours; delete {path.parent} to train anew",
+        ) from None
