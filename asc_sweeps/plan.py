@@ -43,6 +43,8 @@ class Plan:
     trials: list[PlannedTrial]
     listed: int
     """Trials that the studies list, counted once for each study."""
+    naive_epochs: int
+    """Epochs if each of them were trained on its own, from random weights."""
 
     @property
     def todo(self) -> list[PlannedTrial]:
@@ -86,7 +88,8 @@ def make_plan(
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
     needs = {n.signature for s, (config, _) in wanted.items() if s not in ends for n in with_needs(config)[:-1]}
     trials = [planned(c, workspace, names, c.signature in ends - needs) for c, names in ordered]
-    return Plan(trials, sum(len(configs) for configs in studies.values()))
+    naive = sum(step.epochs for configs in studies.values() for config in configs for step in with_needs(config))
+    return Plan(trials, sum(len(configs) for configs in studies.values()), naive)
 
 
 def with_needs(config: TrialConfig) -> list[TrialConfig]:

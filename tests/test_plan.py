@@ -1,5 +1,7 @@
 """Plans, what becomes of failures and stopped trials when they are made again, and the ETA."""
 
+from pathlib import Path
+
 import pytest
 
 from asc_sweeps.config import FinetuneConfig, ModelConfig, TrialConfig
@@ -33,6 +35,23 @@ def test_it_runs_on_where_a_trial_that_is_to_run_builds_on_it(tmp_path):
     studies = {"asha": [START, TUNED]}
     assert todo(studies, Workspace(tmp_path), {"asha": {START.signature}}) == [START.signature, TUNED.signature]
     assert todo(studies, Workspace(tmp_path), {"asha": {START.signature, TUNED.signature}}) == []
+
+
+def test_a_plan_says_what_training_each_listed_trial_on_its_own_would_take(tmp_path):
+    pretraining, tuning = START.pretrain.epochs, TUNED.finetune.epochs + TUNED.finetune.head_epochs
+    made = make_plan({"one": [START, TUNED], "two": [TUNED]}, Workspace(tmp_path))
+    assert sum(t.config.epochs for t in made.trials) == pretraining + tuning
+    assert made.naive_epochs == 3 * pretraining + 2 * tuning
+
+
+def test_the_papers_whole_study_is_what_the_readme_says():
+    names = ("table2_ablation", "table3_durations", "table4_drop_rate", "section6_extras", "figure3_widths")
+    studies = {s.name: s.trials for s in load_studies(Request(names, mini=False))}
+    made = make_plan(studies, Workspace("/nowhere"))
+    epochs = sum(t.config.epochs for t in made.trials)
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    said = f"{epochs:,} epochs, {epochs / made.naive_epochs:.0%} of the {made.naive_epochs:,} of training each"
+    assert said.replace("%", " %") in readme.replace("\n", " ")
 
 
 def test_a_failure_beside_a_result_is_none(tmp_path):

@@ -91,6 +91,8 @@ def plan(
         "cached": sum(r["cached"] for r in rows),
         "to_train": len(made.todo),
         "epochs_to_train": sum(t.config.epochs for t in made.todo),
+        "epochs": sum(t.config.epochs for t in made.trials),
+        "naive_epochs": made.naive_epochs,
     }
     if as_json:
         settings = {t.config.signature: t.config.model_dump(mode="json") for t in made.trials}
@@ -117,6 +119,12 @@ def plan(
         f"{totals['listed']} trials listed, {totals['trials']} different, {totals['cached']} cached, "
         f"{totals['to_train']} to train ({totals['epochs_to_train']:,} epochs)"
     )
+    if totals["naive_epochs"] > totals["epochs"] > 0:
+        share = totals["epochs"] / totals["naive_epochs"]
+        click.echo(
+            f"in all {totals['epochs']:,} epochs: {share:.0%} of the {totals['naive_epochs']:,} of training each listed trial "
+            "on its own"
+        )
     if cost:
         size = cost.bytes_on_disk / 1e6
         click.echo(

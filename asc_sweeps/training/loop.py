@@ -187,7 +187,8 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     seed_torch(session.seed, phase.name, epoch)
     session.network.train(not phase.classifier_only)
     batches = session.batches(phase.batch_size)
-    loss_sum, seen, learning_rate, drop_rate = torch.zeros((), dtype=torch.float64), 0, 0.0, 0.0
+    loss_sum = torch.zeros((), dtype=torch.float64, device=session.accelerator)  # read once an epoch: a GPU need not wait
+    seen, learning_rate, drop_rate = 0, 0.0, 0.0
     for i, (network, rows) in enumerate(batches):
         alive()
         step = epoch * len(batches) + i
@@ -201,7 +202,7 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         loss = _loss(session, network, phase, batch)
         loss.backward()
         optimizer.step()
-        loss_sum += loss.detach().double().cpu() * len(batch)
+        loss_sum += loss.detach().double() * len(batch)
         seen += len(batch)
     train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
     broken = ""
