@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from asc_sweeps.config import AugmentConfig, DataConfig, FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig
+from asc_sweeps.data import segments
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare
@@ -460,3 +461,11 @@ assert not any(name.startswith("torch._dynamo") for name in sys.modules), "torch
 assert torch.equal(own, trained(torch.optim.AdamW))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3)])
+def test_waveforms_that_lie_in_the_accelerators_memory_are_those_of_the_cache(data, shape):
+    rows = np.random.default_rng(0).integers(len(data.waveforms), size=shape)
+    stored = segments._copy(data, "cpu", free=4 * data.waveforms.nbytes)
+    assert torch.equal(segments._take(data, rows, "cpu", stored), fetch(data, rows, "cpu"))
+    assert segments._copy(data, "cpu", free=4 * data.waveforms.nbytes - 1) is None

@@ -71,7 +71,11 @@ def mixstyle(log_mel: Tensor, config: AugmentConfig) -> Tensor:
     variance, mean = torch.var_mean(log_mel, dim=(1, 3), correction=0, keepdim=True)
     deviation = (variance + 1e-6).sqrt()
     concentration = torch.tensor(config.mixstyle_alpha, device=log_mel.device)
-    share = torch.distributions.Beta(concentration, concentration).sample((len(log_mel),)).view(-1, 1, 1, 1)
+    share = (
+        torch.distributions.Beta(concentration, concentration, validate_args=False)
+        .sample((len(log_mel),))
+        .view(-1, 1, 1, 1)
+    )
     other = torch.randperm(len(log_mel), device=log_mel.device)
     mixed_mean = share * mean + (1 - share) * mean[other]
     mixed_deviation = share * deviation + (1 - share) * deviation[other]
@@ -84,7 +88,8 @@ def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor
     Shape: inputs [B, ...], targets [B, scenes] (probabilities) -> the same.
     """
     concentration = torch.tensor(alpha, device=inputs.device)
-    share = torch.distributions.Beta(concentration, concentration).sample((len(inputs),))
+    # Unvalidated: looking at values on a GPU waits for it.
+    share = torch.distributions.Beta(concentration, concentration, validate_args=False).sample((len(inputs),))
     other = torch.randperm(len(inputs), device=inputs.device)
     wide = share.view(-1, *[1] * (inputs.dim() - 1))
     narrow = share.unsqueeze(1)

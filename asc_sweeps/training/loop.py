@@ -187,7 +187,9 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     seed_torch(session.seed, phase.name, epoch)
     session.network.train(not phase.classifier_only)
     batches = session.batches(phase.batch_size)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=session.accelerator)  # read once an epoch: a GPU need not wait
+    loss_sum = torch.zeros(
+        (), dtype=torch.float64, device=session.accelerator
+    )  # read once an epoch: a GPU need not wait
     seen, learning_rate, drop_rate = 0, 0.0, 0.0
     for i, (network, rows) in enumerate(batches):
         alive()
