@@ -22,6 +22,7 @@ from asc_sweeps.groups import (
     RATE,
     SILENT,
     AugmentConfig,
+    ComputeConfig,
     Count,
     DataConfig,
     DistillConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "RECIPE",
     "SILENT",
     "AugmentConfig",
+    "ComputeConfig",
     "DataConfig",
     "DistillConfig",
     "EvaluateConfig",
@@ -71,6 +73,7 @@ class TrialConfig(Settings):
     data: DataConfig = DataConfig()
     features: FeatureConfig = FeatureConfig()
     augment: AugmentConfig = AugmentConfig()
+    compute: ComputeConfig = ComputeConfig()
     model: ModelConfig = ModelConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig | None = None

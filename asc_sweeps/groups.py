@@ -127,6 +127,20 @@ class AugmentConfig(Settings):
         return self
 
 
+class ComputeConfig(Settings):
+    """How training computes; scores are always computed in float32. Beyond the paper, and off by default."""
+
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Arithmetic of training's convolutions and products; beyond the paper, as float32 elsewhere",
+    )
+    channels_last: bool = Field(False, description="Channels innermost in memory, which suits GPUs; beyond the paper")
+    parts: Positive = Field(
+        1,
+        description="Mini-batches are trained on in this many parts, gradients summed, for less memory; beyond the paper",
+    )
+
+
 class ModelConfig(Settings):
     """The network of Table 1."""
 

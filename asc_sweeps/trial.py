@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from asc_sweeps.config import (
+    ComputeConfig,
     DistillConfig,
     EvaluateConfig,
     FinetuneConfig,
@@ -170,6 +171,8 @@ def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Re
         data=data,
         rows=rows,
         augment=config.augment,
+        # What is trained rounded to integers is rounded from float32.
+        compute=config.compute if config.quantize is None else ComputeConfig(parts=config.compute.parts),
         seed=config.seed,
         accelerator=accelerator,
         files=files,

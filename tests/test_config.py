@@ -32,7 +32,7 @@ def test_no_default_changes_unseen():
         "mixstyle_alpha",
         *(n for n in type(TrialConfig().augment).model_fields if "response" in n),
     }
-    added = {"augment": later, "data": {"subset", "subset_content"}}
+    added = {"augment": later, "data": {"subset", "subset_content"}, "compute": True}
     defaults = TrialConfig(finetune=FinetuneConfig()).model_dump_json(exclude_none=True, exclude=added)
     assert hashlib.sha256(defaults.encode()).hexdigest()[:12] == "f7c287928e09"
 
@@ -51,6 +51,8 @@ def test_the_defaults_are_the_papers_values():
 
 
 OTHER_VALUES = {
+    "compute.precision": "bfloat16",
+    "compute.parts": 2,
     "data.dataset": "synthetic-tiny",
     "data.fingerprint": "abc",
     "features.n_mels": 128,

@@ -1,5 +1,6 @@
 """Schedules, Eq. 3, dropping, the loop's phases, and scores, from first principles."""
 
+import copy
 import hashlib
 import io
 import itertools
@@ -14,7 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from asc_sweeps.config import AugmentConfig, DataConfig, FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig
+from asc_sweeps.config import (
+    AugmentConfig,
+    ComputeConfig,
+    DataConfig,
+    FeatureConfig,
+    FinetuneConfig,
+    ModelConfig,
+    PretrainConfig,
+)
 from asc_sweeps.data import segments
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import DEVICES, SCENES
@@ -282,6 +291,51 @@ def test_pretraining_learns(session):
     losses = [row["train_loss"] for row in session.history]
     assert losses[-1] < losses[0] - 0.2
     assert all(row["drop_rate"] == 0 and row["phase"] == "pretrain" for row in session.history)
+
+
+@pytest.mark.parametrize(
+    "compute", [{"precision": "bfloat16"}, {"channels_last": True}, {"precision": "bfloat16", "channels_last": True}]
+)
+def test_another_arithmetic_or_layout_trains_nearly_the_same_and_is_scored_in_float32(session, compute):
+    start = copy.deepcopy(session.network.state_dict())
+    config = PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32)
+    pretrain(session, config)
+    usual = session.history[0]["train_loss"]
+    clear_checkpoint(session.files, session.folder)
+    session.network.load_state_dict(start)
+    session.history.clear()
+    session.compute = ComputeConfig(**compute)
+    dtypes = []
+    hook = session.network.classifier.register_forward_hook(lambda _, __, out: dtypes.append(out.dtype))
+    pretrain(session, config)
+    assert set(dtypes) == {torch.bfloat16 if "precision" in compute else torch.float32}
+    assert session.history[0]["train_loss"] == pytest.approx(usual, abs=0.05)
+    dtypes.clear()
+    predict(session.network, session.features, session.data, session.rows["test"][:8], "cpu")
+    hook.remove()
+    assert set(dtypes) == {torch.float32}
+    assert all(value.dtype != torch.bfloat16 for value in session.network.state_dict().values())
+
+
+def test_the_parts_of_a_mini_batch_give_the_whole_ones_gradient(session):
+    session.augment = AugmentConfig(roll_probability=0, mask_probability=0)
+    session.network.eval()  # a batch norm in training has the statistics of its part
+    rows, phase = session.rows["train"][:10], loop.Phase("plain", 1, 10, 0.0, lambda step: 0.0)
+
+    def gradients(parts):
+        session.network.zero_grad()
+        for part in np.array_split(rows, parts):
+            (loop._loss(session, session.network, phase, part) * (len(part) / len(rows))).backward()
+        return torch.cat([p.grad.flatten() for p in session.network.parameters()])
+
+    torch.testing.assert_close(gradients(3), gradients(1))
+    clear_checkpoint(session.files, session.folder)
+    sizes = []
+    session.network.register_forward_pre_hook(lambda network, inputs: sizes.append(len(inputs[0])))
+    session.compute = ComputeConfig(parts=3)
+    pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32))
+    assert max(sizes) == 11
+    assert session.history[0]["segments"] == sum(sizes) == len(session.rows["train"])
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_with_its_cause(session):

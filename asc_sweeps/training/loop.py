@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config import AugmentConfig
+from asc_sweeps.config import AugmentConfig, ComputeConfig
 from asc_sweeps.data import augment
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES, SEEN_DEVICES
@@ -92,6 +92,8 @@ class Session:
     report: Report
     total_epochs: int
     """Of all phases, for progress."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    """How the network computes while it is trained."""
     responses: Tensor | None = None
     """Spectra of the impulse responses that segments are heard through, [responses, 16001]."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -144,6 +146,8 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
         session.network.load_state_dict(state["network"])
         session.history[:] = state["history"]
         session.sittings[:] = state.get("sittings", [])
+    if session.compute.channels_last:
+        session.network.to(memory_format=torch.channels_last)
     session.sit_down()
     for number, phase in enumerate(phases):
         if number < reached[0]:
@@ -201,10 +205,11 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)
-        loss = _loss(session, network, phase, batch)
-        loss.backward()
+        for part in np.array_split(batch, min(session.compute.parts, len(batch))):
+            loss = _loss(session, network, phase, part)
+            (loss * (len(part) / len(batch))).backward()
+            loss_sum += loss.detach().double() * len(part)
         optimizer.step()
-        loss_sum += loss.detach().double() * len(batch)
         seen += len(batch)
     train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
     broken = ""
@@ -250,7 +255,11 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
     if phase.mixup_alpha > 0:
         inputs, both = augment.mixup(inputs, torch.cat([targets, softened], dim=1), phase.mixup_alpha)
         targets, softened = both[:, : len(SCENES)], both[:, len(SCENES) :]
-    logits = network(inputs)
+    if session.compute.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    narrow = session.compute.precision == "bfloat16"
+    with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=narrow):
+        logits = network(inputs).float()
     loss = functional.cross_entropy(logits, targets)
     if phase.teachers is not None:
         part = teachers_part(logits, softened, phase.temperature)
