@@ -62,6 +62,7 @@ from asc_sweeps.training.distill import distill, read_stored, stored
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import end_of_drop, finetune
 from asc_sweeps.training.loop import Report, Session, seed_torch
+from asc_sweeps.training.memory import freed_memory_kept
 from asc_sweeps.training.per_device import specialize
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.quantize import round_network, to_integers, train_rounded
@@ -98,7 +99,7 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
             try:
                 data = fetch_data(workspace, config.data)
                 data.read_ahead()
-                with watched(workspace.step_seconds, partial(_hung, config, workspace, lease)):
+                with watched(workspace.step_seconds, partial(_hung, config, workspace, lease)), freed_memory_kept():
                     return _train(config, workspace, data, report, lease)
             except Exception as error:
                 if isinstance(error, LeaseLostError) or lease.is_lost():

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from asc_sweeps.training import loop
 from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune, pull
+from asc_sweeps.training.memory import freed_memory_kept
 from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
@@ -495,6 +497,7 @@ def test_predicting_leaves_weights_and_statistics_alone(session):
 def test_the_optimizer_is_torchs_to_the_bit_and_leaves_torch_compile_alone():
     code = """
 import sys, torch
+from asc_sweeps.training.memory import freed_memory_kept
 from asc_sweeps.training.optimizer import PlainAdamW
 
 def trained(kind):
@@ -523,3 +526,15 @@ def test_waveforms_that_lie_in_the_accelerators_memory_are_those_of_the_cache(da
     stored = segments._copy(data, "cpu", free=4 * data.waveforms.nbytes)
     assert torch.equal(segments._take(data, rows, "cpu", stored), fetch(data, rows, "cpu"))
     assert segments._copy(data, "cpu", free=4 * data.waveforms.nbytes - 1) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_memory_that_is_freed_stays_for_the_next_step_and_goes_back_at_the_end():
+    def held():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = held()
+    with freed_memory_kept():
+        torch.ones(50_000_000)  # 200 MB, and freed at once
+        assert held() > before + 150e6
+    assert held() < before + 50e6

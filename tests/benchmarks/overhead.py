@@ -1,0 +1,126 @@
+"""What a sweep costs beside its training: `python -m tests.benchmarks.overhead --trials 50 --epochs 16`.
+
+The same trials of a few seconds are run by `asc-sweeps sweep`, by bare Ray Tune (a function a trial) and by plain
+Optuna (as many processes on one SQLite file), each with one trial a core. The ratio is wall time over the seconds that the trials
+themselves took, added up and divided by the number of workers; 1.00 would be no cost at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from asc_sweeps.config import TrialConfig
+from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.prepare import prepare
+from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.request import Request, load_studies
+from asc_sweeps.results import load_results
+from asc_sweeps.workspace import Workspace, cores
+from tests.sweeping import SMALL_STUDY
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+
+
+def by_asc_sweeps(study: Path, configs: list[TrialConfig], folder: Path) -> None:
+    """The command, as a person gives it."""
+    command = [sys.executable, "-m", "asc_sweeps", "sweep", str(study), "--workspace", str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _tune(configs: list[str], folder: Path) -> None:
+    os.environ.update(QUIET, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="9" * 64)
+    import ray
+    from ray import tune
+
+    def trainable(drawn: dict[str, str]) -> None:
+        from asc_sweeps.trial import run_trial
+
+        run_trial(TrialConfig.model_validate_json(drawn["trial"]), Workspace(folder))
+        tune.report({"done": 1})
+
+    ray.init(address="local", num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    place = tune.RunConfig(storage_path=str(folder / "ray"), verbose=0)
+    space = {"trial": tune.grid_search(configs)}
+    tune.Tuner(tune.with_resources(trainable, {"cpu": 1}), param_space=space, run_config=place).fit()
+    ray.shutdown()
+
+
+def by_ray_tune(study: Path, configs: list[TrialConfig], folder: Path) -> None:
+    """Ray Tune as its first page shows it."""
+    _apart(1, _tune, [config.model_dump_json() for config in configs], folder)
+
+
+def _optimize(configs: list[str], folder: Path) -> None:
+    import optuna
+    from optuna.study import MaxTrialsCallback
+
+    from asc_sweeps.trial import run_trial
+
+    def objective(trial: optuna.Trial) -> float:
+        result = run_trial(TrialConfig.model_validate_json(configs[trial.number % len(configs)]), Workspace(folder))
+        return result.scores[0].log_loss
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(storage=f"sqlite:///{folder}/o.db", study_name="o", load_if_exists=True)
+    study.optimize(objective, n_trials=len(configs), callbacks=[MaxTrialsCallback(len(configs))])
+
+
+def by_optuna(study: Path, configs: list[TrialConfig], folder: Path) -> None:
+    """Optuna as its page on parallel runs shows it."""
+    _apart(cores(), _optimize, [config.model_dump_json() for config in configs], folder)
+
+
+def _apart(processes: int, work: Callable[..., None], *arguments: object) -> None:
+    """Run the same work in fresh processes, which import what they need as a script would."""
+    context = multiprocessing.get_context("spawn")
+    running = [context.Process(target=work, args=arguments) for _ in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a process ended with {process.exitcode}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=16)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        synthesize(root / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+        data = prepare(root / "set", root / "prepared")
+        path = root / "overhead.yaml"
+        seeds = f"  finetune: null\n  seed: {list(range(given.trials))}\n"
+        settings = SMALL_STUDY.format(folder=root / "set", epochs=given.epochs)
+        path.write_text(f"study: overhead\n{settings}\ngrid:\n{seeds}")
+        (study,) = load_studies(Request((str(path),), mini=False))
+        configs = [config.bound(data.name, data.fingerprint) for config in study.trials]
+        print(f"{given.trials} trials on {cores()} workers")
+        print("| run by | wall, s | training / workers, s | ratio |\n|---|---|---|---|")
+        for kind, run in (("asc-sweeps sweep", by_asc_sweeps), ("Ray Tune", by_ray_tune), ("Optuna", by_optuna)):
+            folder = root / run.__name__
+            folder.mkdir()
+            (folder / "prepared").symlink_to(root / "prepared")
+            began = time.monotonic()
+            run(path, configs, folder)
+            wall = time.monotonic() - began
+            results = load_results(Workspace(folder))
+            if len(results) != given.trials:
+                raise RuntimeError(f"{kind}: {len(results)} of {given.trials} trials have a result")
+            trained = sum(result.seconds for result in results) / cores()
+            print(f"| {kind} | {wall:.0f} | {trained:.0f} | {wall / trained:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
