@@ -1,6 +1,7 @@
 """A workspace in an object store: two machines' copies of one truth, on a real S3 server and on a file system without it."""
 
 import contextlib
+import logging
 import os
 import socket
 import socketserver
@@ -12,7 +13,9 @@ import pytest
 from asc_sweeps import lease
 from asc_sweeps.data.catalog import fetch_prepared, prepare_for_all
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
+from asc_sweeps.settings import Setting, make_config
 from asc_sweeps.shared_files import MirroredFiles
+from asc_sweeps.trial import run_trial
 from asc_sweeps.workspace import RESULT, Workspace
 
 
@@ -198,3 +201,23 @@ def test_a_bucket_that_is_not_there_and_an_address_of_nothing_are_told(bucket, t
     ):
         with pytest.raises(WorkspaceError, match=told):
             Workspace.at(url).pull()
+
+
+def test_an_epoch_of_a_trial_asks_a_store_eight_times(bucket, three_scenes, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path / "copy"))
+    monkeypatch.setattr(lease, "SETTLE", 0.0)
+    workspace = Workspace.at(bucket)
+    data = prepare_for_all(three_scenes, workspace, lambda what, done, total: None)
+
+    def requests(epochs):
+        small = {"features.n_mels": 32, "features.hop": 1024, "model.width": 8, "model.mfa": False, "model.fpm": False}
+        settings = {**small, "pretrain.epochs": epochs, "pretrain.warmup_epochs": 0, "pretrain.batch_size": 64}
+        config = make_config([Setting(name, value) for name, value in settings.items()])
+        caplog.clear()
+        run_trial(config.bound(data.name, data.fingerprint), workspace)
+        return sum("HTTP/1.1" in record.message for record in caplog.records)
+
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        two, five = requests(2), requests(5)
+    assert five - two == 3 * 8
+    assert two - 2 * 8 <= 30

@@ -69,12 +69,15 @@ def _optimize(configs: list[str], folder: Path) -> None:
         return result.scores[0].log_loss
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(storage=f"sqlite:///{folder}/o.db", study_name="o", load_if_exists=True)
+    study = optuna.load_study(storage=f"sqlite:///{folder}/o.db", study_name="o")
     study.optimize(objective, n_trials=len(configs), callbacks=[MaxTrialsCallback(len(configs))])
 
 
 def by_optuna(study: Path, configs: list[TrialConfig], folder: Path) -> None:
     """Optuna as its page on parallel runs shows it."""
+    import optuna
+
+    optuna.create_study(storage=f"sqlite:///{folder}/o.db", study_name="o")
     _apart(cores(), _optimize, [config.model_dump_json() for config in configs], folder)
 
 
