@@ -79,16 +79,18 @@ def make_plan(
     for study, trials in studies.items():
         for config in trials:
             wanted.setdefault(config.signature, (config, []))[1].append(study)
-    for config in [config for config, _ in wanted.values()]:
-        if find_result(config, workspace) is None:  # what is finished needs nothing any more
-            for needed in with_needs(config)[:-1]:
+    chains = {signature: with_needs(config) for signature, (config, _) in wanted.items()}
+    naive = sum(len(wanted[name][1]) * sum(step.epochs for step in chain) for name, chain in chains.items())
+    for chain in chains.values():
+        if find_result(chain[-1], workspace) is None:  # what is finished needs nothing any more
+            for needed in chain[:-1]:
                 wanted.setdefault(needed.signature, (needed, []))
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
-    needs = {n.signature for s, (config, _) in wanted.items() if s not in ends for n in with_needs(config)[:-1]}
+    chains |= {s: with_needs(config) for s, (config, _) in wanted.items() if s not in chains}
+    needs = {n.signature for s, chain in chains.items() if s not in ends for n in chain[:-1]}
     trials = [planned(c, workspace, names, c.signature in ends - needs) for c, names in ordered]
-    naive = sum(step.epochs for configs in studies.values() for config in configs for step in with_needs(config))
     return Plan(trials, sum(len(configs) for configs in studies.values()), naive)
 
 
