@@ -9,6 +9,8 @@ import time
 
 import torch
 
+from asc_sweeps.training.flat import unflatten
+
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -93,4 +95,4 @@ def checkpoints(root):
     """History of each unfinished trial's checkpoint."""
     pointers = (root / "workspace" / "trials").glob("*/checkpoint.json")
     states = {p.parent.name: p.parent / json.loads(p.read_text())["file"] for p in pointers}
-    return {name: torch.load(path, weights_only=True)["history"] for name, path in states.items()}
+    return {name: unflatten(torch.load(path, weights_only=True))["history"] for name, path in states.items()}

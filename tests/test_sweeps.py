@@ -21,8 +21,15 @@ BLOCKS = "  finetune: null\n  model.block: [bcresnet, bcres2net]\n"
 def test_no_equal_model_is_trained_twice_across_studies_and_runs(study, tmp_path):
     tuning, blocks = study("tuning", TUNING), study("blocks", BLOCKS)
     before = json.loads(run("plan", tuning, blocks, "--json", cwd=tmp_path).stdout)
-    assert before["totals"] == {"listed": 5, "trials": 4, "cached": 0, "to_train": 4, "epochs_to_train": 8,
-                                "epochs": 8, "naive_epochs": 14}  # the start is trained once for three, not three times
+    assert before["totals"] == {
+        "listed": 5,
+        "trials": 4,
+        "cached": 0,
+        "to_train": 4,
+        "epochs_to_train": 8,
+        "epochs": 8,
+        "naive_epochs": 14,
+    }  # the start is trained once for three, not three times
     assert not any(t["cached"] for t in before["trials"])
 
     first = run("sweep", tuning, cwd=tmp_path)

@@ -36,9 +36,10 @@ from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
 from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training import loop
-from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint
+from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint, save_state
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.finetune import finetune, pull
+from asc_sweeps.training.flat import flatten, unflatten
 from asc_sweeps.training.memory import freed_memory_kept
 from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.pretrain import pretrain
@@ -420,6 +421,24 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"phase": 0, "epoch": 1},
+        {"outline": "{", "tensors": {}},
+        {"outline": '{"tensor": "float32", "shape": [9]}', "tensors": {"float32": torch.ones(4)}},
+        {"outline": '{"tensor": "float64", "shape": [2]}', "tensors": {"float32": torch.ones(4)}},
+        {"outline": 3, "tensors": {}},
+        [1],
+    ],
+)
+def test_a_checkpoint_of_another_form_is_refused_with_the_way_out(state, tmp_path):
+    digest = save_state(SharedFiles(tmp_path), tmp_path / "pretrain-0001.pt", state)
+    (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
+    with pytest.raises(TrialError, match=r"pretrain-0001\.pt: no checkpoint of this version .*delete .* to train anew"):
+        load_checkpoint(tmp_path)
+
+
 # -- scores
 
 
@@ -431,6 +450,33 @@ class Hostile:
 
     def __reduce__(self):
         return os.system, (f"touch {self.canary}",)
+
+
+def test_a_state_comes_back_from_few_long_tensors_as_it_was():
+    network = Network(ModelConfig(width=8))
+    optimizer = PlainAdamW(network.parameters(), lr=0.1)
+    network(torch.randn(2, 1, 256, 8)).sum().backward()
+    optimizer.step()
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": [{"epoch": 1, "train_loss": 0.1 + 0.2, "validation_log_loss": None, "name": "tensor"}],
+        "odd": [torch.tensor(3), torch.zeros(0, 2), torch.arange(6).view(2, 3).T, torch.ones(2, dtype=torch.uint8)],
+    }
+    flat = flatten(state)
+    assert len(flat["tensors"]) == 3  # float32, int64, uint8
+    back = unflatten(flat)
+    assert list(back["network"]) == list(state["network"])
+    for ours, theirs in zip(state["odd"], back["odd"], strict=True):
+        assert ours.dtype == theirs.dtype
+        assert ours.shape == theirs.shape
+        assert torch.equal(ours, theirs)
+    assert all(torch.equal(value, back["network"][name]) for name, value in state["network"].items())
+    assert back["history"] == state["history"]
+    other = PlainAdamW(network.parameters(), lr=0.1)
+    other.load_state_dict(back["optimizer"])
+    for number, moments in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(value, other.state_dict()["state"][number][name]) for name, value in moments.items())
 
 
 def test_a_checkpoint_that_would_run_a_command_runs_none(tmp_path):

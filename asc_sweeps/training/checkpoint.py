@@ -15,6 +15,7 @@ import torch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import naming
 from asc_sweeps.shared_files import SharedFiles
+from asc_sweeps.training.flat import flatten, unflatten
 from asc_sweeps.workspace import CHECKPOINT
 
 
@@ -26,7 +27,7 @@ def save_checkpoint(
     `progress` stands in the pointer, for those who ask how far the trial is without reading its weights.
     """
     before = _before(folder, f"{name}.pt")
-    digest = save_state(files, folder / f"{name}.pt", state)
+    digest = save_state(files, folder / f"{name}.pt", flatten(state))
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
     pointer = {"file": f"{name}.pt", "sha256": digest, "before": before, **(progress or {})}
     files.write_json(folder / CHECKPOINT, pointer)
@@ -50,12 +51,22 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrialError("damaged", f"{folder / CHECKPOINT}: not readable ({error}); delete it to train anew") from None
     try:
-        return load_state(path, digest)
+        return _load(path, digest)
     except TrialError:
         for path, digest in before:
             with suppress(TrialError):
-                return load_state(path, digest)
+                return _load(path, digest)
         raise
+
+
+def _load(path: Path, digest: str) -> dict[str, Any]:
+    state = load_state(path, digest)
+    try:
+        return unflatten(state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise TrialError(
+            "damaged", f"{path}: no checkpoint of this version ({error!r}); delete {path.parent} to train anew"
+        ) from None
 
 
 def _kept(folder: Path) -> list[tuple[Path, str]]:

@@ -215,7 +215,7 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     broken = ""
     if train_loss is not None and not math.isfinite(train_loss):
         broken = f"the training loss is {train_loss}"
-    elif not all(bool(value.isfinite().all()) for value in session.network.state_dict().values()):
+    elif not _is_finite(session.network):
         broken = "a weight or a running statistic is not finite"  # by the last step, whose own loss still was
     if broken:
         raise TrialError(
@@ -233,6 +233,12 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
         **_validate(session),
         "seconds": time.monotonic() - began,
     }
+
+
+def _is_finite(network: nn.Module) -> bool:
+    """Whether all weights and running statistics are; one number that a GPU is asked for."""
+    values = [value for value in network.state_dict().values() if value.is_floating_point()]
+    return bool(nn.utils.get_total_norm(values, math.inf).isfinite())
 
 
 def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) -> np.ndarray:
