@@ -24,7 +24,7 @@ from asc_sweeps.results import load_results
 from asc_sweeps.trial import run_trial
 from asc_sweeps.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 SEEDS = range(*map(int, os.environ.get("CHAOS_SEEDS", "0-20").split("-")))
 AT_ONCE = 3
 SECRET = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "8" * 64}

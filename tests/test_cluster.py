@@ -19,7 +19,7 @@ from asc_sweeps.provenance import git_state, versions
 from asc_sweeps.results import load_results
 from asc_sweeps.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 
 
 def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
