@@ -6,6 +6,7 @@ All text is plain; whatever writes a page escapes it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import plotly.graph_objects as go
 
@@ -49,6 +50,12 @@ class Table:
     notes: tuple[Text, ...] = ()
     """Lines under the table."""
 
+    @cached_property
+    def texts(self) -> list[list[list[str]]]:
+        """The groups' rows as texts, without remarks; a cell that spans several stands in each. Made once for all forms."""
+        groups = ([row for row in grid(group) if not any(c.kind == "remark" for c in row)] for group in self.groups)
+        return [[[text_of(cell) for cell in row] for row in group] for group in groups]
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -82,6 +89,28 @@ class Section:
     title: str
     sentence: str
     blocks: tuple[Block, ...] = ()
+
+
+def grid(rows: list[list[Cell]]) -> list[list[Cell]]:
+    """Rows of equally many cells: one that spans rows or columns stands in each of them."""
+    if all(cell.rows == cell.columns == 1 for row in rows for cell in row):
+        return rows
+    found: list[dict[int, Cell]] = [{} for _ in rows]
+    for i, row in enumerate(rows):
+        at = 0
+        for cell in row:
+            while at in found[i]:  # reached by a cell above
+                at += 1
+            for below in found[i : i + cell.rows]:
+                below.update(dict.fromkeys(range(at, at + cell.columns), cell))
+            at += cell.columns
+    return [[cells[column] for column in sorted(cells)] for cells in found]
+
+
+def text_of(cell: Cell) -> str:
+    """All that a cell says, in one line."""
+    text = " ".join([*([cell.text] if cell.text else []), *cell.codes])
+    return f"{text} ({cell.small})" if cell.small else text
 
 
 def paper(text: str) -> Cell:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from analysis.evidence import Evidence
+from asc_sweeps.packing import dense_json
 
 FORMAT = 1
 
@@ -26,4 +25,4 @@ def content(evidence: Evidence) -> str:
     ]
     failures = [vars(failure) for failure in evidence.failures]
     whole = {"format": FORMAT, "studies": studies, "trials": trials, "failures": failures}
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return dense_json(whole)

@@ -8,7 +8,9 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from analysis.blocks import Cell, Table
+from analysis.blocks import Cell, Table, grid, text_of
+
+FORMULA = ("=", "@", "\t", "\r", "+", "-")
 
 
 class _Latex(dict[int, str]):
@@ -31,9 +33,9 @@ LATEX = _Latex(
 
 def lines(table: Table) -> tuple[list[str], list[list[str]]]:
     """The names of a table's columns, those above them in front, and its rows; a cell that spans several stands in each."""
-    columns = zip(*_grid(table.head), strict=True)
-    names = [": ".join(dict.fromkeys(_text(cell) for cell in column if _text(cell))) for column in columns]
-    return names, [row for group in table.groups for row in _texts(group)]
+    columns = zip(*grid(table.head), strict=True)
+    names = [": ".join(dict.fromkeys(text_of(cell) for cell in column if text_of(cell))) for column in columns]
+    return names, [row for rows in table.texts for row in rows]
 
 
 def to_csv(table: Table) -> str:
@@ -47,17 +49,16 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """A table of GitHub's Markdown; its notes are left out."""
     names, rows = lines(table)
-    marks = ["---" if cell.kind == "text" else "---:" for cell in _grid(table.head)[-1]]
+    marks = ["---" if cell.kind == "text" else "---:" for cell in grid(table.head)[-1]]
     written = [[_markdown(cell) for cell in row] for row in [names, *rows]]
     return "".join(f"| {' | '.join(row)} |\n" for row in [written[0], marks, *written[1:]])
 
 
 def to_latex(table: Table) -> str:
     """A `table` environment for the package booktabs."""
-    aligned = "".join("l" if cell.kind == "text" else "r" for cell in _grid(table.head)[-1])
+    aligned = "".join("l" if cell.kind == "text" else "r" for cell in grid(table.head)[-1])
     body = [*_latex_head(table.head), r"\midrule"]
-    for i, group in enumerate(table.groups):
-        rows = _texts(group)
+    for i, rows in enumerate(table.texts):
         if i and len(rows) > 1:
             body.append(r"\addlinespace")
         for above, row in pairwise([[""], *rows]):
@@ -71,36 +72,15 @@ def to_latex(table: Table) -> str:
     )
 
 
-def _grid(rows: list[list[Cell]]) -> list[list[Cell]]:
-    """Rows of equally many cells: one that spans rows or columns stands in each of them."""
-    if all(cell.rows == cell.columns == 1 for row in rows for cell in row):
-        return rows
-    found: list[dict[int, Cell]] = [{} for _ in rows]
-    for i, row in enumerate(rows):
-        at = 0
-        for cell in row:
-            while at in found[i]:  # reached by a cell above
-                at += 1
-            for below in found[i : i + cell.rows]:
-                below.update(dict.fromkeys(range(at, at + cell.columns), cell))
-            at += cell.columns
-    return [[cells[column] for column in sorted(cells)] for cells in found]
-
-
-def _texts(group: list[list[Cell]]) -> list[list[str]]:
-    """The rows of a group without its remarks."""
-    return [[_text(c) for c in row] for row in _grid(group) if not any(c.kind == "remark" for c in row)]
-
-
 def _latex_head(head: list[list[Cell]]) -> list[str]:
     """The rows of a head; what reaches down from above is blank, and a name over several columns is underlined."""
     found: list[str] = []
-    above: Sequence[Cell | None] = [None] * len(_grid(head)[0])
-    for row in _grid(head):
+    above: Sequence[Cell | None] = [None] * len(grid(head)[0])
+    for row in grid(head):
         cells, rules, at = [], [], 0
         while at < len(row):
             cell = row[at]
-            text = "" if cell is above[at] else _latex(_text(cell))
+            text = "" if cell is above[at] else _latex(text_of(cell))
             if cell.columns > 1:
                 text = rf"\multicolumn{{{cell.columns}}}{{c}}{{{text}}}"
                 rules.append(rf"\cmidrule(lr){{{at + 1}-{at + cell.columns}}}")
@@ -109,11 +89,6 @@ def _latex_head(head: list[list[Cell]]) -> list[str]:
         found.append(" & ".join(cells) + r" \\" + "".join(rules))
         above = row
     return found
-
-
-def _text(cell: Cell) -> str:
-    text = " ".join([*([cell.text] if cell.text else []), *cell.codes])
-    return f"{text} ({cell.small})" if cell.small else text
 
 
 def _latex(text: str) -> str:
@@ -126,4 +101,4 @@ def _markdown(text: str) -> str:
 
 def _inert(cell: str) -> str:
     """A cell that a spreadsheet would take for a formula begins with a quote; numbers with a sign do not."""
-    return f"'{cell}" if re.match(r"[=@\t\r]|[+-](?!\d)", cell) else cell
+    return f"'{cell}" if cell.startswith(FORMULA) and not re.match(r"[+-]\d", cell) else cell

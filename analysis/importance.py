@@ -12,7 +12,7 @@ import pandas as pd
 EVALUATOR = "PED-ANOVA (Watanabe, Bansal, Hutter 2023), the best tenth against all"
 FEWEST = 8
 """Trials below which nothing is said of importance."""
-RESAMPLES, LARGEST = 100, 200
+RESAMPLES, LARGEST = 50, 200
 COLUMNS = ("name", "importance", "low", "high")
 
 

@@ -38,7 +38,7 @@ from analysis.export import to_csv, to_latex, to_markdown
 from analysis.images import Form, write_images
 from analysis.style import DARK
 from asc_sweeps.files import write_bytes
-from asc_sweeps.packing import pack
+from asc_sweeps.packing import dense_json, pack
 from asc_sweeps.repeat import CONTENT
 from asc_sweeps.workspace import Workspace
 
@@ -107,9 +107,9 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
         warning=overview.data_warning(evidence.frame),
         cards=overview.cards(evidence),
         sections=sections,
-        figures=pack(json.dumps(_specs(sections), ensure_ascii=False)),
+        figures=pack(dense_json(_specs(sections))),
         cells=_cells,
-        texts=pack(json.dumps(_texts(sections), ensure_ascii=False)),
+        texts=pack(dense_json(_texts(sections))),
         content_id=CONTENT,
         content=pack(content(evidence)),
         dark=inert_json(json.dumps(DARK)),

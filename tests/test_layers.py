@@ -28,7 +28,7 @@ DOORS = {
     "pyarrow": {"asc_sweeps/shared_files.py"},
     "click": {f"asc_sweeps/cli/{name}.py" for name in CLI},
     "pydantic": {f"asc_sweeps/{name}.py" for name in ("config", "groups", "settings", "results")},
-    "pydantic_core": {"asc_sweeps/config.py", "asc_sweeps/groups.py", "asc_sweeps/settings.py"},
+    "pydantic_core": {f"asc_sweeps/{name}.py" for name in ("config", "groups", "settings", "results", "packing")},
 }
 LAYERS = [
     "__main__",
