@@ -250,6 +250,22 @@ def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) ->
 
 
 def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
+    inputs, targets, softened = heard(session, phase, rows)
+    narrow = session.compute.precision == "bfloat16"
+    with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=narrow):
+        logits = network(inputs).float()
+    loss = functional.cross_entropy(logits, targets)
+    if phase.teachers is not None:
+        part = teachers_part(logits, softened, phase.temperature)
+        loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
+    return loss if phase.penalty is None else loss + phase.penalty(network)
+
+
+def heard(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Some segments as a network is to hear them in training: augmented log-mel [B, 1, F, T], and their targets.
+
+    Those are probabilities of scenes, [B, scenes], by the labels and by the teachers; without teachers the latter are [B, 0].
+    """
     waveforms = fetch(session.data, rows, session.accelerator)
     targets = (
         functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
@@ -263,14 +279,7 @@ def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) ->
         targets, softened = both[:, : len(SCENES)], both[:, len(SCENES) :]
     if session.compute.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    narrow = session.compute.precision == "bfloat16"
-    with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=narrow):
-        logits = network(inputs).float()
-    loss = functional.cross_entropy(logits, targets)
-    if phase.teachers is not None:
-        part = teachers_part(logits, softened, phase.temperature)
-        loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
-    return loss if phase.penalty is None else loss + phase.penalty(network)
+    return inputs, targets, softened
 
 
 def _validate(session: Session) -> dict[str, float | None]:

@@ -1,0 +1,88 @@
+"""Where a trial's time goes: `python -m tests.benchmarks.step --batch 64 --steps 8`.
+
+Of the paper's three networks at full size, on one thread: how much of a training step is making its input (reading, rolling, log-mel,
+masks, mixup), and how much of an epoch is validation, for which a tenth of the segments is kept. Times are of the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asc_sweeps.config import DataConfig, ModelConfig, TrialConfig
+from asc_sweeps.data.features import LogMel
+from asc_sweeps.data.prepare import prepare
+from asc_sweeps.data.splits import split_rows
+from asc_sweeps.data.synthetic import synthesize
+from asc_sweeps.models.network import Network
+from asc_sweeps.shared_files import SharedFiles
+from asc_sweeps.training.evaluate import predict
+from asc_sweeps.training.loop import Phase, Session, heard
+from asc_sweeps.training.loop import _loss as loss_of
+from asc_sweeps.training.memory import freed_memory_kept
+from asc_sweeps.training.optimizer import PlainAdamW
+
+NETWORKS = {
+    "BC-ResNet-40": ModelConfig(block="bcresnet", mfa=False, fpm=False),
+    "BC-Res2Net-40": ModelConfig(mfa=False, fpm=False),
+    "BC-Res2Net-40 w/ MFA & FPM": ModelConfig(),
+}
+WARM = 2
+"""Steps that are not counted."""
+
+
+def measure(session: Session, batch: int, steps: int) -> tuple[float, float, float]:
+    """Seconds of a training step, of making its input, and of predicting as many segments; means over the steps."""
+    phase = Phase("pretrain", 1, batch, 0.05, lambda step: 1e-3, mixup_alpha=0.3)
+    optimizer = PlainAdamW(session.network.parameters(), lr=1e-3, weight_decay=0.05)
+    rows = session.rows["train"]
+    taken = np.zeros((steps + WARM, 3))
+    for row in taken:
+        chosen = np.random.default_rng(0).choice(rows, batch)
+        session.network.train()
+        began = time.process_time()
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(session, session.network, phase, chosen).backward()
+        optimizer.step()
+        row[0] = time.process_time() - began
+        began = time.process_time()
+        heard(session, phase, chosen)
+        row[1] = time.process_time() - began
+        began = time.process_time()
+        predict(session.network, session.features, session.data, chosen, session.accelerator)
+        row[2] = time.process_time() - began
+    step, making, predicting = taken[WARM:].mean(axis=0)
+    return step, making, predicting
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=8)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name, freed_memory_kept():
+        folder = Path(name)
+        synthesize(folder / "set", "tiny")
+        data, config = prepare(folder / "set", folder / "prepared"), TrialConfig()
+        kept = DataConfig().validation_share
+        print("| network | segments trained a second | input, of a step | validation, of an epoch |\n|---|---|---|---|")
+        for system, model in NETWORKS.items():
+            session = Session(
+                network=Network(model), features=LogMel(config.features), data=data, rows=split_rows(data, config.data),
+                augment=config.augment, seed=0, accelerator="cpu", files=SharedFiles(folder), folder=folder,
+                may_write=lambda: None, report=lambda row: None, total_epochs=1,
+            )  # fmt: skip
+            step, making, predicting = measure(session, given.batch, given.steps)
+            validation = kept * predicting / (kept * predicting + (1 - kept) * step)
+            print(f"| {system} | {given.batch / step:.0f} | {making / step:.1%} | {validation:.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
