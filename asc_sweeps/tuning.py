@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -264,7 +265,7 @@ class Forward(tune.Callback):
 
     def setup(self, **info: Any) -> None:
         """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
-        signal.signal(signal.SIGTERM, _end)
+        _answer_sigterm()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -307,18 +308,24 @@ def _last_words(trial: Any) -> str:
     return text.rpartition("Failure # ")[2].partition("\n")[2]
 
 
-def _end(*_: object) -> None:
-    """Being asked to end is being interrupted.
+def _answer_sigterm() -> None:
+    """Being asked to end is being interrupted; and after SECONDS_TO_END this process has gone, whatever it waits for.
 
-    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone: we do not.
+    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone, at times where Python answers
+    no signal. The system's own answer to it reaches a thread even then.
     """
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
 
     def leave() -> None:
+        with told, tell:
+            while told.recv(1) != bytes([signal.SIGTERM]):
+                pass
+            time.sleep(SECONDS_TO_END)
         sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
         sys.stderr.flush()
         os._exit(130)
 
-    timer = threading.Timer(SECONDS_TO_END, leave)
-    timer.daemon = True
-    timer.start()
-    os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=leave, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))

@@ -168,6 +168,26 @@ def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_e
     assert checkpoints(tmp_path)
 
 
+DEAF = """
+import ctypes, signal
+from asc_sweeps import tuning
+tuning.SECONDS_TO_END = 1
+tuning._answer_sigterm()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # so that the system gives it to the other thread
+print("waiting", flush=True)
+ctypes.CDLL(None).sleep(100)  # as a library that waits for what has gone, and never asks Python for signals
+"""
+
+
+def test_sigterm_ends_a_sweep_even_while_python_answers_no_signal():
+    driver = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert driver.stdout.readline() == "waiting\n"
+    driver.terminate()
+    _, err = driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    assert "interrupted; finished epochs are kept" in err
+
+
 def test_trials_killed_for_their_nodes_memory_fail_with_that_cause_and_the_sweep_ends_in_order(study, tmp_path):
     path = study("hungry", "  finetune: null\n  seed: [0, 1]\n", epochs=200)
     tight = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
