@@ -81,7 +81,12 @@ def test_a_submitted_job_gives_the_signatures_and_results_of_a_local_ray(study, 
         sweep = [*COMMAND, "sweep", "job.yaml", "--workspace", tmp_path / "workspace"]
         for _ in range(30):
             done = subprocess.run(
-                [*job, "--", *sweep], env={**os.environ, **secret}, capture_output=True, text=True, timeout=240, check=False
+                [*job, "--", *sweep],
+                env={**os.environ, **secret},
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
             )
             if "No available agent" not in done.stderr:
                 break
