@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asc_sweeps.config import ModelConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.models.attention import attention_unit
 from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise
 from asc_sweeps.models.complexity import BLOCKS_PER_STAGE, POOLED_STAGES, stage_channels
+from asc_sweeps.models.fast import run
 from asc_sweeps.models.fpm import FeaturePyramid
 from asc_sweeps.models.norms import ResNorm
 
@@ -21,6 +23,7 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
         super().__init__()
+        self.sub_bands = config.sub_bands
         c = config.width
         channels = stage_channels(c)
         self.stem = nn.Sequential(
@@ -38,6 +41,9 @@ class Network(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
+        if run.can_run(self, x):
+            features = run.features(self, x)
+            return functional.linear(features, self.classifier.weight.flatten(1), self.classifier.bias)
         x = self.stem(x)
         outputs = []
         for i, stage in enumerate(self.stages):

@@ -1,0 +1,1 @@
+"""The networks' fast form on a CPU."""

@@ -1,0 +1,156 @@
+"""How fast the networks train and predict on a CPU, beside the plain form of the same computation.
+
+    python -m tests.benchmarks.networks [--batch 64] [--threads 1] [--seconds 8]
+
+Outputs and gradients of both forms, with the same weights, are found equal first. Then each form has a process of its own, so that
+none has what the other sets there (`asc_sweeps.training.memory`), and they take turns. Times are a process's own (CPU) time over its
+threads, medians over the turns: other programs disturb them less than the clock's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import statistics
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asc_sweeps.config import ModelConfig
+from asc_sweeps.models.complexity import count
+from asc_sweeps.models.fast import run
+from asc_sweeps.models.network import Network
+from asc_sweeps.training.memory import freed_memory_kept
+from tests.benchmarks import reference
+
+NETWORKS = {
+    "BC-ResNet-40": {"block": "bcresnet", "mfa": False, "fpm": False},
+    "BC-Res2Net-40": {"mfa": False, "fpm": False},
+    "BC-Res2Net-40 w/ MFA & FPM": {},
+}
+N_MELS, FRAMES = 256, 32
+CLOSE = 1e-4
+
+
+def awake(module: nn.Module) -> nn.Module:
+    """Norms with statistics and weights of their own, so that nothing cancels out."""
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.normal_(m.running_mean)
+            nn.init.uniform_(m.running_var, 0.5, 2)
+            nn.init.normal_(m.weight, 1, 0.3)
+            nn.init.normal_(m.bias)
+        elif isinstance(m, nn.Conv2d | nn.Linear):
+            nn.init.normal_(m.weight, 0, 0.3)
+    return module
+
+
+def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, str]:
+    """The largest difference between both forms, relative to the scale of what differs, and its name.
+
+    Of outputs, gradients (of the input and of each parameter) and running statistics.
+    """
+    run.SMALLEST = 0
+    run.DTYPES = torch.float32, torch.float64  # where the last digit decides nothing: see tests/test_fast_networks.py
+    plain = awake(reference.Network(config)).to(x.dtype)
+    ours = Network(config).to(x.dtype)
+    ours.load_state_dict(plain.state_dict())
+    found = []
+    weights = torch.randn(len(x), 10, dtype=x.dtype)
+    for network in (plain, ours):
+        network.train(training)
+        inputs = x.clone().requires_grad_()
+        outputs = network(inputs)
+        (outputs * weights).sum().backward()
+        values = {"outputs": outputs.detach(), "gradient of the input": inputs.grad}
+        values |= {f"gradient of {name}": p.grad for name, p in network.named_parameters()}
+        found.append(values | {name: value.to(x.dtype) for name, value in network.named_buffers()})
+    pairs = {name: (value, found[1][name]) for name, value in found[0].items()}
+    relative = {
+        name: float((a - b).abs().max() / a.abs().max().clamp_min(1e-6)) for name, (a, b) in pairs.items() if a.numel()
+    }
+    worst = max(relative, key=relative.__getitem__)
+    return relative[worst], worst
+
+
+def work(pipe: Connection, form: type[nn.Module], settings: dict[str, Any], batch: int, threads: int) -> None:
+    """A process: for each "train" or "eval" that comes, the CPU seconds of a step."""
+    torch.set_num_threads(threads)
+    network, x = form(ModelConfig(**settings)), torch.randn(batch, 1, N_MELS, FRAMES)
+    with freed_memory_kept() if form is Network else contextlib.nullcontext():  # as a trial does
+        while (mode := pipe.recv()) != "end":
+            began = time.process_time()
+            with torch.inference_mode(mode == "eval"):
+                outputs = network.train(mode == "train")(x)
+            if mode == "train":
+                network.zero_grad(set_to_none=True)
+                outputs.square().sum().backward()
+            pipe.send(time.process_time() - began)
+
+
+def measure(settings: dict[str, Any], batch: int, threads: int, seconds: float) -> dict[str, list[float]]:
+    """Median CPU seconds of a step of each mode, in the plain form and in ours, the first three turns left out."""
+    context = multiprocessing.get_context("spawn")
+    pipes, taken = [], {}
+    for form in (reference.Network, Network):
+        pipe, end = context.Pipe()
+        context.Process(target=work, args=(end, form, settings, batch, threads), daemon=True).start()
+        pipes.append(pipe)
+    for mode in ("train", "eval"):
+        times: list[list[float]] = [[] for _ in pipes]
+        until = time.monotonic() + seconds
+        while len(times[0]) < 6 or time.monotonic() < until:
+            for pipe, found in zip(pipes, times, strict=True):
+                pipe.send(mode)
+                found.append(pipe.recv())
+        taken[mode] = [statistics.median(found[3:]) for found in times]
+    for pipe in pipes:
+        pipe.send("end")
+    return taken
+
+
+def matmul_rate() -> float:
+    """GFLOP a second of a large product of matrices, the best of some."""
+    n = 2048
+    a, b = torch.randn(n, n), torch.randn(n, n)
+    times = []
+    for _ in range(8):
+        began = time.process_time()
+        torch.mm(a, b)
+        times.append(time.process_time() - began)
+    return 2 * n**3 / min(times) / 1e9
+
+
+def main() -> None:
+    """Check, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--seconds", type=float, default=8, help="of measuring, for each network's training and prediction"
+    )
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
+    rate = matmul_rate()
+    print(f"float32 matmul: {rate:.0f} GFLOP/s of CPU time; batch {options.batch}, {options.threads} thread(s)\n")
+    print(f"{'segments/s':28}{'':8}{'plain':>8}{'ours':>8}{'ratio':>8}{'of matmul':>11}")
+    for name, settings in NETWORKS.items():
+        x = torch.randn(4, 1, N_MELS, FRAMES).double()
+        for training in (True, False):
+            worst, where = differences(ModelConfig(dropout=0.0, **settings), x, training)
+            if worst > CLOSE:
+                raise SystemExit(f"{name}: {where} differs by {worst:.1e}")
+        macs = count(ModelConfig(**settings), N_MELS, FRAMES).macs
+        for mode, taken in measure(settings, options.batch, options.threads, options.seconds).items():
+            plain, ours = (options.batch * options.threads / t for t in taken)
+            share = {"train": 3, "eval": 1}[mode] * 2 * macs * ours / 1e9 / (rate * options.threads)
+            print(f"{name:28}{mode:8}{plain:8.1f}{ours:8.1f}{ours / plain:7.2f}x{share:11.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""The networks' fast form against the plain ones of `tests/benchmarks/reference.py`, with the same weights."""
+
+import copy
+import gc
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from asc_sweeps.config import ModelConfig
+from asc_sweeps.models.fast import memory, operations, run
+from asc_sweeps.models.network import Network
+from asc_sweeps.models.quantize import prepare
+from tests.benchmarks import reference
+from tests.benchmarks.networks import awake, differences
+
+BASELINE, RES2NET, FULL = {"block": "bcresnet", "mfa": False, "fpm": False}, {"mfa": False, "fpm": False}, {}
+CASES = [
+    (BASELINE, 8, 32, 32),
+    (BASELINE, 16, 64, 7),
+    (BASELINE, 40, 64, 16),
+    (RES2NET, 8, 32, 7),
+    (RES2NET, 16, 96, 40),
+    (RES2NET, 40, 64, 16),
+    (FULL, 8, 64, 1),
+    (FULL, 8, 64, 7),
+    (FULL, 16, 32, 19),
+    (FULL, 16, 64, 40),
+    (FULL, 24, 160, 33),
+    (FULL, 40, 256, 32),
+    ({"block": "bcresnet"}, 16, 64, 13),
+    ({"mfa": False}, 8, 64, 32),
+    ({"fpm": False}, 8, 64, 32),
+    ({"stem_attention": False}, 8, 32, 32),
+    ({"scale": 2, "sub_bands": 2}, 8, 32, 16),
+    ({"resnorm": 0.0, "sub_bands": 1}, 8, 8, 16),
+]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _any_size_and_precision_is_fast(monkeypatch):
+    monkeypatch.setattr(run, "DTYPES", (torch.float32, torch.float64))
+    monkeypatch.setattr(run, "SMALLEST", 0)
+
+
+def pair(settings, width=8, dtype=torch.float32):
+    """The plain network and ours, with the same weights."""
+    config = ModelConfig(width=width, **settings)
+    plain, ours = awake(reference.Network(config)).to(dtype), Network(config).to(dtype)
+    ours.load_state_dict(plain.state_dict())
+    return plain, ours
+
+
+def gradients(network, x):
+    """Of its parameters, all in one."""
+    network.zero_grad()
+    network(x).square().sum().backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize(("settings", "width", "n_mels", "frames"), CASES)
+def test_outputs_gradients_and_statistics_are_the_plain_networks(settings, width, n_mels, frames, training):
+    config = ModelConfig(width=width, dropout=0.0, **settings)
+    # In double precision: where two numbers of a pooling window, or a ReLU's input and zero, are as good as equal in single
+    # precision, a gradient takes one way or the other by the last digit.
+    assert differences(config, torch.randn(5, 1, n_mels, frames).double(), training)[0] < 1e-9
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("settings", [BASELINE, RES2NET, FULL])
+def test_single_precision_is_as_near_to_the_truth_as_the_plain_networks(settings, training):
+    truth, _ = pair({"dropout": 0.0, **settings}, 16, torch.float64)
+    _, ours = pair({"dropout": 0.0, **settings}, 16)
+    plain = copy.deepcopy(truth).float()
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(6, 1, 64, 32)
+    found = []
+    for network, inputs in ((truth, x.double()), (plain, x), (ours, x)):
+        outputs = network.train(training)(inputs)
+        outputs.square().sum().backward()
+        found.append([outputs.detach().double(), *(p.grad.double() for p in network.parameters())])
+    errors = [
+        [float((a - b).abs().max() / b.abs().max().clamp_min(1e-6)) for a, b in zip(values, found[0], strict=True)]
+        for values in found[1:]
+    ]
+    assert errors[1][0] < 1e-4
+    assert np.mean(errors[1]) < 2 * np.mean(errors[0]) + 1e-7
+
+
+@pytest.mark.parametrize("settings", [BASELINE, RES2NET, FULL])
+def test_names_and_shapes_are_the_plain_networks(settings):
+    plain, ours = pair(settings)
+    assert [(k, v.shape) for k, v in ours.state_dict().items()] == [(k, v.shape) for k, v in plain.state_dict().items()]
+
+
+@pytest.mark.parametrize("settings", [BASELINE, FULL])
+def test_dropout_draws_the_plain_networks_masks(settings):
+    plain, ours = pair({"dropout": 0.3, **settings}, dtype=torch.float64)
+    x, found = torch.randn(4, 1, 32, 16).double(), []
+    for network in (plain, ours):
+        torch.manual_seed(1)
+        found.append(gradients(network, x))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_threads_give_the_same_bytes(threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x = torch.randn(7, 1, 32, 32)
+
+    def found():
+        torch.manual_seed(1)
+        return gradients(Network(ModelConfig(width=8)), x)
+
+    assert torch.equal(found(), found())
+
+
+def test_threads_share_a_mini_batch(monkeypatch):
+    plain, ours = pair({"dropout": 0.0}, dtype=torch.float64)
+    x = torch.randn(5, 1, 32, 32).double()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch.testing.assert_close(gradients(ours, x), gradients(plain, x), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(1, 1, 32, 1),
+        torch.randn(1, 1, 32, 9),
+        torch.randn(3, 1, 16, 32).mT,
+        torch.randn(6, 2, 32, 9)[::2, 1:],
+        torch.randn(0, 1, 32, 8),
+        torch.randn(2, 1, 40, 8),
+        torch.randn(2, 2, 32, 8),
+        torch.randn(1, 32, 8),
+        torch.full((2, 1, 32, 8), float("nan")),
+        torch.randn(2, 1, 32, 8).double(),
+        torch.randn(2, 1, 32, 8, requires_grad=True),
+    ],
+    ids=["1 x 1", "1 x 9", "transposed", "sliced", "empty", "F", "channels", "3-D", "nan", "double", "gradient"],
+)
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("settings", [BASELINE, FULL])
+def test_any_input_is_taken_or_refused_as_by_the_plain_network(settings, training, x):
+    found = []
+    for network in pair({"dropout": 0.0, **settings}):
+        try:
+            found.append(network.train(training)(x))
+        except Exception as error:
+            found.append(type(error))
+    if isinstance(found[0], type):
+        assert found[1] == found[0]
+    else:
+        torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
+def test_a_number_that_is_none_stays_with_its_segment():
+    plain, ours = (network.eval() for network in pair({}))
+    x = torch.randn(3, 1, 32, 16)
+    x[1, 0, 7, 3] = float("nan")
+    torch.testing.assert_close(ours(x), plain(x), rtol=1e-4, atol=1e-4, equal_nan=True)
+    assert ours(x).isnan().any(dim=1).tolist() == [False, True, False]
+
+
+def test_frozen_parameters_have_no_gradient():
+    plain, ours = pair({"dropout": 0.0}, dtype=torch.float64)
+    x = torch.randn(3, 1, 32, 16).double()
+    for network in (plain, ours):
+        network.stem.requires_grad_(False)
+    torch.testing.assert_close(gradients(ours, x), gradients(plain, x), rtol=1e-8, atol=1e-8)
+    assert ours.stem[0].weight.grad is None
+
+
+def test_a_way_back_is_gone_once_unless_it_is_retained():
+    network = Network(ModelConfig(width=8, dropout=0.0))
+    loss = network(torch.randn(3, 1, 32, 16)).sum()
+    loss.backward(retain_graph=True)
+    first = network.stem[0].weight.grad.clone()
+    loss.backward()
+    torch.testing.assert_close(network.stem[0].weight.grad, 2 * first, rtol=1e-5, atol=1e-6)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    x = torch.randn(2, 1, 32, 16, requires_grad=True)
+    network = Network(ModelConfig(width=8))
+    (gradient,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradient.sum().backward()
+
+
+def test_operations_compile_where_nothing_can_be_written(tmp_path):
+    """As in a package folder and a home that are read-only."""
+    code = "from asc_sweeps.models.fast import operations; import numpy as np; table = np.empty(4, np.float32);"
+    code += "ones = np.ones(1, np.float32); step = np.array([1, 0, *[0, 0, 0, 4], *[1, 0, 0, 1], *[1, 0, 0, 1]]);"
+    code += "operations.settle(step, 1, table, ones, 0, ones, ones, 0.1, 0.0); print(table)"
+    blocked = tmp_path / "file"
+    blocked.touch()
+    copied = shutil.copytree(
+        Path(run.__file__).parents[1], tmp_path / "asc_sweeps", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (copied / "fast" / "__pycache__").touch()  # a file: no folder can be made in its place
+    environment = {**os.environ, "HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "[1. 1. 1. 0.]", done.stderr
+
+
+def test_a_network_that_went_through_training_can_be_copied_pickled_and_forgotten():
+    network = Network(ModelConfig(width=8))
+    network(torch.randn(3, 1, 32, 16)).sum().backward()
+    x = torch.randn(2, 1, 32, 16)
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        torch.testing.assert_close(other.eval()(x), network.eval()(x))
+    before = len(run._plans)
+    del network, other
+    gc.collect()
+    assert len(run._plans) < before
+
+
+def test_weights_that_are_put_in_another_place_are_seen():
+    plain, ours = pair({})
+    x = torch.randn(2, 1, 32, 16)
+    ours.eval()(x)
+    changed = {name: value * 1.1 if value.is_floating_point() else value for name, value in plain.state_dict().items()}
+    ours.load_state_dict(changed, assign=True)
+    plain.load_state_dict(changed)
+    torch.testing.assert_close(ours(x), plain.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_autocast_passes():
+    network = Network(ModelConfig(width=8))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = network(torch.randn(3, 1, 32, 16)).float().sum()
+    loss.backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_layers_that_are_replaced_watched_or_partly_in_training_are_called():
+    network, x = Network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16)
+    assert run.can_run(network, x)
+    assert not run.can_run(prepare(network), x)
+    assert not run.can_run(copy.deepcopy(network).double(), x)
+    with torch.device("meta"):
+        assert not run.can_run(network, torch.empty(3, 1, 32, 16))
+    handle = network.stem[1].register_forward_hook(lambda *_: None)
+    assert not run.can_run(network, x)
+    handle.remove()
+    network.stages[0].eval()
+    assert not run.can_run(network, x)
+
+
+def test_small_mini_batches_are_left_to_the_layers(monkeypatch):
+    monkeypatch.setattr(run, "SMALLEST", 2**20)
+    assert not run.can_run(Network(ModelConfig(width=8)), torch.randn(64, 1, 32, 16))
+    assert run.can_run(Network(ModelConfig()), torch.randn(64, 1, 256, 32))
+
+
+def test_memory_is_kept_for_the_next_step_while_it_is_asked_for():
+    with memory.kept():
+        first = memory.empty(2**24, torch.float32)
+        place = first.data_ptr()
+        del first
+        second = memory.empty(2**24 - 5, torch.float32)
+        third = memory.empty(2**24, torch.float32)
+        assert second.data_ptr() == place != third.data_ptr()
+    del second, third
+    assert not memory._free
+
+
+def test_the_exponential_is_right_to_the_last_digits():
+    x = np.concatenate([np.linspace(-86, 88, 10_001), np.array([0.0, -200, 200, np.nan, np.inf, -np.inf])]).astype(
+        np.float32
+    )
+    n = len(x)
+    numbers = np.concatenate([x, np.empty_like(x)])
+    row = np.zeros((1, operations.WIDTH), np.int64)
+    row[0, :9] = [operations.SIGMOID, operations.SAVED, n, 0, n, operations.SAVED, 0, 0, n]
+    operations.run(row, 0, 1, 1, numbers, numbers, 0)
+    out = numbers[n:]
+    np.testing.assert_allclose(out, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=3e-7, atol=1e-37)
