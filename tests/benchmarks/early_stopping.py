@@ -20,7 +20,8 @@ from asc_sweeps.workspace import CHECKPOINT, Workspace
 
 SETTINGS = """
 settings:
-  data.dataset: synthetic-small
+  data.dataset: synthetic-tiny
+  data.validation_share: 0.3
   features.n_mels: 32
   features.hop: 1024
   augment.frequency_mask_bands: 5
