@@ -100,7 +100,9 @@ def test_a_module_imports_only_from_layers_below_its_own():
         return LAYERS.index(parts[0]) if parts[0] in LAYERS else len(LAYERS)
 
     modules = {p.stem for p in (ROOT / "asc_sweeps").glob("*.py")} | {p.parent.name for p in CODE}
-    assert modules - {"__init__", "asc_sweeps", "templates", "synthetic", "fast", "analysis"} == set(LAYERS) - {"analysis"}
+    assert modules - {"__init__", "asc_sweeps", "templates", "synthetic", "fast", "analysis"} == set(LAYERS) - {
+        "analysis"
+    }
     wrong = []
     for path in CODE:
         if "asc_sweeps" in path.parts:

@@ -23,7 +23,7 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
         super().__init__()
-        self.sub_bands = config.sub_bands
+        self.width, self.sub_bands = config.width, config.sub_bands
         c = config.width
         channels = stage_channels(c)
         self.stem = nn.Sequential(

@@ -66,7 +66,7 @@ def _has_size(network: Network, x: Tensor) -> bool:
     if x.dim() != 4 or x.shape[1] != 1 or 0 in x.shape or x.shape[2] % (8 * network.sub_bands):
         return False
     smallest = len(x) * -(-x.shape[3] // 8)  # numbers of a norm along time in the last stage: one has no variance
-    return network.stem[0].weight.shape[0] * x.numel() // 4 >= SMALLEST and (smallest > 1 or not network.training)
+    return 2 * network.width * x.numel() // 4 >= SMALLEST and (smallest > 1 or not network.training)
 
 
 def _is_plain(module: nn.Module, network: Network, dtype: torch.dtype) -> bool:
