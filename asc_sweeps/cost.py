@@ -105,6 +105,7 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
 
     from asc_sweeps.data.features import LogMel
     from asc_sweeps.models.network import Network
+    from asc_sweeps.training.memory import freed_memory_kept
     from asc_sweeps.training.optimizer import PlainAdamW
 
     threads = torch.get_num_threads()
@@ -124,11 +125,12 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
             optimizer.step()
             loss.item()  # waits for the GPU
 
-        step()
-        began, steps = time.monotonic(), 0
-        while time.monotonic() - began < SECONDS:
+        with freed_memory_kept():
             step()
-            steps += 1
-        return (time.monotonic() - began) / (steps * batch)
+            began, steps = time.monotonic(), 0
+            while time.monotonic() - began < SECONDS:
+                step()
+                steps += 1
+            return (time.monotonic() - began) / (steps * batch)
     finally:
         torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,7 @@ ctypes.CDLL(None).sleep(100)  # as a library that waits for what has gone, and n
 def test_sigterm_ends_a_sweep_even_while_python_answers_no_signal():
     driver = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert driver.stdout.readline() == "waiting\n"
+    time.sleep(2)  # until it does: between two steps of Python's it would answer
     driver.terminate()
     _, err = driver.communicate(timeout=30)
     assert driver.returncode == 130
