@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import asc_sweeps
 import search_spaces
+from asc_sweeps import ray_changes
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import DISK_CAUSES, WAYS_OUT, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
@@ -61,8 +61,9 @@ def run_sweep(
     the trials, SweepError where Ray gives up.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its one error line repeats what `on_row` has told
-    _survive_memory_kills()
-    _spare_trackers()
+    ray_changes.survive_memory_kills()
+    ray_changes.spare_trackers()
+    ray_changes.use_started_workers()
     _connect(cluster)
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
@@ -116,41 +117,15 @@ def run_sweep(
             workspace.files.remove_folder(workspace.root / "ray" / name)
 
 
-def _survive_memory_kills() -> None:
-    """Make Tune take a worker that was killed for the node's memory for a dead one, which it retries.
-
-    Ray 2.60 raises OutOfMemoryError there, which is none of the errors that Tune foresees, and the whole sweep would end.
-    """
-    from ray.air.execution._internal import actor_manager
-    from ray.tune.execution import tune_controller
-
-    dead = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
-    for module in (actor_manager, tune_controller):
-        if not hasattr(module, "RayActorError"):
-            raise SweepError(f"Ray {ray.__version__} has no {module.__name__}.RayActorError; install ray 2.60")
-        module.RayActorError = dead
-
-
-def _spare_trackers() -> None:
-    """Keep Tune from importing MLflow and wandb, where installed, to count how often they are used: that takes 1.5 s."""
-    absent = dict.fromkeys({"mlflow", "wandb"} - sys.modules.keys())
-    sys.modules.update(absent)  # None is what an import takes for "not installed"
-    try:
-        from ray.air.integrations import mlflow, wandb  # noqa: F401
-    finally:
-        for name in absent:
-            del sys.modules[name]
-
-
 def _connect(cluster: Cluster) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
-        ray.init(
-            address="local",  # never joins what a stale file of another session points to
-            num_cpus=(cluster.workers or max(1, cores() // cluster.cpus_per_trial)) * cluster.cpus_per_trial,
-            include_dashboard=False,
-            **quiet,
-        )
+        with ray_changes.few_processes():
+            ray.init(
+                address="local",  # never joins what a stale file of another session points to
+                num_cpus=(cluster.workers or max(1, cores() // cluster.cpus_per_trial)) * cluster.cpus_per_trial,
+                **quiet,
+            )
         return
     try:
         host, _, port = cluster.address.rpartition(":")

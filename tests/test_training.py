@@ -452,6 +452,21 @@ class Hostile:
         return os.system, (f"touch {self.canary}",)
 
 
+def test_adamw_is_the_formula_written_out():
+    w = torch.tensor([0.5, -2.0], dtype=torch.float64, requires_grad=True)
+    rate, decay, expected = 0.1, 0.05, w.detach().clone()
+    optimizer = PlainAdamW([w], lr=rate, weight_decay=decay)
+    m, v = torch.zeros(2), torch.zeros(2)
+    for step in range(1, 4):
+        gradient = torch.tensor([0.3, -1.5], dtype=torch.float64) / step
+        w.grad = gradient.clone()
+        optimizer.step()
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        expected -= rate * decay * expected  # apart from the gradient: Loshchilov and Hutter, 2019
+        expected -= rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+        torch.testing.assert_close(w.detach(), expected)
+
+
 def test_a_state_comes_back_from_few_long_tensors_as_it_was():
     network = Network(ModelConfig(width=8))
     optimizer = PlainAdamW(network.parameters(), lr=0.1)

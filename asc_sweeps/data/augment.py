@@ -49,13 +49,18 @@ def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
     Zero is the constant that LogMel moved to the middle of the levels.
     Shape: [B, 1, F, T] -> the same.
     """
-    kinds = [(2, config.frequency_mask_bands)] * config.frequency_masks + [
-        (3, config.time_mask_frames)
-    ] * config.time_masks
-    for axis, width in kinds:
-        masked = mask_along_axis_iid(log_mel, width, 0.0, axis)
-        applied = torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) < config.mask_probability
-        log_mel = torch.where(applied, masked, log_mel)
+    for axis, masks, width in (
+        (2, config.frequency_masks, config.frequency_mask_bands),
+        (3, config.time_masks, config.time_mask_frames),
+    ):
+        shape = [len(log_mel), 1, 1, 1]
+        shape[axis] = log_mel.shape[axis]
+        kept = log_mel.new_ones(shape)
+        for _ in range(masks):
+            masked = mask_along_axis_iid(kept, width, 0.0, axis)
+            applied = torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) < config.mask_probability
+            kept = torch.where(applied, masked, kept)
+        log_mel = log_mel * kept
     return log_mel
 
 

@@ -28,6 +28,6 @@ except (OSError, RuntimeError):
     import torchaudio
 
 from torchaudio.functional import mask_along_axis_iid  # noqa: E402  (only after the import above is settled)
-from torchaudio.transforms import MelSpectrogram, Resample  # noqa: E402
+from torchaudio.transforms import MelScale, Resample, Spectrogram  # noqa: E402
 
-__all__ = ["MelSpectrogram", "Resample", "mask_along_axis_iid", "torchaudio"]
+__all__ = ["MelScale", "Resample", "Spectrogram", "mask_along_axis_iid", "torchaudio"]
