@@ -169,6 +169,17 @@ def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_e
     assert checkpoints(tmp_path)
 
 
+def test_a_sweep_on_one_machine_starts_a_process_a_trial_and_no_more_of_rays_than_it_uses(study, tmp_path):
+    path = study("small", "  finetune: null\n  seed: [0, 1]\n", epochs=8)
+    driver = start("sweep", path, "--workers", "2", cwd=tmp_path)
+    wait_for(tmp_path, "*/pretrain-0002.pt")
+    logs = {log.name for log in (Path(_control_store(driver.pid)) / "logs").glob("*.err")}
+    assert len([name for name in logs if name.startswith("worker-")]) == 2
+    assert logs & {"gcs_server.err", "raylet.err"}
+    assert not logs & {"monitor.err", "dashboard.err", "log_monitor.err"}
+    ended(driver)
+
+
 DEAF = """
 import ctypes, signal
 from asc_sweeps import tuning
