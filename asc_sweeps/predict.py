@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_sweeps.config import RATE, TrialConfig
+from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.torchaudio_door import Resample
+from asc_sweeps.data.resample import Resample
 from asc_sweeps.data.unlabelled import devices_of, list_files, marks_of, read_all
-from asc_sweeps.data.wav import WAV_RATE
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import write_bytes
 from asc_sweeps.models.per_device import DeviceNetworks
@@ -49,7 +48,7 @@ def predict_folder(
     kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}-{told}"
     accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
     network = trained_network(config, workspace).to(accelerator).eval()
-    features, resample = LogMel(config.features).to(accelerator), Resample(WAV_RATE, RATE)
+    features, resample = LogMel(config.features).to(accelerator), Resample()
     chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
     parts: list[np.ndarray] = []
     with ThreadPoolExecutor(cores()) as pool:

@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from asc_sweeps.config import FeatureConfig
+from asc_sweeps.data import torchaudio_door
+from asc_sweeps.data.banded import Banded
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.resample import Resample
 from asc_sweeps.data.segments import fetch
 
 RATE = 16_000
@@ -58,6 +61,22 @@ def test_one_second_gives_the_papers_256_bands_and_32_frames() -> None:
 def test_the_counted_frames_are_those_of_the_spectrogram(seconds: float, hop: int) -> None:
     config = FeatureConfig(hop=hop, n_mels=32)
     assert LogMel(config)(noise(seconds)).shape == (1, 1, 32, config.frames(seconds))
+
+
+@pytest.mark.parametrize("columns", [1, 5, 8, 40])
+def test_a_banded_product_is_the_product(columns: int) -> None:
+    rows = torch.arange(60)[:, None]
+    middle = torch.linspace(5, 50, columns)
+    matrix = (1 - (rows - middle).abs() / 6).clamp_min(0)
+    matrix[:, columns // 2] = 0  # a filter that hears nothing
+    x = torch.randn(2, 3, 60, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Banded(matrix)(x), x @ matrix)
+
+
+@pytest.mark.parametrize("samples", [44_100, 1, 441, 10_000, 88_201])
+def test_resampling_is_torchaudios_at_any_length(samples: int) -> None:
+    waveforms = torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Resample()(waveforms), torchaudio_door.Resample(44_100, RATE)(waveforms))
 
 
 CONFIGS = {

@@ -23,8 +23,8 @@ import torch
 from asc_sweeps.config import RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
-from asc_sweeps.data.torchaudio_door import Resample
-from asc_sweeps.data.wav import FRAMES, WAV_RATE, BadWav, read_piece, read_wav
+from asc_sweeps.data.resample import Resample
+from asc_sweeps.data.wav import FRAMES, BadWav, read_piece, read_wav
 from asc_sweeps.files import write_bytes
 from asc_sweeps.workspace import cores
 
@@ -55,7 +55,7 @@ def convert(
     _write_journal(building / JOURNAL, keys, digests)
     todo = [i for i in range(len(chunks)) if i not in digests]
     done = sum(len(chunks[i]) for i in digests)
-    resample = Resample(WAV_RATE, RATE)
+    resample = Resample()
     findings = Findings()
 
     def read(name: str) -> tuple[str, np.ndarray]:

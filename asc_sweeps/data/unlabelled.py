@@ -12,8 +12,8 @@ import numpy as np
 from asc_sweeps.data.convert import TOGETHER, resampled
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import SEEN_DEVICES
+from asc_sweeps.data.resample import Resample
 from asc_sweeps.data.tau import LISTS
-from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import FRAMES, BadWav, read_wav, stat_wav
 from asc_sweeps.errors import DataError
 
