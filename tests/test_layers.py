@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 CLI = ("__init__", "options", "study_commands", "look_commands", "export_commands", "trial_commands", "data_commands")
 CODE = sorted([*(ROOT / "asc_sweeps").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")])
 DOORS = {
-    "ray": {"asc_sweeps/sweeps.py", "asc_sweeps/tuning.py"},
+    "ray": {f"asc_sweeps/{name}.py" for name in ("sweeps", "tuning", "ray_changes")},
     "optuna": {"asc_sweeps/search.py", "analysis/importance.py"},
     "torchaudio": {"asc_sweeps/data/torchaudio_door.py"},
     "yaml": {"asc_sweeps/yaml_nodes.py"},
@@ -39,6 +39,7 @@ LAYERS = [
     "console",
     "sweeps",
     "tuning",
+    "ray_changes",
     "status",
     "doctor",
     "ray_environment",
