@@ -426,8 +426,9 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
     [
         {"phase": 0, "epoch": 1},
         {"outline": "{", "tensors": {}},
-        {"outline": '{"tensor": "float32", "shape": [9]}', "tensors": {"float32": torch.ones(4)}},
-        {"outline": '{"tensor": "float64", "shape": [2]}', "tensors": {"float32": torch.ones(4)}},
+        {"outline": '{"float32": [9]}', "tensors": {"float32": torch.ones(4)}},
+        {"outline": '{"float64": [2]}', "tensors": {"float32": torch.ones(4)}},
+        {"outline": '{"float32": [2], "int64": [2]}', "tensors": {"float32": torch.ones(4)}},
         {"outline": 3, "tensors": {}},
         [1],
     ],
