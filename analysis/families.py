@@ -139,10 +139,11 @@ def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]
 
 
 def _values(column: pd.Series) -> str:
-    return listed([_value(value) for value in sorted(column.dropna().unique().tolist())])
+    return listed([setting_text(value) for value in sorted(column.dropna().unique().tolist())])
 
 
-def _value(value: object) -> str:
+def setting_text(value: object) -> str:
+    """A setting's value as a user would write it."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -17,11 +17,12 @@ from analysis.counts import counts_at_paper_size
 from analysis.evidence import Evidence
 from analysis.figure3 import figure3
 from analysis.frames import curves_frame, trials_frame
+from analysis.grids import grid_table
 from analysis.paper import DEVICES, TABLE2, TABLE4
 from analysis.report import SECTIONS, inert_json, render, write_report
 from analysis.table2 import table2, table2_family
 from analysis.table4 import table4, table4_family
-from asc_sweeps.config import FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrialConfig
+from asc_sweeps.config import ComputeConfig, FeatureConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrialConfig
 from asc_sweeps.packing import unpack
 from asc_sweeps.results import (
     Complexity,
@@ -427,6 +428,64 @@ def test_studies_are_listed_with_their_state_and_command():
     rows = page(studies=[record(trials=trials, state="interrupted", mini=True)]).tables["studies-list"]
     assert rows[1][:5] == ["table2_ablation-mini", "interrupted", "2", "1", "1"]
     assert rows[1][-1] == "asc-sweeps sweep table2_ablation"
+
+
+def study_of(results, **more):
+    rows = [{"signature": result.signature, "state": "done"} for result in results]
+    return record(**({"study": "mine", "trials": rows} | more))
+
+
+def of_precision(precision, seed, log_loss):
+    config = settings(seed=seed, compute=ComputeConfig(precision=precision))
+    return trial(config, log_loss=log_loss, accuracy=1 - log_loss / 2)
+
+
+def test_a_study_of_ones_own_has_a_row_a_configuration_beside_the_first_of_them():
+    found = [of_precision("float32", seed, 1.0 + seed / 10) for seed in (0, 1)]
+    found += [of_precision("bfloat16", seed, 1.2 + seed / 5) for seed in (0, 1)]
+    numbers = grid_table(trials_frame(found))
+    assert list(numbers["compute.precision"]) == ["float32", "bfloat16"]
+    assert list(numbers.columns)[:2] == ["compute.precision", "log_loss"]  # nothing else differs
+    assert list(numbers["log_loss"]) == pytest.approx([1.05, 1.3])
+    assert list(numbers["log_loss_change"]) == pytest.approx([0.0, 0.25])
+    # Paired by seed: 0.2 and 0.3, whose t interval is 0.25 ± 12.706 x 0.0707 / sqrt(2)
+    assert numbers["log_loss_change_half"].iloc[1] == pytest.approx(12.7062 * 0.05, rel=1e-4)
+    drawn = page(found, studies=[study_of(found)]).tables["own-study-0"]
+    assert drawn[0][:3] == ["compute.precision", "Log loss", "against the first"]
+    assert [row[:2] for row in drawn[1:]] == [["float32", "1.050± 0.635"], ["bfloat16", "1.300± 1.271"]]
+    assert [row[2] for row in drawn[1:]] == ["—", "+0.250± 0.635"]
+
+
+def test_differences_are_of_the_seeds_that_both_configurations_have():
+    found = [of_precision("float32", 0, 1.0), of_precision("float32", 1, 2.0), of_precision("bfloat16", 1, 1.5)]
+    numbers = grid_table(trials_frame(found))
+    assert numbers["log_loss_change"].iloc[1] == pytest.approx(-0.5)
+    lonely = grid_table(trials_frame([found[0], of_precision("bfloat16", 5, 1.5)]))
+    assert math.isnan(lonely["log_loss_change"].iloc[1])
+    drawn = page([found[0]], studies=[study_of(found)]).tables["own-study-0"]
+    assert drawn[1][0] == "the only one"
+
+
+def test_phases_systems_and_settings_stand_in_words_once():
+    found = [trial(settings(row, seed=0, drop=drop)) for row in TABLE2[:2] for drop in (None, 0.5, 0.9)]
+    numbers = grid_table(trials_frame(found))
+    assert list(numbers.columns)[:3] == ["system", "phase", "log_loss"]
+    assert len(numbers) == 6
+
+
+def test_the_papers_studies_and_searches_are_no_studies_of_ones_own(empty):
+    found = [of_precision("float32", 0, 1.0)]
+    search = {"sampler": "tpe", "seed": 0, "objectives": ["validation_log_loss"], "limits": {}, "trials": 0}
+    made = [study_of(found, study="table2_ablation"), study_of(found, search=search | {"parameters": [], "points": []})]
+    assert not [name for name in page(found, studies=made).tables if name.startswith("own-study")]
+    assert "No study of your own has a finished trial." in empty.text
+
+
+def test_a_large_study_shows_its_first_configurations_and_says_so():
+    found = [trial(settings(width=8 * n, seed=0)) for n in range(1, 61)]
+    shown = page(found, studies=[study_of(found)])
+    assert len(shown.tables["own-study-0"]) == 1 + 50
+    assert "The first 50 are shown; the other 10 stand under Trials." in shown.text
 
 
 def test_a_history_may_lack_what_was_not_logged():

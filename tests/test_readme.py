@@ -13,6 +13,7 @@ from asc_sweeps.config import SILENT, ModelConfig, setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.models.complexity import count
 from asc_sweeps.space_file import load_space, shipped_spaces
+from tests.benchmarks.__main__ import ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,6 +74,13 @@ def test_every_test_that_promises_are_shown_by_exists():
     faults = (ROOT / "tests" / "faults.md").read_text()
     assert len(re.findall(r"^\| \d+ \|", faults, flags=re.M)) == 36
     assert set(re.findall(r"`(test_\w+)`", README + faults)) <= there
+
+
+def test_every_benchmark_is_run_by_their_one_command_and_has_its_row():
+    modules = {path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
+    assert set(ARGUMENTS) == modules - {"__init__", "__main__", "reference"}
+    table = README.partition("## Speed, measured")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\| `([a-z_]+)` \|$", table, flags=re.M)) == set(ARGUMENTS)
 
 
 def test_the_example_of_a_search_space_is_one(tmp_path):

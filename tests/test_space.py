@@ -251,7 +251,7 @@ def test_an_unknown_study_names_the_nearest_or_all():
         load_space("table2_ablaton")
     with pytest.raises(
         ConfigError,
-        match="known: device_generalisation, figure3_widths, known_devices_2025, optuna_architecture, optuna_finetune, section6",
+        match="known: device_generalisation, figure3_widths, known_devices_2025, optuna_architecture, optuna_finetune, precision",
     ):
         load_space("zzz")
     with pytest.raises(ConfigError, match="no such search space file"):
