@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "memory": [],
     "scale": [],
     "report": [],
-    "overhead": ["--trials", "50", "--epochs", "24"],
+    "overhead": [],
     "early_stopping": ["--searches", "3"],
 }
 

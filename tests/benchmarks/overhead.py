@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asc_sweeps.config import TrialConfig
-from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
 from asc_sweeps.request import Request, load_studies
@@ -101,7 +100,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        synthesize(root / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+        synthesize(root / "set", Plan("mini", 2, 1, 1), workers=1)
         data = prepare(root / "set", root / "prepared")
         path = root / "overhead.yaml"
         seeds = f"  finetune: null\n  seed: {list(range(given.trials))}\n"
