@@ -85,7 +85,8 @@ def _pace(trial: PlannedTrial, workspace: Workspace, say: Callable[[str], None])
     except (OSError, ValueError):
         known = {}
     if not isinstance(known.get(key), float):
-        say(f"timing {trial.config.system} on {place} for {SECONDS:g} s")
+        compiling = "; the first time on a machine 20 s more, to compile what it runs" if accelerator == "cpu" else ""
+        say(f"timing {trial.config.system} on {place} for {SECONDS:g} s{compiling}")
         known[key] = _time(trial, accelerator)
         write_json(path, known)
     return known[key], place
