@@ -125,22 +125,25 @@ def settle(step, segments, saved, work, own, running_mean, running_var, momentum
     table = _operand(step[1:], 0, saved, work, 0, own)
     weight, bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
     n = segments * size
+    means, squares = np.zeros(rows), np.zeros(rows)
+    for b in range(segments if size else 0):  # segment by segment, as they lie in memory
+        moments = _operand(step[1:], 3, saved, work, b, own)
+        for j in range(rows):
+            means[j] += moments[2 * j] / segments
+    for b in range(segments if size else 0):
+        moments = _operand(step[1:], 3, saved, work, b, own)
+        for j in range(rows):
+            squares[j] += (moments[2 * j + 1] + size * (moments[2 * j] - means[j]) ** 2) / n
     for j in range(rows):
-        mean, square = float(running_mean[j]), float(running_var[j])
         if size:
-            mean = square = 0.0
-            for b in range(segments):
-                mean += _operand(step[1:], 3, saved, work, b, own)[2 * j] / segments
-            for b in range(segments):
-                moments = _operand(step[1:], 3, saved, work, b, own)
-                square += moments[2 * j + 1] + size * (moments[2 * j] - mean) ** 2
-            square /= n
-            running_mean[j] += momentum * (mean - running_mean[j])
-            running_var[j] += momentum * (square * n / (n - 1) - running_var[j])
-        table[4 * j + MEAN] = mean
-        table[4 * j + DEVIATION] = np.sqrt(square + eps)
+            running_mean[j] += momentum * (means[j] - running_mean[j])
+            running_var[j] += momentum * (squares[j] * n / (n - 1) - running_var[j])
+        else:
+            means[j], squares[j] = running_mean[j], running_var[j]
+        table[4 * j + MEAN] = means[j]
+        table[4 * j + DEVIATION] = np.sqrt(squares[j] + eps)
         table[4 * j + SCALE] = weight[j] / table[4 * j + DEVIATION]
-        table[4 * j + SHIFT] = bias[j] - mean * table[4 * j + SCALE]
+        table[4 * j + SHIFT] = bias[j] - means[j] * table[4 * j + SCALE]
 
 
 @compiled
@@ -152,12 +155,14 @@ def settle_back(step, segments, saved, work, own, is_training):
     rows, n = step[0], segments * step[1]
     way, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
     to_weight, to_bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
+    totals, products = np.zeros(rows), np.zeros(rows)
+    for b in range(segments):
+        sums = _operand(step[1:], 4, saved, work, b, own)
+        for j in range(rows):
+            totals[j] += sums[2 * j]
+            products[j] += sums[2 * j + 1]
     for j in range(rows):
-        total, product = 0.0, 0.0
-        for b in range(segments):
-            sums = _operand(step[1:], 4, saved, work, b, own)
-            total += sums[2 * j]
-            product += sums[2 * j + 1]
+        total, product = totals[j], products[j]
         mean, deviation, scale = table[4 * j + MEAN], table[4 * j + DEVIATION], table[4 * j + SCALE]
         to_weight[j] = product / deviation
         to_bias[j] = total
