@@ -46,10 +46,7 @@ def identity(p: Program, _: nn.Identity, x: Map, into: Map | None = None) -> Lay
     """Nothing but a copy, where one is asked for."""
 
     def copy(x: Map, into: Map | None = None) -> Map:
-        if into is None:
-            return x
-        p.do(do.COPY, into, p.here(x))
-        return into
+        return p.here(x, into) if into else x
 
     return copy(x, into), copy
 
@@ -62,24 +59,49 @@ def convolution(p: Program, layer: nn.Conv2d, x: Map, into: Map | None = None) -
     f, t = (x.f, x.t) if high == 3 else (x.t, 1)  # along time, on lines: as along frequency
     weight, numbers = p.parameter(layer, "weight"), (x.c, f * t, t, wide if high == 3 else 1)
     out = into or p.new(x.c, x.f, x.t)
-    p.do(do.FILTER, out, *_summands(p, x), weight, numbers=numbers)
+    operands, relu = _summands(p, x)
+    p.do(do.FILTER, out, *operands, weight, numbers=(*numbers, relu))
 
     def back(gradient: Map, into: Map | None = None) -> Map:
         to_x = into or p.new(x.c, x.f, x.t)
-        operands = to_x, p.gradient(layer, "weight"), p.here(gradient), *_summands(p, x), weight
-        p.do(do.FILTER_BACK, *operands, numbers=numbers)
+        above, relu_back = _read(p, gradient, 3)
+        operands, relu = _summands(p, x)
+        operands = to_x, p.gradient(layer, "weight"), *above, *operands, weight
+        p.do(do.FILTER_BACK, *operands, numbers=(*numbers, relu, relu_back))
         return to_x
 
     return out, back
+
+
+def _summands(p: Program, x: Map) -> tuple[list[Map | None], bool]:
+    """What a filter takes in: a map, and another that is added to it as it is read; each with a norm's table, or none."""
+    first, second = x.summands or (x, None)
+    (operands, relu), (added, is_relu_added) = _read(p, first, 2), _read(p, second, 2)
+    if is_relu_added:
+        raise ValueError("what a filter adds is not read through a ReLU")
+    return operands + added, relu
+
+
+def _read(p: Program, x: Map | None, count: int) -> tuple[list[Map | None], bool]:
+    """So many operands: x and nothing else; or, where it is in memory only as what comes before a norm, what it is made from."""
+    if x is None or p.found(x) or not x.through:
+        return [x and p.here(x)] + [None] * (count - 1), False
+    return [p.here(part) for part in x.through], x.relu
 
 
 def product(p: Program, layer: nn.Conv2d, x: Map, into: Map | None = None) -> Layer:
     """A 1x1 convolution; or, of one channel, any square one, whose windows are made columns first."""
     weight, kernel, stride = p.parameter(layer, "weight"), layer.kernel_size[0], layer.stride[0]
     m, k, image = layer.out_channels, layer.in_channels * kernel**2, x
-    windows = (image.f, image.t, kernel, stride)
+    high, wide, windows = (x.f - 1) // stride + 1, (x.t - 1) // stride + 1, (x.f, x.t, kernel, stride)
+
+    def unfolded(*_: int) -> Map:
+        columns = p.new(k, high, wide)
+        p.do(do.UNFOLD, columns, p.here(image), numbers=windows)
+        return columns
+
     if kernel > 1:
-        x = remade(lambda *_: _unfolded(p, image, windows), kernel**2)
+        x = p.lazy(unfolded, k, high, wide)
     out = into or p.new(m, x.f, x.t)
     p.do(do.PRODUCT, out, weight, p.here(x), numbers=(m, k, x.n, k, 1))
 
@@ -96,20 +118,6 @@ def product(p: Program, layer: nn.Conv2d, x: Map, into: Map | None = None) -> La
         return to_x
 
     return out, back
-
-
-def _unfolded(p: Program, x: Map, windows: tuple[int, int, int, int]) -> Map:
-    f, t, kernel, stride = windows
-    out = p.new(kernel**2, (f - 1) // stride + 1, (t - 1) // stride + 1)
-    p.do(do.UNFOLD, out, x, numbers=windows)
-    return out
-
-
-def remade(make: Callable[[int, int], Map], c: int) -> Map:
-    """What `make` makes, and makes again in other phases rather than that it is kept."""
-    x = make(0, c)
-    x.remake = make
-    return x
 
 
 def norm(
@@ -132,21 +140,27 @@ def norm(
         p.do(do.NORM, out, p.here(x.slice(first, c)), table.slice(first, c), numbers=(relu,))
         return out
 
-    out = make(0, x.c, into)
-    out.phase, out.remake = p.phase, make
+    out = p.lazy(make, x.c, x.f, x.t, (x, table), relu)
 
     def back(gradient: Map, into: Map | None = None) -> Map:
         gradient = p.here(gradient)
-        sums, way = p.new(rows, 1, 2, is_kept=True), p.new(rows, 1, 4, is_shared=True)
+        sums, way = p.new(rows, 1, 2, is_kept=True), p.new(x.c, bands, 4, is_shared=True)
         p.do(do.NORM_SUMS, sums, gradient, p.here(x), table, numbers=(relu,))
         to_parameters = p.gradient(layer, "weight"), p.gradient(layer, "bias")
         p.end_phase(NormStep(layer, (way, *to_parameters, table, sums), size, is_back=True))
-        # Memory that was just read is written to fastest; what comes to a norm before a ReLU is the gradient of that alone.
-        to_x = into or (gradient if relu else p.new(x.c, x.f, x.t))
-        p.do(do.NORM_BACK, to_x, None if to_x is gradient else gradient, p.here(x), way, table, numbers=(relu,))
-        return to_x
 
-    return out, back
+        def make_back(first: int, c: int, into: Map | None = None) -> Map:
+            # Memory that was just read is written to fastest; what comes to a norm before a ReLU is the gradient of that alone.
+            above = gradient.slice(first, c)
+            to_x = into or (above if relu else p.new(c, x.f, x.t))
+            operands = to_x, None if to_x is above else above, p.here(x.slice(first, c)), way.slice(first, c)
+            p.do(do.NORM_BACK, *operands, numbers=(relu,))
+            return to_x
+
+        to_x = p.lazy(make_back, x.c, x.f, x.t, (gradient, x, way), relu)
+        return p.here(to_x, into) if into else to_x
+
+    return (p.here(out, into) if into else out), back
 
 
 def sub_spectral_norm(p: Program, layer: SubSpectralNorm, x: Map, into: Map | None = None) -> Layer:
@@ -184,17 +198,30 @@ def dropout(p: Program, layer: nn.Dropout2d, x: Map, into: Map | None = None) ->
 
 def res2(p: Program, layer: Res2, x: Map, into: Map | None = None) -> Layer:
     """Slices of the channels, each through its operator; from the third on, with the result before it added first."""
-    out, part, backs = into or p.new(x.c, x.f, x.t), x.c // layer.scale, []
-    results: list[Map] = []
+    part, results, backs = x.c // layer.scale, [], []
+    is_lazy = isinstance(list(layer.operators[-1])[-1], SubSpectralNorm)  # results are quickly made from what comes before it
+    if not is_lazy:
+        out = into or p.new(x.c, x.f, x.t)
     for i, operator in enumerate(layer.operators):
         values = x.slice(i * part, part)
         if i > 1:
             values = dataclasses.replace(values, summands=(values, results[-1]))
         layers = list(operator) if isinstance(operator, nn.Sequential) else [operator]
-        result, back = sequence(p, layers, values, out.slice(i * part, part))
+        result, back = sequence(p, layers, values, None if is_lazy else out.slice(i * part, part))
         results.append(result)
         backs.append(back)
-    out.phase = p.phase
+
+    def make(first: int, c: int, into: Map | None = None) -> Map:
+        if c < x.c:
+            raise ValueError("results of Res2 are made all at once")
+        whole = into or p.new(x.c, x.f, x.t)
+        for i, result in enumerate(results):
+            p.here(result, whole.slice(i * part, part))
+        return whole
+
+    if is_lazy:
+        out = p.lazy(make, x.c, x.f, x.t)
+        out = p.here(out, into) if into else out
 
     def all_back(gradient: Map, into: Map | None = None) -> Map:
         to_x = into or p.new(x.c, x.f, x.t)
@@ -210,18 +237,15 @@ def res2(p: Program, layer: Res2, x: Map, into: Map | None = None) -> Layer:
 
 
 def add(p: Program, x: Map, y: Map, into: Map | None = None) -> Map:
-    """The sum of two maps."""
-    if x.remake and x.takes_summand:
-        return x.remake(0, x.c, y)
-    out = into or p.new(x.c, x.f, x.t)
-    p.do(do.ADD, out, p.here(x), p.here(y))
-    return out
-
-
-def _summands(p: Program, x: Map) -> tuple[Map, Map | None]:
-    """What a filter takes in: a map, and another that is added to it as it is read."""
-    first, second = x.summands or (x, None)
-    return p.here(first), second and p.here(second)
+    """The sum of two maps; in the place of the first, which nobody else needs, where none is given."""
+    if x.takes_summand:
+        return x.remake(0, x.c, into, y)
+    x = p.here(x)
+    if into:
+        p.do(do.ADD, into, x, p.here(y))
+    else:
+        p.do(do.ADD, x, p.here(y))
+    return into or x
 
 
 def gate(p: Program, layer: FrequencyChannelGate, x: Map, into: Map | None = None) -> Layer:
@@ -239,8 +263,8 @@ def gate(p: Program, layer: FrequencyChannelGate, x: Map, into: Map | None = Non
     out = into or p.new(c, f, x.t)
     p.do(do.GATE, out, p.here(x), gates)
 
-    def make(first: int, count: int) -> Map:
-        again = p.new(count, f, x.t)
+    def make(first: int, count: int, into: Map | None = None) -> Map:
+        again = into or p.new(count, f, x.t)
         p.do(do.GATE, again, p.here(x.slice(first, count)), gates.slice(first, count))
         return again
 
@@ -296,7 +320,7 @@ def block(p: Program, layer: BroadcastedBlock, x: Map, into: Map | None = None) 
 
     def back(gradient: Map, into: Map | None = None) -> Map:
         if output_back:
-            to_total = output_back(gradient)
+            to_total = p.here(output_back(gradient))
         else:
             to_total = p.new(c, f, t)
             p.do(do.RELU_BACK, to_total, p.here(gradient), total)
@@ -304,13 +328,14 @@ def block(p: Program, layer: BroadcastedBlock, x: Map, into: Map | None = None) 
         p.do(do.COLUMN_SUMS, sums, to_total, numbers=(n, t, 1))
         to_line = temporal_back(sums)
 
-        def to_features(first: int, count: int, summand: Map | None = None) -> Map:
-            made = p.new(count, f, t)
+        def to_features(first: int, count: int, into: Map | None = None, summand: Map | None = None) -> Map:
+            made = into or p.new(count, f, t)
             summands = to_total.slice(first, count), to_line.slice(first, count), summand
             p.do(do.ADD_LINE, made, *summands, numbers=(n, t, f, False))
             return made
 
-        lazily = Map(to_total.value, c, f, t, remake=to_features, takes_summand=True)
+        lazily = p.lazy(to_features, c, f, t)
+        lazily.takes_summand = True
         to_x = frequency_back(lazily)
         if layer.is_transition:
             return transition_back(to_x, into)

@@ -103,4 +103,4 @@ def network(p: Program, layer: Network, f: int, t: int) -> None:
     gradient = stem_back(gradient)
     if p.has_input_gradient:
         p.to_image = p.new(1, f, t, is_kept=True)
-        p.do(do.COPY, p.to_image, gradient)
+        p.here(gradient, p.to_image)

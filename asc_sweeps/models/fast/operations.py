@@ -10,9 +10,9 @@ import numpy as np
 
 from asc_sweeps.models.fast import planes, products, rows
 from asc_sweeps.models.fast.rows import CONSTANT, DEVIATION, MEAN, OF_GRADIENT, OF_INPUT, SCALE, SHIFT
-from asc_sweeps.models.fast.vectors import add, compiled, copy, part
+from asc_sweeps.models.fast.vectors import accumulate, add, compiled, copy, nth, part, view
 
-OPERANDS, NUMBERS = 6, 7
+OPERANDS, NUMBERS = 10, 6
 """At most, of an operation."""
 WIDTH = 1 + 4 * OPERANDS + NUMBERS
 """Of an operation's row: its code; of each operand the array that it lies in, where it begins there, how much further that of the
@@ -32,16 +32,16 @@ def _operand(op, i, saved, work, b, own):
     first += b * stride
     if array == OWN:
         first += own
-    memory = saved if array == SAVED else work
-    return memory[first : first + size]
+    return view(saved, first, size) if array == SAVED else view(work, first, size)
 
 
 @compiled
 def run(ops, start, stop, step, saved, work, own):
     """A phase: operations, [operations, WIDTH], on segments `start` to `stop`; what is the thread's own begins at `own` of `work`."""
+    table, saved, work = view(ops.reshape(ops.size), 0, ops.size), view(saved, 0, len(saved)), view(work, 0, len(work))
     for b in range(start, stop, step):
-        for row in range(len(ops)):
-            op = ops[row]
+        for i in range(len(ops)):
+            op = nth(table, i, WIDTH)
             code = op[0]
             p = _operand(op, 0, saved, work, b, own)
             q = _operand(op, 1, saved, work, b, own)
@@ -51,7 +51,10 @@ def run(ops, start, stop, step, saved, work, own):
             v = _operand(op, 5, saved, work, b, own)
             k, l, m, n = op[1 + 4 * OPERANDS], op[2 + 4 * OPERANDS], op[3 + 4 * OPERANDS], op[4 + 4 * OPERANDS]
             if code == ADD:
-                add(p, q, r)
+                if len(r):
+                    add(p, q, r)
+                else:
+                    accumulate(p, q)
             elif code == COPY:
                 copy(p, q)
             elif code == PRODUCT:
@@ -63,17 +66,20 @@ def run(ops, start, stop, step, saved, work, own):
             elif code == FOLD:
                 products.fold(p, q, k, l, m, n)
             elif code == FILTER:
-                products.filter(p, q, r, s, k, l, m, n)
+                products.filter(p, q, r, s, u, v, k, l, m, n, op[5 + 4 * OPERANDS])
             elif code == FILTER_BACK:
-                products.filter_back(p, q, r, s, u, v, k, l, m, n)
+                w, x = _operand(op, 6, saved, work, b, own), _operand(op, 7, saved, work, b, own)
+                y, z = _operand(op, 8, saved, work, b, own), _operand(op, 9, saved, work, b, own)
+                is_relu, is_relu_back = op[5 + 4 * OPERANDS], op[6 + 4 * OPERANDS]
+                products.filter_back(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_back)
             elif code == MOMENTS:
                 rows.moments(p, q)
             elif code == NORM:
-                rows.norm(p, q, r, k)
+                rows.norm(p, q, r, k, False)
             elif code == NORM_SUMS:
                 rows.norm_sums(p, q, r, s, k)
             elif code == NORM_BACK:
-                rows.norm_back(p, q, r, s, u, k)
+                rows.norm_back(p, q, r, s, k)
             elif code == ROW_MEANS:
                 rows.row_means(p, q)
             elif code == ROW_SPREAD:
@@ -167,6 +173,6 @@ def settle_back(step, segments, saved, work, own, is_training):
         to_weight[j] = product / deviation
         to_bias[j] = total
         slope = -scale * product / (deviation * deviation * n) if is_training else 0.0
-        way[4 * j + OF_GRADIENT] = scale
+        way[4 * j + OF_GRADIENT], way[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
         way[4 * j + OF_INPUT] = slope
         way[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast.vectors import accumulate, copy, part
+from asc_sweeps.models.fast.vectors import accumulate, copy, nth, part
 
 
 @part
 def _spread_means(totals, t, count):
     """Each row of t numbers by its sum over `count`."""
     for f in range(len(totals) // t):
-        row = totals[f * t : (f + 1) * t]
+        row = nth(totals, f, t)
         total = totals.dtype.type(0)
         for i in range(t):
             total += row[i]
@@ -27,17 +27,17 @@ def resnorm(out, m, v, x, constants, n, t):
     m[:] = 0
     v[:] = 0
     for c in range(channels):
-        accumulate(m, x[c * n : (c + 1) * n])
+        accumulate(m, nth(x, c, n))
     _spread_means(m, t, count)
     for c in range(channels):
-        plane = x[c * n : (c + 1) * n]
+        plane = nth(x, c, n)
         for i in range(n):
             v[i] += (plane[i] - m[i]) * (plane[i] - m[i])
     _spread_means(v, t, count)
     for i in range(n):
         v[i] = one / np.sqrt(v[i] + eps)
     for c in range(channels):
-        plane, place = x[c * n : (c + 1) * n], out[c * n : (c + 1) * n]
+        plane, place = nth(x, c, n), nth(out, c, n)
         for i in range(n):
             place[i] = weight * plane[i] + (plane[i] - m[i]) * v[i]
 
@@ -49,7 +49,7 @@ def resnorm_back(out, gradient, x, m, v, constants, n, t):
     count, weight = x.dtype.type(channels * t), constants[0]
     sums, products = np.zeros(n, x.dtype), np.zeros(n, x.dtype)
     for c in range(channels):
-        above, plane = gradient[c * n : (c + 1) * n], x[c * n : (c + 1) * n]
+        above, plane = nth(gradient, c, n), nth(x, c, n)
         for i in range(n):
             sums[i] += above[i]
             products[i] += above[i] * (plane[i] - m[i])
@@ -59,7 +59,7 @@ def resnorm_back(out, gradient, x, m, v, constants, n, t):
         products[i] *= v[i] * v[i] * v[i]
         sums[i] *= v[i]
     for c in range(channels):
-        above, plane, place = gradient[c * n : (c + 1) * n], x[c * n : (c + 1) * n], out[c * n : (c + 1) * n]
+        above, plane, place = nth(gradient, c, n), nth(x, c, n), nth(out, c, n)
         for i in range(n):
             place[i] = (weight + v[i]) * above[i] - products[i] * (plane[i] - m[i]) - sums[i]
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from asc_sweeps.models.fast.rows import norm, norm_back
 from asc_sweeps.models.fast.vectors import (
     BYTES,
     DOTS_A,
     DOTS_B,
     ROWS,
     accumulate,
-    add,
     copy,
     dot_tile,
+    keep,
+    nth,
     part,
     product_tile,
+    view,
 )
 
 COLUMNS = 1024
@@ -115,117 +118,115 @@ def fold(out, columns, f, t, kernel, stride):
 
 
 @part
-def _taps(out, x, weight, t, is_added):
-    """Filters along frequency."""
-    n = len(x)
-    before, here, after = weight[0], weight[1], weight[2]
-    if n == t:
-        for i in range(t):
-            out[i] = here * x[i] + (out[i] if is_added else 0)
-        return
-    first, second, last, last_but_one = x[:t], x[t : 2 * t], x[n - t :], x[n - 2 * t : n - t]
-    inside, end, earlier, values, later = out[t : n - t], out[n - t :], x[: n - 2 * t], x[t : n - t], x[2 * t :]
-    if is_added:
-        for i in range(t):
-            out[i] += here * first[i] + after * second[i]
-        for i in range(len(inside)):
-            inside[i] += before * earlier[i] + here * values[i] + after * later[i]
-        for i in range(t):
-            end[i] += before * last_but_one[i] + here * last[i]
+def _read(place, x, table, carry, carry_table, relu, i, c):
+    """Channel i of x, through its norm if it has a table; plus that of `carry`, where there is one, through its own."""
+    n = len(place)
+    if len(table):
+        norm(place, nth(x, i, n), nth(table, i, len(table) // c), relu, False)
     else:
-        for i in range(t):
-            out[i] = here * first[i] + after * second[i]
-        for i in range(len(inside)):
-            inside[i] = before * earlier[i] + here * values[i] + after * later[i]
-        for i in range(t):
-            end[i] = before * last_but_one[i] + here * last[i]
+        copy(place, nth(x, i, n))
+    if len(carry_table):
+        norm(place, nth(carry, i, n), nth(carry_table, i, len(carry_table) // c), False, True)
+    elif len(carry):
+        accumulate(place, nth(carry, i, n))
 
 
 @part
-def _taps_back(to_x, to_weight, gradient, x, weight, t, is_added):
-    """The way back from `_taps`: filters the other way round."""
-    n = len(x)
-    if n == t:
-        _taps(to_x, gradient, weight, t, is_added)
-        to_weight[1] += _dot(x, gradient)
-        return
-    before, here, after = weight[0], weight[1], weight[2]
-    first, second, last, last_but_one = (
-        gradient[:t],
-        gradient[t : 2 * t],
-        gradient[n - t :],
-        gradient[n - 2 * t : n - t],
-    )
-    inside, end, values = to_x[t : n - t], to_x[n - t :], x[t : n - t]
-    earlier, same, later = gradient[: n - 2 * t], gradient[t : n - t], gradient[2 * t :]
-    to_before, to_here, to_after = _dot(x[:t], second), _dot(x[:t], first), _dot(x[n - t :], last_but_one)
-    to_here += _dot(x[n - t :], last)
-    for i in range(t):
-        to_x[i] = here * first[i] + before * second[i] + (to_x[i] if is_added else 0)
-        end[i] = after * last_but_one[i] + here * last[i] + (end[i] if is_added else 0)
-    for i in range(len(inside)):
-        value = before * later[i] + here * same[i] + after * earlier[i]
-        inside[i] = inside[i] + value if is_added else value
-        to_before += values[i] * later[i]
-        to_here += values[i] * same[i]
-        to_after += values[i] * earlier[i]
-    to_weight[0] += to_before
-    to_weight[1] += to_here
-    to_weight[2] += to_after
+def _edges(n, t, width, dtype):
+    """Of a filter along time, too: whether each place of a plane has one to its left, and to its right."""
+    has_left, has_right = np.ones(n if width == 3 else 0, dtype), np.ones(n if width == 3 else 0, dtype)
+    has_left[::t] = 0
+    has_right[t - 1 :: t] = 0
+    return has_left, has_right
 
 
 @part
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for i in range(len(x)):
-        total += x[i] * y[i]
-    return total
+def _around(padded, at, n):
+    """Numbers from there, and those before and behind each."""
+    return view(padded, at, n), view(padded, at - 1, n), view(padded, at + 1, n)
 
 
 @part
-def _shift(earlier, later, plane, t):
-    """The plane one frame earlier, and one frame later; zeros come in."""
-    n = len(plane)
-    copy(earlier[: n - 1], plane[1:])
-    copy(later[1:], plane[: n - 1])
-    earlier[t - 1 :: t] = 0
-    later[::t] = 0
-
-
-@part
-def _plane(x, carry, i, n, room):
-    """A channel of x, or of x plus `carry` where there is that."""
-    plane = x[i * n : (i + 1) * n]
-    if len(carry) == 0:
-        return plane
-    add(room, plane, carry[i * n : (i + 1) * n])
-    return room
-
-
-@part
-def filter(out, x, carry, weight, c, n, t, width):
-    """The depthwise convolution of x plus `carry`: 3 along frequency, `width` (1 or 3) along time; weight [C, 3, width]."""
-    earlier, later, room = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, x.dtype)
+def filter(out, x, table, carry, carry_table, weight, c, n, t, width, relu):
+    """The depthwise convolution of what `_read` gives: 3 along frequency, `width` (1 or 3) along time; weight [C, 3, width]."""
+    zero, margin = x.dtype.type(0), (t + 16) // 16 * 16
+    padded = np.zeros(n + 2 * margin, x.dtype)
+    has_left, has_right = _edges(n, t, width, x.dtype)
+    above, above_left, above_right = _around(padded, margin - t, n)
+    here, left, right = _around(padded, margin, n)
+    below, below_left, below_right = _around(padded, margin + t, n)
     for i in range(c):
-        plane = _plane(x, carry, i, n, room)
-        place, w = out[i * n : (i + 1) * n], weight[3 * width * i : 3 * width * (i + 1)]
-        _taps(place, plane, w[width // 2 :: width], t, False)
-        if width == 3:
-            _shift(earlier, later, plane, t)
-            _taps(place, later, w[::3], t, True)
-            _taps(place, earlier, w[2::3], t, True)
+        _read(here, x, table, carry, carry_table, relu, i, c)
+        place, w = nth(out, i, n), nth(weight, i, 3 * width)
+        if width == 1:
+            w0, w1, w2 = w[0], w[1], w[2]
+            for j in range(n):
+                place[j] = w0 * above[j] + w1 * here[j] + w2 * below[j]
+        else:
+            w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
+            for j in range(n):
+                value = w1 * above[j] + w4 * here[j] + w7 * below[j]
+                at_left = w0 * above_left[j] + w3 * left[j] + w6 * below_left[j]
+                at_right = w2 * above_right[j] + w5 * right[j] + w8 * below_right[j]
+                value += at_left if has_left[j] > zero else zero
+                place[j] = value + (at_right if has_right[j] > zero else zero)
+    keep(padded)
 
 
 @part
-def filter_back(to_x, to_weight, gradient, x, carry, weight, c, n, t, width):
-    """The way back from `_filter`."""
-    earlier, later, room = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, x.dtype)
+def filter_back(
+    to_x, to_weight, gradient, before_norm, way, x, table, carry, carry_table, weight, c, n, t, width, relu, relu_back
+):
+    """The way back from `filter`; from the gradient behind a norm of its result, if that is given, and `way` through it."""
+    zero, margin = x.dtype.type(0), (t + 16) // 16 * 16
+    padded, values = np.zeros(n + 2 * margin, x.dtype), np.empty(n, x.dtype)
+    has_left, has_right = _edges(n, t, width, x.dtype)
+    above, above_left, above_right = _around(padded, margin - t, n)
+    here, left, right = _around(padded, margin, n)
+    below, below_left, below_right = _around(padded, margin + t, n)
     for i in range(c):
-        values = _plane(x, carry, i, n, room)
-        above, place = gradient[i * n : (i + 1) * n], to_x[i * n : (i + 1) * n]
-        w, to_w = weight[3 * width * i : 3 * width * (i + 1)], to_weight[3 * width * i : 3 * width * (i + 1)]
-        _taps_back(place, to_w[width // 2 :: width], above, values, w[width // 2 :: width], t, False)
-        if width == 3:
-            _shift(earlier, later, above, t)
-            _taps_back(place, to_w[::3], earlier, values, w[::3], t, True)
-            _taps_back(place, to_w[2::3], later, values, w[2::3], t, True)
+        _read(values, x, table, carry, carry_table, relu, i, c)
+        if len(way):
+            norm_back(here, nth(gradient, i, n), nth(before_norm, i, n), nth(way, i, len(way) // c), relu_back)
+        else:
+            copy(here, nth(gradient, i, n))
+        place, w, to_w = nth(to_x, i, n), nth(weight, i, 3 * width), nth(to_weight, i, 3 * width)
+        g0, g1, g2 = zero, zero, zero
+        if width == 1:
+            w0, w1, w2 = w[0], w[1], w[2]
+            for j in range(n):
+                place[j] = w2 * above[j] + w1 * here[j] + w0 * below[j]
+                g2 += values[j] * above[j]
+                g1 += values[j] * here[j]
+                g0 += values[j] * below[j]
+        else:
+            g3, g4, g5, g6, g7, g8 = zero, zero, zero, zero, zero, zero
+            w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
+            for j in range(n):
+                value = w7 * above[j] + w4 * here[j] + w1 * below[j]
+                at_left = w8 * above_left[j] + w5 * left[j] + w2 * below_left[j]
+                at_right = w6 * above_right[j] + w3 * right[j] + w0 * below_right[j]
+                value += at_left if has_left[j] > zero else zero
+                place[j] = value + (at_right if has_right[j] > zero else zero)
+                middle = values[j]
+                has_one_left = middle if has_left[j] > zero else zero
+                has_one_right = middle if has_right[j] > zero else zero
+                g8 += has_one_left * above_left[j]
+                g7 += middle * above[j]
+                g6 += has_one_right * above_right[j]
+                g5 += has_one_left * left[j]
+                g4 += middle * here[j]
+                g3 += has_one_right * right[j]
+                g2 += has_one_left * below_left[j]
+                g1 += middle * below[j]
+                g0 += has_one_right * below_right[j]
+            to_w[3] += g3
+            to_w[4] += g4
+            to_w[5] += g5
+            to_w[6] += g6
+            to_w[7] += g7
+            to_w[8] += g8
+        to_w[0] += g0
+        to_w[1] += g1
+        to_w[2] += g2
+    keep(padded)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from asc_sweeps.models.fast.operations import OPERANDS, OWN, SAVED, WIDTH, WORK
+from asc_sweeps.models.fast.operations import COPY, OPERANDS, OWN, SAVED, WIDTH, WORK
 
 _LINE = 16
 """Numbers: maps begin at cache lines."""
@@ -50,9 +50,13 @@ class Map:
     phase: int = -1
     """In which it was made."""
     remake: Callable[..., Map] | None = None
-    """Makes it again from what is kept: so many channels from the first that is asked for."""
+    """Makes it from what is kept: so many channels from the first that is asked for; in a map that is given, or a new one."""
     takes_summand: bool = False
     """`remake` takes another map to be added, too."""
+    through: tuple[Map, ...] = ()
+    """It is what a norm, and its ReLU if `relu`, make of the first of these by the tables that follow; or, on the way back, the
+    gradient before a norm: from that behind it, what was normed, and a table. Who can reads it so, and it is never in memory."""
+    relu: bool = False
     summands: tuple[Map, Map] | None = None
     """It is not in memory, but their sum."""
     slices: dict[tuple[int, int], Map] = field(default_factory=dict)
@@ -74,7 +78,10 @@ class Map:
         if (first, c) not in self.slices:
             remake = None if self.remake is None else lambda i, *more, make=self.remake: make(first + i, *more)
             place = self.first + first * self.n
-            self.slices[first, c] = dataclasses.replace(self, c=c, first=place, remake=remake, slices={})
+            through = tuple(x.slice(first, c) for x in self.through)
+            self.slices[first, c] = dataclasses.replace(
+                self, c=c, first=place, remake=remake, through=through, slices={}
+            )
         return self.slices[first, c]
 
 
@@ -110,7 +117,7 @@ class Program:
         self.features: Map
         self.to_features: Map | None = None
         self.to_image: Map | None = None
-        self._made_again: dict[tuple[Value, int, int], Map] = {}
+        self._made: dict[tuple[Value, int, int], Map] = {}
         self._turned_at: int | None = None
 
     @property
@@ -147,23 +154,36 @@ class Program:
         """All segments come this far before any goes on."""
         self.norm_steps[self.phase] = list(steps)
         self.phases.append([])
-        self._made_again.clear()
+        self._made.clear()
 
     def turn(self) -> None:
         """What follows is the way back."""
         self.end_phase()
         self._turned_at = self.phase
 
-    def here(self, x: Map) -> Map:
-        """x, for this phase: as it is kept, or made again."""
+    def lazy(self, make: Callable[..., Map], c: int, f: int, t: int, through: tuple[Map, ...] = (), relu: bool = False) -> Map:
+        """A map that `make` makes in each phase where it is read."""
+        return Map(Value(c * f * t), c, f, t, remake=make, through=through, relu=relu)
+
+    def here(self, x: Map, into: Map | None = None) -> Map:
+        """x, for this phase: as it is kept, or made, `into` a map if that is given."""
         if x.summands:
             raise ValueError("only filters take in a sum")
+        found = self.found(x)
+        if found is None:
+            found = self._made[x.value, x.first, x.c] = x.remake(0, x.c, into)
+        elif into:
+            self.do(COPY, into, found)
+        return into or found
+
+    def found(self, x: Map) -> Map | None:
+        """x where it need not be made: it is kept, or was made in this phase, or more of it was."""
         if x.phase == self.phase or x.remake is None:
             return x
-        key = x.value, x.first, x.c
-        if key not in self._made_again:
-            self._made_again[key] = x.remake(0, x.c)
-        return self._made_again[key]
+        for (value, first, _), made in self._made.items():
+            if value is x.value and first <= x.first and x.first + x.size <= first + made.size:
+                return made.slice((x.first - first) // x.n, x.c)
+        return None
 
     def plan(self, segments: int) -> Plan:
         """The program for so many segments: each value in the array that lasts as long as it is needed, where no other is then."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast.vectors import accumulate, add, copy, part
+from asc_sweeps.models.fast.vectors import accumulate, add, copy, nth, part
 
 MEAN, DEVIATION, SCALE, SHIFT = range(4)
 """Of a norm's table [C, bands, 4]: the result is SCALE * x + SHIFT."""
-OF_GRADIENT, OF_INPUT, CONSTANT = range(3)
-"""Of a table [C, bands, 4] that leads back: the gradient before a norm is OF_GRADIENT * gradient + OF_INPUT * x + CONSTANT."""
+OF_INPUT, CONSTANT, OF_GRADIENT = MEAN, DEVIATION, SCALE
+"""Of a table [C, bands, 4] that leads back: the gradient before a norm is OF_GRADIENT * gradient + OF_INPUT * x + CONSTANT. What
+the gradient is multiplied by is what x was; SHIFT stays, too, for it takes both to see where a ReLU was zero."""
 
 
 @part
@@ -17,7 +18,7 @@ def moments(out, x):
     """Mean and sum of squares around it of each row; out [rows, 2]."""
     n = len(x) // (len(out) // 2)
     for r in range(len(out) // 2):
-        row = x[r * n : (r + 1) * n]
+        row = nth(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
             total += row[i]
@@ -29,17 +30,21 @@ def moments(out, x):
 
 
 @part
-def norm(out, x, table, relu):
+def norm(out, x, table, relu, is_added):
+    """SCALE * x + SHIFT, after ReLU if so; or that added to what is there."""
     rows = len(table) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        values, place = x[r * n : (r + 1) * n], out[r * n : (r + 1) * n]
+        values, place = nth(x, r, n), nth(out, r, n)
         scale, shift = table[4 * r + SCALE], table[4 * r + SHIFT]
         if relu:
             for i in range(n):
                 value = scale * values[i] + shift
                 place[i] = zero if value < zero else value
+        elif is_added:
+            for i in range(n):
+                place[i] += scale * values[i] + shift
         else:
             for i in range(n):
                 place[i] = scale * values[i] + shift
@@ -52,7 +57,7 @@ def norm_sums(sums, gradient, x, table, relu):
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values = gradient[r * n : (r + 1) * n], x[r * n : (r + 1) * n]
+        above, values = nth(gradient, r, n), nth(x, r, n)
         mean, scale, shift = table[4 * r + MEAN], table[4 * r + SCALE], table[4 * r + SHIFT]
         total, product = zero, zero
         for i in range(n):
@@ -63,15 +68,15 @@ def norm_sums(sums, gradient, x, table, relu):
 
 
 @part
-def norm_back(out, gradient, x, way, table, relu):
+def norm_back(out, gradient, x, way, relu):
     """The gradient of x; without `gradient`, in the place of the one behind its norm."""
-    rows = len(table) // 4
+    rows = len(way) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values, place = gradient[r * n : (r + 1) * n], x[r * n : (r + 1) * n], out[r * n : (r + 1) * n]
+        above, values, place = nth(gradient, r, n), nth(x, r, n), nth(out, r, n)
         of_gradient, of_input, constant = way[4 * r + OF_GRADIENT], way[4 * r + OF_INPUT], way[4 * r + CONSTANT]
-        scale, shift = table[4 * r + SCALE], table[4 * r + SHIFT]
+        scale, shift = of_gradient, way[4 * r + SHIFT]
         if len(gradient):
             for i in range(n):
                 g = zero if relu and not scale * values[i] + shift > zero else above[i]
@@ -86,7 +91,7 @@ def norm_back(out, gradient, x, way, table, relu):
 def row_means(out, x):
     n = len(x) // len(out)
     for r in range(len(out)):
-        row = x[r * n : (r + 1) * n]
+        row = nth(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
             total += row[i]
@@ -98,7 +103,7 @@ def row_spread(out, means):
     """The way back from `_row_means`."""
     n = len(out) // len(means)
     for r in range(len(means)):
-        out[r * n : (r + 1) * n] = means[r] / out.dtype.type(n)
+        nth(out, r, n)[:] = means[r] / out.dtype.type(n)
 
 
 @part
@@ -106,7 +111,7 @@ def gate(out, x, gates):
     """Rows of x times a number each."""
     n = len(x) // len(gates)
     for r in range(len(gates)):
-        row, place, gate = x[r * n : (r + 1) * n], out[r * n : (r + 1) * n], gates[r]
+        row, place, gate = nth(x, r, n), nth(out, r, n), gates[r]
         for i in range(n):
             place[i] = row[i] * gate
 
@@ -116,7 +121,7 @@ def gate_sums(out, gradient, x):
     """The gradient of gates."""
     n = len(x) // len(out)
     for r in range(len(out)):
-        above, row = gradient[r * n : (r + 1) * n], x[r * n : (r + 1) * n]
+        above, row = nth(gradient, r, n), nth(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
             total += above[i] * row[i]
@@ -128,7 +133,7 @@ def gate_back(out, gradient, gates, to_means):
     """The gradient of rows that were gated, and of whose means the gates were made."""
     n = len(out) // len(gates)
     for r in range(len(gates)):
-        above, place = gradient[r * n : (r + 1) * n], out[r * n : (r + 1) * n]
+        above, place = nth(gradient, r, n), nth(out, r, n)
         gate, share = gates[r], to_means[r] / out.dtype.type(n)
         for i in range(n):
             place[i] = above[i] * gate + share
@@ -139,7 +144,7 @@ def column_sums(out, x, n, t, divisor):
     """Sums over frequency, [C, T]: the second half of the rows is added to the first, until one is left."""
     half = np.empty((n // t + 1) // 2 * t, x.dtype)
     for c in range(len(x) // n):
-        plane, rows = x[c * n : (c + 1) * n], n // t
+        plane, rows = nth(x, c, n), n // t
         left = (rows + 1) // 2
         add(half[: (rows - left) * t], plane, plane[left * t :])
         if rows % 2:

@@ -10,8 +10,10 @@ from typing import Any
 import numba
 from llvmlite import binding, ir
 from numba.core import cgutils, types
+from numba.np.arrayobj import populate_array
 from numba.extending import intrinsic
 
+binding.set_option("", "-runtime-memory-check-threshold=64")
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums in any order, as vector instructions need it. Numbers that are not finite stay so: "nnan" is left out."""
 
@@ -112,6 +114,42 @@ def add(out, x, y):
 def accumulate(out, x):  # and not add(out, out, x): arrays that overlap are added number by number
     for i in range(len(out)):
         out[i] += x[i]
+
+
+@intrinsic
+def view(_context, array, first, size):
+    """Numbers of an array, nobody's own: to take part of it costs nothing, where a slice counts who uses the array."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
+        whole, first, size = values
+        kind = signature.args[0]
+        code, out = _Code(context, builder, kind), context.make_array(kind)(context, builder)
+        fields = {
+            "data": code.pointer(kind, whole, first),
+            "shape": cgutils.pack_array(builder, [size]),
+            "strides": cgutils.pack_array(builder, [_INDEX(code.size)]),
+            "itemsize": _INDEX(code.size),
+        }
+        populate_array(out, **fields, meminfo=None)
+        return out._getvalue()
+
+    return array(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def keep(_context, array):
+    """Nobody gives the array's memory back before this."""
+
+    def generate(context: Any, _builder: ir.IRBuilder, _signature: Any, _values: list[ir.Value]) -> ir.Value:
+        return context.get_dummy_value()
+
+    return types.void(array), generate
+
+
+@part
+def nth(array, i, n):
+    """The i-th n numbers."""
+    return view(array, i * n, n)
 
 
 @intrinsic
