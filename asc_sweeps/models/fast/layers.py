@@ -199,7 +199,9 @@ def dropout(p: Program, layer: nn.Dropout2d, x: Map, into: Map | None = None) ->
 def res2(p: Program, layer: Res2, x: Map, into: Map | None = None) -> Layer:
     """Slices of the channels, each through its operator; from the third on, with the result before it added first."""
     part, results, backs = x.c // layer.scale, [], []
-    is_lazy = isinstance(list(layer.operators[-1])[-1], SubSpectralNorm)  # results are quickly made from what comes before it
+    is_lazy = any(
+        isinstance(m, SubSpectralNorm) for m in layer.modules()
+    )  # it comes last, and what it makes is made quickly
     if not is_lazy:
         out = into or p.new(x.c, x.f, x.t)
     for i, operator in enumerate(layer.operators):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast.vectors import accumulate, copy, nth, part
+from asc_sweeps.models.fast.vectors import accumulate, copy, nth, part, view
 
 
 @part
@@ -71,7 +71,7 @@ def pool(out, places, x, c, f, t):
     zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
     best, which = np.empty(f * wide, x.dtype), np.empty(f * wide, x.dtype)
     for i in range(c):
-        plane = x[i * f * t : (i + 1) * f * t]
+        plane = nth(x, i, f * t)
         if t % 2 == 0:
             for j in range(f * wide):
                 left, right = plane[2 * j], plane[2 * j + 1]
@@ -85,8 +85,9 @@ def pool(out, places, x, c, f, t):
                 best[j], which[j] = right if is_right else left, one if is_right else zero
         for y in range(high):
             first, second = 2 * y * wide, min(2 * y + 1, f - 1) * wide
-            upper, lower, which_upper, which_lower = best[first:], best[second:], which[first:], which[second:]
-            place, place_which = out[(i * high + y) * wide :], places[(i * high + y) * wide :]
+            upper, lower = view(best, first, wide), view(best, second, wide)
+            which_upper, which_lower = view(which, first, wide), view(which, second, wide)
+            place, place_which = nth(out, i * high + y, wide), nth(places, i * high + y, wide)
             for j in range(wide):
                 is_lower = (lower[j] > upper[j]) | (lower[j] != lower[j])
                 place[j] = lower[j] if is_lower else upper[j]
@@ -101,13 +102,12 @@ def pool_back(out, gradient, places, c, f, t):
     left, right = np.empty(f * wide, out.dtype), np.empty(f * wide, out.dtype)
     for i in range(c):
         for y in range(f):
-            above = gradient[(i * high + y // 2) * wide : (i * high + y // 2 + 1) * wide]
-            which = places[(i * high + y // 2) * wide : (i * high + y // 2 + 1) * wide]
+            above, which = nth(gradient, i * high + y // 2, wide), nth(places, i * high + y // 2, wide)
             first = out.dtype.type(y % 2 * 2)
             for j in range(wide):
                 left[y * wide + j] = above[j] if which[j] == first else zero
                 right[y * wide + j] = above[j] if which[j] == first + 1 else zero
-        plane = out[i * f * t : (i + 1) * f * t]
+        plane = nth(out, i, f * t)
         if t % 2 == 0:
             for j in range(f * wide):
                 plane[2 * j] = left[j]
@@ -127,7 +127,7 @@ def shuffle_add(out, x, u, c, f, t):
     places, values, woven = out.reshape(c, f, t), x.reshape(c, f, t), np.empty((high, 2 * wide), x.dtype)
     for i in range(c):
         for odd in range(2):
-            left, right = u[(4 * i + 2 * odd) * n :], u[(4 * i + 2 * odd + 1) * n :]
+            left, right = nth(u, 4 * i + 2 * odd, n), nth(u, 4 * i + 2 * odd + 1, n)
             flat = woven.reshape(2 * n)
             for j in range(n):
                 flat[2 * j] = left[j]
@@ -144,12 +144,12 @@ def shuffle_back(out, gradient, c, f, t):
     n = high * wide
     woven = np.zeros(2 * n, out.dtype)
     for r in range(2 * c):
-        even, odd = out[2 * r * n : (2 * r + 1) * n], out[(2 * r + 1) * n : (2 * r + 2) * n]
+        even, odd = nth(out, 2 * r, n), nth(out, 2 * r + 1, n)
         if f % 2:
             woven[:] = 0
         for i in range(r % 2, f, 2):
             first = (r // 2 * f + i) * t
-            copy(woven[i // 2 * 2 * wide : i // 2 * 2 * wide + t], gradient[first : first + t])
+            copy(view(woven, i // 2 * 2 * wide, t), view(gradient, first, t))
         for j in range(n):
             even[j] = woven[2 * j]
             odd[j] = woven[2 * j + 1]

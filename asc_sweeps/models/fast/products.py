@@ -31,11 +31,11 @@ def product(out, w, x, m, k, n, row, step, is_added):
     length = (
         min(COLUMNS // 4, (n + width - 1) // width * width) + width // 2
     )  # no power of two, that rows share no place in the cache
-    block, tile = np.zeros(k * length, x.dtype), np.empty(ROWS * width, x.dtype)
+    block, tile = np.empty(k * length, x.dtype), np.empty(ROWS * width, x.dtype)
     for at in range(0, n, COLUMNS // 4):
         end = min(at + COLUMNS // 4, n)
         for i in range(k):
-            copy(block[i * length : i * length + end - at], x[i * n + at : i * n + end])
+            copy(view(block, i * length, end - at), view(x, i * n + at, end - at))
         for i in range(0, m, ROWS):
             for j in range(at, end, width):
                 if j + width <= end and i + ROWS <= m and not is_added:
@@ -150,7 +150,7 @@ def _around(padded, at, n):
 def filter(out, x, table, carry, carry_table, weight, c, n, t, width, relu):
     """The depthwise convolution of what `_read` gives: 3 along frequency, `width` (1 or 3) along time; weight [C, 3, width]."""
     zero, margin = x.dtype.type(0), (t + 16) // 16 * 16
-    padded = np.zeros(n + 2 * margin, x.dtype)
+    padded = np.zeros(n + 2 * margin, x.dtype)  # zeros above and below a plane; whole cache lines
     has_left, has_right = _edges(n, t, width, x.dtype)
     above, above_left, above_right = _around(padded, margin - t, n)
     here, left, right = _around(padded, margin, n)

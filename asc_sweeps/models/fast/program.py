@@ -2,8 +2,8 @@
 
 A batch norm has to see all segments before one of them can go on. What lies between two norms is a phase, and is done from
 beginning to end for one segment, whose maps stay in the nearest caches, before it is done for the next. Only what goes from phase
-to phase, or to the way back, is ever in main memory; and what is made quickly from what lies there is made again instead
-(`Map.remake`).
+to phase, or to the way back, is ever in main memory; and what is made quickly from what lies there is made in each phase that reads
+it instead (`Program.lazy`), or not at all where a reader can do that on its way (`Map.through`).
 """
 
 from __future__ import annotations
@@ -161,7 +161,9 @@ class Program:
         self.end_phase()
         self._turned_at = self.phase
 
-    def lazy(self, make: Callable[..., Map], c: int, f: int, t: int, through: tuple[Map, ...] = (), relu: bool = False) -> Map:
+    def lazy(
+        self, make: Callable[..., Map], c: int, f: int, t: int, through: tuple[Map, ...] = (), relu: bool = False
+    ) -> Map:
         """A map that `make` makes in each phase where it is read."""
         return Map(Value(c * f * t), c, f, t, remake=make, through=through, relu=relu)
 
@@ -177,7 +179,7 @@ class Program:
         return into or found
 
     def found(self, x: Map) -> Map | None:
-        """x where it need not be made: it is kept, or was made in this phase, or more of it was."""
+        """The map itself, if it is kept; what was made of it in this phase, or of a larger one; or None, and it has to be made."""
         if x.phase == self.phase or x.remake is None:
             return x
         for (value, first, _), made in self._made.items():

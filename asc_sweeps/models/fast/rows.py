@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast.vectors import accumulate, add, copy, nth, part
+from asc_sweeps.models.fast.vectors import accumulate, add, copy, nth, part, view
 
 MEAN, DEVIATION, SCALE, SHIFT = range(4)
 """Of a norm's table [C, bands, 4]: the result is SCALE * x + SHIFT."""
@@ -146,12 +146,12 @@ def column_sums(out, x, n, t, divisor):
     for c in range(len(x) // n):
         plane, rows = nth(x, c, n), n // t
         left = (rows + 1) // 2
-        add(half[: (rows - left) * t], plane, plane[left * t :])
+        add(view(half, 0, (rows - left) * t), plane, view(plane, left * t, (rows - left) * t))
         if rows % 2:
-            copy(half[(left - 1) * t :], plane[(left - 1) * t :])
+            copy(nth(half, left - 1, t), nth(plane, left - 1, t))
         while left > 1:
             rows, left = left, (left + 1) // 2
-            accumulate(half[: (rows - left) * t], half[left * t :])
+            accumulate(view(half, 0, (rows - left) * t), view(half, left * t, (rows - left) * t))
         for i in range(t):
             out[c * t + i] = half[i] / x.dtype.type(divisor)
 
@@ -166,11 +166,11 @@ def add_line(out, x, line, other, n, t, divisor, relu):
             tile[i] = line[c * t + i] / x.dtype.type(divisor)
         size = t
         while size < len(tile):
-            copy(tile[size : min(2 * size, len(tile))], tile)
+            copy(view(tile, size, min(size, len(tile) - size)), tile)
             size *= 2
         for j in range(c * n, (c + 1) * n, len(tile)):
-            end = min(j + len(tile), (c + 1) * n)
-            place, values, others = out[j:end], x[j:end], other[j:end]
+            size = min(len(tile), (c + 1) * n - j)
+            place, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
             if len(others):
                 for i in range(len(place)):
                     value = values[i] + tile[i] + others[i]

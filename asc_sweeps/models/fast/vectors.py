@@ -10,10 +10,11 @@ from typing import Any
 import numba
 from llvmlite import binding, ir
 from numba.core import cgutils, types
-from numba.np.arrayobj import populate_array
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 binding.set_option("", "-runtime-memory-check-threshold=64")
+"""LLVM asks before a loop whether its arrays overlap, and does it in vector instructions if not. This: also of a dozen arrays."""
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums in any order, as vector instructions need it. Numbers that are not finite stay so: "nnan" is left out."""
 
@@ -118,7 +119,9 @@ def accumulate(out, x):  # and not add(out, out, x): arrays that overlap are add
 
 @intrinsic
 def view(_context, array, first, size):
-    """Numbers of an array, nobody's own: to take part of it costs nothing, where a slice counts who uses the array."""
+    """Numbers of an array, without a look at whether it has them. A slice counts who uses the array, which takes longer than a short
+    loop; a view does not, so whoever owns the array has to `keep` it.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
         whole, first, size = values
@@ -138,7 +141,7 @@ def view(_context, array, first, size):
 
 @intrinsic
 def keep(_context, array):
-    """Nobody gives the array's memory back before this."""
+    """Up to here nobody gives the array's memory back: a view of it does not stand in the way of that."""
 
     def generate(context: Any, _builder: ir.IRBuilder, _signature: Any, _values: list[ir.Value]) -> ir.Value:
         return context.get_dummy_value()
