@@ -55,7 +55,7 @@ def product(out, w, x, m, k, n, row, step, is_added):
 def product_weight(out, gradient, x, m, k, n):
     """Out [m, k] += gradient [m, n] x^T, x [k, n]."""
     lanes = BYTES // x.itemsize
-    if n < 2 * lanes or m < DOTS_A or k < DOTS_B:  # few columns: as a product with them transposed
+    if n < 16 * lanes or m < DOTS_A or k < DOTS_B:  # few columns: as a product with them transposed
         turned = np.empty(n * k, x.dtype)
         for i in range(k):
             for j in range(n):

@@ -24,7 +24,7 @@ part: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=
 _IS_WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if _IS_WIDE else 32
 """Of a vector."""
-ROWS, DOTS_A, DOTS_B = (10, 5, 4) if _IS_WIDE else (5, 3, 3)
+ROWS, DOTS_A, DOTS_B = (10, 6, 4) if _IS_WIDE else (5, 3, 3)
 """Of what the kernels below compute at once: as many sums as there are registers (32, or 16) for, less what they are fed from."""
 
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
