@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast import planes, products, rows
+from asc_sweeps.models.fast import filters, planes, products, rows
 from asc_sweeps.models.fast.rows import CONSTANT, DEVIATION, MEAN, OF_GRADIENT, OF_INPUT, SCALE, SHIFT
 from asc_sweeps.models.fast.vectors import accumulate, add, compiled, copy, nth, part, view
 
@@ -66,12 +66,12 @@ def run(ops, start, stop, step, saved, work, own):
             elif code == FOLD:
                 products.fold(p, q, k, l, m, n)
             elif code == FILTER:
-                products.filter(p, q, r, s, u, v, k, l, m, n, op[5 + 4 * OPERANDS])
+                filters.filter(p, q, r, s, u, v, k, l, m, n, op[5 + 4 * OPERANDS])
             elif code == FILTER_BACK:
                 w, x = _operand(op, 6, saved, work, b, own), _operand(op, 7, saved, work, b, own)
                 y, z = _operand(op, 8, saved, work, b, own), _operand(op, 9, saved, work, b, own)
                 is_relu, is_relu_back = op[5 + 4 * OPERANDS], op[6 + 4 * OPERANDS]
-                products.filter_back(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_back)
+                filters.filter_back(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_back)
             elif code == MOMENTS:
                 rows.moments(p, q)
             elif code == NORM:

@@ -30,7 +30,10 @@ ROWS, DOTS_A, DOTS_B = (10, 6, 4) if _IS_WIDE else (5, 3, 3)
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
 
-_SOURCES = [Path(__file__).with_name(f"{name}.py") for name in ("vectors", "products", "rows", "planes", "operations")]
+_SOURCES = [
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("vectors", "products", "rows", "filters", "planes", "operations")
+]
 _DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:8]
 
 
