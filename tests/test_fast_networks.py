@@ -276,15 +276,24 @@ def test_small_mini_batches_are_left_to_the_layers(monkeypatch):
     assert run.can_run(Network(ModelConfig()), torch.randn(64, 1, 256, 32))
 
 
-def test_memory_is_kept_for_the_next_step_while_it_is_asked_for():
-    with memory.kept():
-        first = memory.empty(2**24, torch.float32)
-        place = first.data_ptr()
-        del first
-        second = memory.empty(2**24 - 5, torch.float32)
-        third = memory.empty(2**24, torch.float32)
-        assert second.data_ptr() == place != third.data_ptr()
-    del second, third
+def test_memory_is_kept_for_the_next_step_as_long_as_a_network_lives_that_took_one():
+    gc.collect()
+    networks = [Network(ModelConfig(width=16)).train() for _ in range(2)]
+    x = torch.randn(64, 1, 128, 32)
+    for network in networks:
+        network(x).sum().backward()
+    assert memory._free
+    first = memory.empty(2**24, torch.float32)
+    place = first.data_ptr()
+    del first
+    second = memory.empty(2**24 - 5, torch.float32)
+    third = memory.empty(2**24, torch.float32)
+    assert second.data_ptr() == place != third.data_ptr()
+    del second, third, network, networks[0]
+    gc.collect()
+    assert memory._free
+    networks.clear()
+    gc.collect()
     assert not memory._free
 
 

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asc_sweeps.models.fast import memory
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST, _USUAL = 2**31 - 1, 128 * 1024
 
@@ -22,14 +20,12 @@ def freed_memory_kept() -> Iterator[None]:
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):  # glibc's; musl has none
-        with memory.kept():
-            yield
+        yield
         return
     for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
         library.mallopt(threshold, _LARGEST)
     try:
-        with memory.kept():
-            yield
+        yield
     finally:
         for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
             library.mallopt(threshold, _USUAL)

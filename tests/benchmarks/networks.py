@@ -2,15 +2,14 @@
 
     python -m tests.benchmarks.networks [--batch 64] [--threads 1] [--seconds 8]
 
-Outputs and gradients of both forms, with the same weights, are found equal first. Then each form has a process of its own, so that
-none has what the other sets there (`asc_sweeps.training.memory`), and they take turns. Times are a process's own (CPU) time over its
-threads, medians over the turns: other programs disturb them less than the clock's.
+Outputs and gradients of both forms, with the same weights, are found equal first. Then each form has a process of its own, and they
+take turns. Times are a process's own (CPU) time over its threads, medians over the turns: other programs disturb them less than the
+clock's.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import multiprocessing
 import statistics
 import time
@@ -24,7 +23,6 @@ from asc_sweeps.config import ModelConfig
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.fast import run
 from asc_sweeps.models.network import Network
-from asc_sweeps.training.memory import freed_memory_kept
 from tests.benchmarks import reference
 
 NETWORKS = {
@@ -81,15 +79,14 @@ def work(pipe: Connection, form: type[nn.Module], settings: dict[str, Any], batc
     """A process: for each "train" or "eval" that comes, the CPU seconds of a step."""
     torch.set_num_threads(threads)
     network, x = form(ModelConfig(**settings)), torch.randn(batch, 1, N_MELS, FRAMES)
-    with freed_memory_kept() if form is Network else contextlib.nullcontext():  # as a trial does
-        while (mode := pipe.recv()) != "end":
-            began = time.process_time()
-            with torch.inference_mode(mode == "eval"):
-                outputs = network.train(mode == "train")(x)
-            if mode == "train":
-                network.zero_grad(set_to_none=True)
-                outputs.square().sum().backward()
-            pipe.send(time.process_time() - began)
+    while (mode := pipe.recv()) != "end":
+        began = time.process_time()
+        with torch.inference_mode(mode == "eval"):
+            outputs = network.train(mode == "train")(x)
+        if mode == "train":
+            network.zero_grad(set_to_none=True)
+            outputs.square().sum().backward()
+        pipe.send(time.process_time() - began)
 
 
 def measure(settings: dict[str, Any], batch: int, threads: int, seconds: float) -> dict[str, list[float]]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import mmap
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -48,14 +46,15 @@ def _give_back(block: mmap.mmap) -> None:
         _free.append(block)
 
 
-@contextmanager
-def kept() -> Iterator[None]:
-    """What is freed stays for the next that asks."""
+def keep_for(owner: object) -> None:
+    """What is freed stays for the next that asks, as long as `owner` lives: a network, which asks for as much at its next step."""
     global _keepers
     _keepers += 1
-    try:
-        yield
-    finally:
-        _keepers -= 1
-        if not _keepers:
-            _free.clear()
+    weakref.finalize(owner, _let_go)
+
+
+def _let_go() -> None:
+    global _keepers
+    _keepers -= 1
+    if not _keepers:
+        _free.clear()

@@ -113,6 +113,8 @@ def _plan(network: Network, x: Tensor, has_way_back: bool) -> Plan:
 
     _, *parts = network.modules()
     known, plans = _plans.get(network, (None, {}))
+    if known is None:
+        memory.keep_for(network)
     if known != parts:  # a layer was replaced
         plans = {}
         _plans[network] = parts, plans
