@@ -13,8 +13,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-binding.set_option("", "-runtime-memory-check-threshold=64")
-"""LLVM asks before a loop whether its arrays overlap, and does it in vector instructions if not. This: also of a dozen arrays."""
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums in any order, as vector instructions need it. Numbers that are not finite stay so: "nnan" is left out."""
 
