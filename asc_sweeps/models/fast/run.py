@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 DTYPES: tuple[torch.dtype, ...] = (torch.float32,)
 """What the fast form takes; tests add float64."""
 SMALLEST = 2**20
-"""Numbers of the stem's maps. Smaller mini-batches gain little, and short work on them is done before compiled code is loaded (half a
-second) or compiled (20 seconds, once on a machine). By size alone, that a training which was interrupted goes on as it would have."""
+"""Numbers of the stem's maps. Work on smaller ones is short, and much of it done before compiled code is loaded (half a second) or
+compiled (12 seconds, once on a machine). By size alone, that a training which was interrupted goes on as it would have."""
 _MOST_PLANS = 16
 """Kept for one network: of as many sizes of mini-batch, each in training or not."""
 _KNOWN_MODULES = {
