@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import node
+from ray._private import node, utils
 
 from asc_sweeps.errors import SweepError
 
@@ -48,6 +48,11 @@ def use_started_workers() -> None:
     from ray.tune.execution import class_cache
 
     class_cache.DEFAULT_ENV_VARS.clear()
+
+
+def leave_sigterm_alone() -> None:
+    """Keep ray.init from giving SIGTERM an answer of Ray's, which ends the process on the spot."""
+    utils.set_sigterm_handler = lambda handler: None
 
 
 @contextmanager

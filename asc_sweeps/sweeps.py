@@ -31,6 +31,7 @@ from asc_sweeps import ray_changes
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import DISK_CAUSES, WAYS_OUT, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.halving import Halving
+from asc_sweeps.interruption import answer_sigterm, end_in_time
 from asc_sweeps.plan import Plan, PlannedTrial
 from asc_sweeps.provenance import git_state, versions
 from asc_sweeps.ray_environment import answers_without_token
@@ -66,7 +67,10 @@ def run_sweep(
     ray_changes.survive_memory_kills()
     ray_changes.spare_trackers()
     ray_changes.use_started_workers()
+    ray_changes.leave_sigterm_alone()
+    end_in_time()
     _connect(cluster)
+    answer_sigterm()  # again: Ray's core has put an answer of its own in place
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
         resources = _resources(cluster, workspace.accelerator)
@@ -87,7 +91,9 @@ def run_sweep(
         queue = Queue(plan, searches, workspace, lambda: _places(resources) + spare, on_row, take, early.let_run)
         place = "cuda" if "gpu" in resources else "cpu"
         here = replace(workspace, accelerator=place, threads=cluster.cpus_per_trial, code=git_state())
-        run = tune.with_parameters(_run_on_worker, workspace=here, began=now())
+        # Not tune.with_parameters: what that puts into Ray's store is lost with a raylet that gets SIGTERM, too, and looking for
+        # it Ray would end this process on the spot.
+        run = functools.partial(_run_on_worker, workspace=here, began=now())
         tuner = tune.Tuner(
             tune.with_resources(run, resources),
             tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +23,6 @@ from asc_sweeps.workspace import Workspace
 
 DEATHS = 3
 """How often a trial whose process dies is begun again, in a new process, from its last epoch."""
-SECONDS_TO_END = 10
 PATIENCE = 60.0
 """Seconds for which a search's database, or a result that it needs, may be away."""
 OnRow = Callable[[str, dict[str, Any]], None]
@@ -263,10 +257,6 @@ class Forward(tune.Callback):
     def __init__(self, workspace: Workspace, queue: Queue, on_row: OnRow) -> None:
         self._workspace, self._queue, self._on_row = workspace, queue, on_row
 
-    def setup(self, **info: Any) -> None:
-        """Take SIGTERM back from Ray, whose handler ends the process on the spot."""
-        _answer_sigterm()
-
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -306,26 +296,3 @@ def _last_words(trial: Any) -> str:
     """What Ray wrote down when a trial's process ended; its file has a line `Failure # 1 (...)` above each text."""
     text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
     return text.rpartition("Failure # ")[2].partition("\n")[2]
-
-
-def _answer_sigterm() -> None:
-    """Being asked to end is being interrupted; and after SECONDS_TO_END this process has gone, whatever it waits for.
-
-    A batch system asks Ray's processes as well, and Tune waits a minute for those that have gone, at times where Python answers
-    no signal. The system's own answer to it reaches a thread even then.
-    """
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-
-    def leave() -> None:
-        with told, tell:
-            while told.recv(1) != bytes([signal.SIGTERM]):
-                pass
-            time.sleep(SECONDS_TO_END)
-        sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
-        sys.stderr.flush()
-        os._exit(130)
-
-    threading.Thread(target=leave, daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))

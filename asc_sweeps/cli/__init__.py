@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 
 import click
@@ -14,13 +13,13 @@ from asc_sweeps.cli import data_commands, export_commands, look_commands, study_
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.console import make_output_inert
 from asc_sweeps.errors import AscSweepsError, in_words
+from asc_sweeps.interruption import answer_sigterm
 
 
 def main() -> None:
     """Run a command; a user's mistake is told in a line or a few, without a traceback."""
     make_output_inert()
-    # Being asked to end is being interrupted: what Ctrl-C keeps, a batch system's SIGTERM keeps too.
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    answer_sigterm()
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
