@@ -80,7 +80,8 @@ def free_port():
 
 def ray_node(secret, *words):
     """A node of a cluster, as `ray start` makes it, in a process group of its own."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, "--block", "--disable-usage-stats"]
+    alone = ["--block", "--disable-usage-stats", "--dashboard-agent-listen-port=0"]  # any port, not Ray's usual one
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, *alone]
     return subprocess.Popen(
         command, env={**os.environ, **QUICK, **secret}, stdout=subprocess.DEVNULL, start_new_session=True
     )
