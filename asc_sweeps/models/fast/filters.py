@@ -99,6 +99,7 @@ def filter_back(
                 at_right = w6 * above_right[j] + w3 * right[j] + w0 * below_right[j]
                 value += at_left if has_left[j] > zero else zero
                 place[j] = value + (at_right if has_right[j] > zero else zero)
+            for j in range(n):  # by itself: there are not registers enough for both
                 middle = values[j]
                 with_left = middle if has_left[j] > zero else zero
                 with_right = middle if has_right[j] > zero else zero

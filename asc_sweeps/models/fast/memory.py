@@ -32,7 +32,8 @@ def empty(numbers: int, dtype: torch.dtype) -> Tensor:
         _free.remove(block)
     else:
         _free.clear()  # too small for what is asked for now
-        block = mmap.mmap(-1, math.ceil(size / _PAGE + 1) * _PAGE)
+        pages = math.ceil(size / _PAGE + 1)
+        block = mmap.mmap(-1, pages * _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared ones are seldom large
         block.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(block, np.uint8)
     first = -whole.ctypes.data % _PAGE

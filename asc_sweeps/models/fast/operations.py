@@ -58,7 +58,7 @@ def run(ops, start, stop, step, saved, work, own):
             elif code == COPY:
                 copy(p, q)
             elif code == PRODUCT:
-                products.product(p, q, r, k, l, m, n, op[5 + 4 * OPERANDS], False)
+                products.product(p, q, r, k, l, m, n, op[5 + 4 * OPERANDS])
             elif code == PRODUCT_WEIGHT:
                 products.product_weight(p, q, r, k, l, m)
             elif code == UNFOLD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.fast.vectors import accumulate, copy, nth, part, view
+from asc_sweeps.models.fast.vectors import accumulate, add, copy, keep, nth, part, view
 
 
 @part
@@ -95,46 +95,45 @@ def pool(out, places, x, c, f, t):
 
 
 @part
+def _weave(out, left, right):
+    """Numbers of both in turn."""
+    for j in range(len(left)):
+        out[2 * j] = left[j]
+        out[2 * j + 1] = right[j]
+
+
+@part
 def pool_back(out, gradient, places, c, f, t):
     """The gradient goes to where the largest came from."""
-    high, wide = (f + 1) // 2, (t + 1) // 2
-    zero = out.dtype.type(0)
-    left, right = np.empty(f * wide, out.dtype), np.empty(f * wide, out.dtype)
+    wide = (t + 1) // 2
+    n, zero = (f + 1) // 2 * wide, out.dtype.type(0)
+    left, right, woven = np.empty(n, out.dtype), np.empty(n, out.dtype), np.empty(2 * n, out.dtype)
     for i in range(c):
-        for y in range(f):
-            above, which = nth(gradient, i * high + y // 2, wide), nth(places, i * high + y // 2, wide)
-            first = out.dtype.type(y % 2 * 2)
-            for j in range(wide):
-                left[y * wide + j] = above[j] if which[j] == first else zero
-                right[y * wide + j] = above[j] if which[j] == first + 1 else zero
-        plane = nth(out, i, f * t)
-        if t % 2 == 0:
-            for j in range(f * wide):
-                plane[2 * j] = left[j]
-                plane[2 * j + 1] = right[j]
-        else:
-            for j in range(f * wide):
-                plane[j // wide * t + j % wide * 2] = left[j]
-                if j % wide < wide - 1:
-                    plane[j // wide * t + j % wide * 2 + 1] = right[j]
+        above, which = nth(gradient, i, n), nth(places, i, n)
+        for odd in range(2):
+            first = out.dtype.type(2 * odd)
+            for j in range(n):
+                left[j] = above[j] if which[j] == first else zero
+                right[j] = above[j] if which[j] == first + 1 else zero
+            _weave(woven, left, right)
+            for y in range(odd, f, 2):
+                copy(view(out, (i * f + y) * t, t), view(woven, y // 2 * 2 * wide, t))
+    keep(woven)
 
 
 @part
 def shuffle_add(out, x, u, c, f, t):
     """X [C, f, t] plus the pixel shuffle of u [4 C, (f + 1) / 2, (t + 1) / 2], cropped to its size."""
-    high, wide = (f + 1) // 2, (t + 1) // 2
-    n = high * wide
-    places, values, woven = out.reshape(c, f, t), x.reshape(c, f, t), np.empty((high, 2 * wide), x.dtype)
+    wide = (t + 1) // 2
+    n = (f + 1) // 2 * wide
+    woven = np.empty(2 * n, x.dtype)
     for i in range(c):
         for odd in range(2):
-            left, right = nth(u, 4 * i + 2 * odd, n), nth(u, 4 * i + 2 * odd + 1, n)
-            flat = woven.reshape(2 * n)
-            for j in range(n):
-                flat[2 * j] = left[j]
-                flat[2 * j + 1] = right[j]
-            for y in range((f - odd + 1) // 2):
-                for j in range(t):
-                    places[i, 2 * y + odd, j] = values[i, 2 * y + odd, j] + woven[y, j]
+            _weave(woven, nth(u, 4 * i + 2 * odd, n), nth(u, 4 * i + 2 * odd + 1, n))
+            for y in range(odd, f, 2):
+                first = (i * f + y) * t
+                add(view(out, first, t), view(x, first, t), view(woven, y // 2 * 2 * wide, t))
+    keep(woven)
 
 
 @part

@@ -6,75 +6,78 @@ import numpy as np
 
 from asc_sweeps.models.fast.vectors import (
     BYTES,
-    DOTS_A,
-    DOTS_B,
     ROWS,
     accumulate,
     copy,
-    dot_tile,
+    keep,
+    nth,
     part,
+    product_strip,
     product_tile,
+    turn_tile,
     view,
 )
 
-COLUMNS = 1024
-"""Of two matrices that are worked on while they lie in the cache."""
+COLUMNS = 256
+"""Of a product that are worked on while they lie in the cache."""
 
 
 @part
-def product(out, w, x, m, k, n, row, step, is_added):
+def _tiles(out, at_out, row_out, w, at_w, row_w, step_w, x, panel, row_x, m, k, n, is_added):
+    """Out [m, n] = w [m, k] x [k, n], or that added to it.
+
+    Rows of each are `row_...` numbers apart, columns of w `step_w`; x's columns begin at `panel` times their number, where tiles do.
+    """
+    lanes = BYTES // out.itemsize
+    tile = np.empty(2 * ROWS * lanes, out.dtype)
+    for i in range(0, m, ROWS):
+        at = at_w + i * row_w
+        for j in range(0, n, 2 * lanes):
+            place, wide = at_out + i * row_out + j, 2 * lanes if j + lanes < n else lanes
+            is_whole = j + wide <= n and i + ROWS <= m and not is_added
+            # Rows beyond w's last, and columns beyond x's, are computed from whatever lies there, and left out.
+            to, at_to, row_to = (out, place, row_out) if is_whole else (tile, 0, wide)
+            if wide > lanes:
+                product_tile(w, at, row_w, step_w, x, j * panel, row_x, k, to, at_to, row_to)
+            else:
+                product_strip(w, at, row_w, step_w, x, j * panel, row_x, k, to, at_to, row_to)
+            for r in range(0 if is_whole else min(ROWS, m - i)):
+                numbers = view(out, place + r * row_out, min(wide, n - j))
+                if is_added:
+                    accumulate(numbers, nth(tile, r, wide))
+                else:
+                    copy(numbers, nth(tile, r, wide))
+    keep(tile)
+
+
+@part
+def product(out, w, x, m, k, n, row, step):
     """Out [m, n] = w [m, k] x [k, n]; numbers of w are `row` and `step` apart, so that w may be transposed."""
     width = 2 * BYTES // x.itemsize
-    length = (
-        min(COLUMNS // 4, (n + width - 1) // width * width) + width // 2
-    )  # no power of two, that rows share no place in the cache
-    block, tile = np.empty(k * length, x.dtype), np.empty(ROWS * width, x.dtype)
-    for at in range(0, n, COLUMNS // 4):
-        end = min(at + COLUMNS // 4, n)
+    # No power of two: rows are to share no place in the cache.
+    length = min(COLUMNS, (n + width - 1) // width * width) + width // 2
+    block = np.empty(k * length, x.dtype)
+    for at in range(0, n, COLUMNS):
+        size = min(COLUMNS, n - at)
         for i in range(k):
-            copy(view(block, i * length, end - at), view(x, i * n + at, end - at))
-        for i in range(0, m, ROWS):
-            for j in range(at, end, width):
-                if j + width <= end and i + ROWS <= m and not is_added:
-                    product_tile(w, i * row, row, step, block, j - at, length, k, out, i * n + j, n)
-                    continue
-                # Rows beyond w's last are computed from whatever lies behind it, and left out.
-                product_tile(w, i * row, row, step, block, j - at, length, k, tile, 0, width)
-                for r in range(min(ROWS, m - i)):
-                    place = out[(i + r) * n + j : (i + r) * n + min(j + width, end)]
-                    if is_added:
-                        accumulate(place, tile[r * width :])
-                    else:
-                        copy(place, tile[r * width :])
+            copy(view(block, i * length, size), view(x, i * n + at, size))
+        _tiles(out, at, n, w, 0, row, step, block, 1, length, m, k, size, False)
+    keep(block)
 
 
 @part
 def product_weight(out, gradient, x, m, k, n):
     """Out [m, k] += gradient [m, n] x^T, x [k, n]."""
-    lanes = BYTES // x.itemsize
-    if n < 16 * lanes or m < DOTS_A or k < DOTS_B:  # few columns: as a product with them transposed
-        turned = np.empty(n * k, x.dtype)
-        for i in range(k):
-            for j in range(n):
-                turned[j * k + i] = x[i * n + j]
-        product(out, gradient, turned, m, n, k, n, 1, True)
-        return
-    found = np.empty(DOTS_A * DOTS_B, x.dtype)
+    width, lanes = 2 * BYTES // x.itemsize, BYTES // x.itemsize
+    panels = np.empty((k + width) * (min(COLUMNS, n) + lanes), x.dtype)  # of x^T, `width` columns each
     for at in range(0, n, COLUMNS):
-        end = min(at + COLUMNS, n)
-        whole = (end - at) // lanes * lanes
-        for i in range(0, m if whole else 0, DOTS_A):
-            first_i = min(i, m - DOTS_A)
-            for j in range(0, k, DOTS_B):
-                first_j = min(j, k - DOTS_B)
-                dot_tile(gradient, first_i * n + at, n, x, first_j * n + at, n, whole, found)
-                for r in range(i - first_i, DOTS_A):
-                    for c in range(j - first_j, DOTS_B):
-                        out[(first_i + r) * k + first_j + c] += found[r * DOTS_B + c]
-        for q in range(at + whole, end):
-            for i in range(m):
-                for j in range(k):
-                    out[i * k + j] += gradient[i * n + q] * x[j * n + q]
+        size = min(COLUMNS, n - at)
+        for i in range(0, k, lanes):  # turns what lies behind x's last row and column, too, which is left out then
+            place = i // width * width * size + i % width
+            for q in range(0, size, lanes):
+                turn_tile(x, i * n + at + q, n, panels, place + q * width, width)
+        _tiles(out, 0, k, gradient, at, n, 1, panels, size, width, m, size, k, True)
+    keep(panels)
 
 
 @part

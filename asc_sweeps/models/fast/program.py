@@ -19,8 +19,8 @@ from asc_sweeps.models.fast.operations import COPY, OPERANDS, OWN, SAVED, WIDTH,
 
 _LINE = 16
 """Numbers: maps begin at cache lines."""
-_BEHIND = 2**14
-"""Numbers behind all others, which a product may read and leave out."""
+_ROWS_BEHIND = 16
+"""As long as a plane of the input, behind all numbers: a product may read there, and leave out what it has read."""
 
 
 @dataclass(eq=False)
@@ -213,7 +213,8 @@ class Program:
             for step in steps:
                 step.row = np.array([step.operands[1].size, *self._row(step.size, step.operands, ())], np.int64)
         work = sizes[WORK, False], sizes[WORK, True]
-        return Plan(self, segments, turned, rows, sizes[SAVED] + _BEHIND, work, sizes[OWN] + _BEHIND, gradients)
+        behind = _ROWS_BEHIND * self.image.n
+        return Plan(self, segments, turned, rows, sizes[SAVED] + behind, work, sizes[OWN] + behind, gradients)
 
     def _groups(self, turned: int) -> dict[tuple[int, int | bool], list[Value]]:
         """Values by their array, and within it by the phase (OWN) or by whether the way back needs them (WORK)."""

@@ -22,7 +22,7 @@ part: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=
 _IS_WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if _IS_WIDE else 32
 """Of a vector."""
-ROWS, DOTS_A, DOTS_B = (10, 6, 4) if _IS_WIDE else (5, 3, 3)
+ROWS = 10 if _IS_WIDE else 5
 """Of what the kernels below compute at once: as many sums as there are registers (32, or 16) for, less what they are fed from."""
 
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
@@ -77,6 +77,10 @@ class _Code:
         empty = self.vector(ir.Undefined)
         one = self.builder.insert_element(empty, self.builder.load(pointer), _LANE(0))
         return self.builder.shuffle_vector(one, empty, ir.VectorType(_LANE, self.lanes)(None))
+
+    def mixed(self, one: ir.Value, other: ir.Value, lanes: list[int]) -> ir.Value:
+        """Lanes of two vectors: those of the other come after those of the one."""
+        return self.builder.shuffle_vector(one, other, ir.VectorType(_LANE, len(lanes))(lanes))
 
     def sums(self, count: int, end: ir.Value, step: int, products: Callable[[ir.Value], list[tuple]]) -> list[ir.Value]:
         """`count` vectors that begin at zero; for each position up to `end`, at least one, products are added to them."""
@@ -156,51 +160,63 @@ def nth(array, i, n):
     return view(array, i * n, n)
 
 
+def _product_tile(vectors: int) -> Any:
+    @intrinsic
+    def tile(_context, w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out):
+        """The product w x: ROWS rows of so many vectors. Each row of w is `row_w` numbers further, each of its n columns `step_w`."""
+        signature = types.void(w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
+            w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out = values
+            code, w_type, x_type, out_type = _Code(context, builder, signature.args[0]), *signature.args[0:9:4]
+            rows = [code.move(code.pointer(w_type, w, at_w), builder.mul(_INDEX(i), row_w)) for i in range(ROWS)]
+            x, out = code.pointer(x_type, x, at_x), code.pointer(out_type, out, at_out)
+
+            def products(k: ir.Value) -> list[tuple]:
+                place, column = builder.mul(k, row_x), builder.mul(k, step_w)
+                right = [code.load(code.move(x, place, j * code.lanes)) for j in range(vectors)]
+                return [(left, r) for row in rows for left in [code.everywhere(code.move(row, column))] for r in right]
+
+            for i, total in enumerate(code.sums(vectors * ROWS, n, 1, products)):
+                place = code.move(out, builder.mul(_INDEX(i // vectors), row_out), i % vectors * code.lanes)
+                code.store(total, place)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+product_tile, product_strip = _product_tile(2), _product_tile(1)
+
+
 @intrinsic
-def product_tile(_context, w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out):
-    """The product w x: ROWS rows of two vectors. Each row of w is `row_w` numbers further, each of its n columns `step_w`."""
-    signature = types.void(w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out)
+def turn_tile(_context, x, at_x, row_x, out, at_out, row_out):
+    """Out [lanes, lanes] is x [lanes, lanes] turned, columns for rows; rows are so many numbers apart."""
+    signature = types.void(x, at_x, row_x, out, at_out, row_out)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
-        w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out = values
+        x, at_x, row_x, out, at_out, row_out = values
         code = _Code(context, builder, signature.args[0])
-        rows = [code.move(code.pointer(signature.args[0], w, at_w), builder.mul(_INDEX(i), row_w)) for i in range(ROWS)]
-        x, out = code.pointer(signature.args[4], x, at_x), code.pointer(signature.args[8], out, at_out)
-
-        def products(k: ir.Value) -> list[tuple]:
-            place, column = builder.mul(k, row_x), builder.mul(k, step_w)
-            right = [code.load(code.move(x, place, j * code.lanes)) for j in range(2)]
-            return [(left, r) for row in rows for left in [code.everywhere(code.move(row, column))] for r in right]
-
-        for i, total in enumerate(code.sums(2 * ROWS, n, 1, products)):
-            code.store(total, code.move(out, builder.mul(_INDEX(i // 2), row_out), i % 2 * code.lanes))
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@intrinsic
-def dot_tile(_context, a, at_a, row_a, b, at_b, row_b, n, out):
-    """Dot products of DOTS_A rows of a with DOTS_B rows of b, over n numbers: whole vectors."""
-    signature = types.void(a, at_a, row_a, b, at_b, row_b, n, out)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
-        a, at_a, row_a, b, at_b, row_b, n, out = values
-        code = _Code(context, builder, signature.args[0])
-        a, b = code.pointer(signature.args[0], a, at_a), code.pointer(signature.args[3], b, at_b)
-        rows_a = [code.move(a, builder.mul(_INDEX(i), row_a)) for i in range(DOTS_A)]
-        rows_b = [code.move(b, builder.mul(_INDEX(i), row_b)) for i in range(DOTS_B)]
-        out = code.pointer(signature.args[7], out)
-
-        def products(k: ir.Value) -> list[tuple]:
-            right = [code.load(code.move(row, k)) for row in rows_b]
-            return [(left, r) for row in rows_a for left in [code.load(code.move(row, k))] for r in right]
-
-        name = f"llvm.vector.reduce.fadd.v{code.lanes}f{8 * code.size}"
-        kind = ir.FunctionType(code.item, [code.item, code.vector])
-        add = cgutils.get_or_insert_function(builder.module, kind, name)
-        for i, total in enumerate(code.sums(DOTS_A * DOTS_B, n, code.lanes, products)):
-            builder.store(builder.call(add, [code.item(0.0), total], fastmath=("reassoc",)), code.move(out, i))
+        x, out = code.pointer(signature.args[0], x, at_x), code.pointer(signature.args[3], out, at_out)
+        every = range(code.lanes)
+        rows = [code.load(code.move(x, builder.mul(_INDEX(i), row_x))) for i in every]
+        distance = code.lanes // 2
+        while (
+            distance
+        ):  # blocks of so many rows and columns change places across the diagonal, then smaller ones in each
+            for i in every:
+                if not i & distance:
+                    upper, lower = rows[i], rows[i + distance]
+                    rows[i] = code.mixed(
+                        upper, lower, [j if not j & distance else code.lanes + j - distance for j in every]
+                    )
+                    rows[i + distance] = code.mixed(
+                        upper, lower, [j + distance if not j & distance else code.lanes + j for j in every]
+                    )
+            distance //= 2
+        for i, row in enumerate(rows):
+            code.store(row, code.move(out, builder.mul(_INDEX(i), row_out)))
         return context.get_dummy_value()
 
     return signature, generate
