@@ -1,4 +1,4 @@
-"""What a sweep costs beside its training: `python -m tests.benchmarks.overhead --trials 50 --epochs 16`.
+"""What a sweep costs beside its training: `python -m tests.benchmarks.overhead --trials 50 --seconds 4`.
 
 The same trials of a few seconds are run by `asc-sweeps sweep`, by bare Ray Tune (a function a trial) and by plain
 Optuna (as many processes on one SQLite file), each with one trial a core. The ratio is wall time over the seconds that the trials
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -92,11 +93,21 @@ def _apart(processes: int, work: Callable[..., None], *arguments: object) -> Non
             raise RuntimeError(f"a process ended with {process.exitcode}")
 
 
+def seconds_an_epoch(path: Path, study: str, root: Path) -> float:
+    """Of the small network, by training it for three epochs as often as trials will run at once; the first of them is left out."""
+    path.write_text(f"study: pace\n{study}\ngrid:\n  finetune: null\n  seed: {list(range(cores()))}\n")
+    folder = root / "pace"
+    folder.mkdir()
+    (folder / "prepared").symlink_to(root / "prepared")
+    by_asc_sweeps(path, [], folder)
+    return statistics.mean(row["seconds"] for result in load_results(Workspace(folder)) for row in result.history[1:])
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=4, help="of a trial, about")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -104,11 +115,13 @@ def main() -> None:
         data = prepare(root / "set", root / "prepared")
         path = root / "overhead.yaml"
         seeds = f"  finetune: null\n  seed: {list(range(given.trials))}\n"
-        settings = SMALL_STUDY.format(folder=root / "set", epochs=given.epochs)
+        pace = seconds_an_epoch(path, SMALL_STUDY.format(folder=root / "set", epochs=3), root)
+        epochs = max(1, round(given.seconds / pace))
+        settings = SMALL_STUDY.format(folder=root / "set", epochs=epochs)
         path.write_text(f"study: overhead\n{settings}\ngrid:\n{seeds}")
         (study,) = load_studies(Request((str(path),), mini=False))
         configs = [config.bound(data.name, data.fingerprint) for config in study.trials]
-        print(f"{given.trials} trials on {cores()} workers")
+        print(f"{given.trials} trials of {epochs} epochs on {cores()} workers")
         print("| run by | wall, s | training / workers, s | ratio |\n|---|---|---|---|")
         for kind, run in (("asc-sweeps sweep", by_asc_sweeps), ("Ray Tune", by_ray_tune), ("Optuna", by_optuna)):
             folder = root / run.__name__
