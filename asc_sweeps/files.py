@@ -30,7 +30,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path | str) -> Iterator[None]:
     """Let the system's errors say whose they are: of a read, a write or a flush they name no file, of a rename the temporary one."""
     try:
         yield

@@ -326,14 +326,13 @@ class Left:
 
 def load_all(workspace: Workspace) -> Left:
     """Everything that can be read, by signature and by study; what cannot be read stands among the failures, never in silence."""
-    left = Left([], [], [])
+    left, trials = Left([], [], []), str(workspace.trials)
     with suppress(FileNotFoundError, NotADirectoryError):  # nothing was trained here yet
-        for name in sorted(os.listdir(workspace.trials)):
-            folder = workspace.trials / name
-            try:
-                if (path := folder / RESULT).exists():
+        for name in sorted(os.listdir(trials)):
+            try:  # by words: of thousands of trials, paths would take a third of the time
+                if _is_there(path := f"{trials}/{name}/{RESULT}"):
                     left.results.append(_load(path, TrialResult))
-                elif (path := folder / FAILURE).exists():
+                elif _is_there(path := f"{trials}/{name}/{FAILURE}"):
                     left.failures.append(_load(path, TrialFailure))
             except (WorkspaceError, OSError) as error:
                 left.failures.append(TrialFailure(name, "", "", "damaged", str(error), ""))
@@ -345,11 +344,19 @@ def load_all(workspace: Workspace) -> Left:
     return left
 
 
-def _load(path: Path, kind: type[Kind]) -> Kind:
+def _is_there(path: str) -> bool:
+    """Whether a file is there. Raises OSError where that cannot be known, of which `os.path.exists` would say nothing."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(path)
+        return True
+    return False
+
+
+def _load(path: Path | str, kind: type[Kind]) -> Kind:
     """One file, if it is of this format and every value of the kind that it must be."""
     try:
-        with naming(path):
-            raw = path.read_bytes()
+        with naming(path), open(path, "rb") as file:
+            raw = file.read()
         content = from_json(raw)  # half of the time that `json` takes
         if content.get("format") == FORMAT:
             found = _reader(kind).validate_python(content)
@@ -365,10 +372,10 @@ def _load(path: Path, kind: type[Kind]) -> Kind:
     )
 
 
-def _check(result: TrialResult, path: Path) -> None:
+def _check(result: TrialResult, path: Path | str) -> None:
     """Raise ValueError for a result that stands where another's should, for settings and times that are none."""
     stored_config(result.settings, path)
-    if result.signature != path.parent.name:
+    if result.signature != os.path.basename(os.path.dirname(path)):
         raise ValueError(f"it is of the trial {result.signature}")
     for sitting in result.sittings:
         for at in (sitting["began_at"], sitting["ended_at"]):
