@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from analysis.paper import DEVICES, SEEN, UNSEEN
 from asc_sweeps.config import TrialConfig, setting_fields
 from asc_sweeps.results import Complexity, TrialResult
 
+NAN = float("nan")
 CURVE_COLUMNS = ("learning_rate", "drop_rate", "train_loss", "validation_log_loss", "validation_accuracy", "seconds")
 
 
@@ -32,8 +34,7 @@ def trials_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
     `validation_*` are of the validation split; `log_loss_converted` is of an INT8 network before it was trained rounded; `plain`
     says that nothing came after pretraining or fine-tuning; `seconds` is the trial's own time, its start's not counted.
     """
-    rows = [_row(result) for result in results]
-    return pd.DataFrame(rows) if rows else pd.DataFrame([_row(_EXAMPLE)]).iloc[:0]
+    return pd.DataFrame(_columns(results)) if results else pd.DataFrame(_columns([_EXAMPLE])).iloc[:0]
 
 
 def setting_columns(frame: pd.DataFrame) -> list[str]:
@@ -58,65 +59,72 @@ def curves_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["signature", "system", "seed", "step", "phase", *CURVE_COLUMNS])
 
 
-def _row(result: TrialResult) -> dict[str, Any]:
-    scores = {(s.split, s.by, s.name): s for s in result.scores}
-    row: dict[str, Any] = {
-        "signature": result.signature,
-        "system": result.system,
-        "phase": result.phase,
-        "start": result.start,
-        **{word: result.settings.get(phase) is not None for word, phase in PHASE_WORDS.items()},
-        "data_name": result.data.get("name"),
-        "data_fingerprint": result.data.get("fingerprint"),
-        "dropped_device": result.data.get("dropped_device"),
-        "generated": bool(result.data.get("generated")),
-        **{
-            f"{split}_segments": result.data.get("segments", {}).get(split, 0)
-            for split in ("train", "validation", "test")
-        },
-        "params": result.complexity.params,
-        "macs": result.complexity.macs,
-        "seconds": result.seconds,
-        "finished_at": result.finished_at,
+def _columns(results: Sequence[TrialResult]) -> dict[str, list[Any]]:
+    """By columns, since a row a trial would be made of thousands of pieces."""
+    data = [result.data for result in results]
+    trees = [result.settings for result in results]
+    columns: dict[str, list[Any]] = {
+        name: [getattr(result, name) for result in results] for name in ("signature", "system", "phase", "start")
     }
+    columns |= {word: [tree.get(phase) is not None for tree in trees] for word, phase in PHASE_WORDS.items()}
+    columns |= {f"data_{name}": [its.get(name) for its in data] for name in ("name", "fingerprint")}
+    columns["dropped_device"] = [its.get("dropped_device") for its in data]
+    columns["generated"] = [bool(its.get("generated")) for its in data]
+    for split in ("train", "validation", "test"):
+        columns[f"{split}_segments"] = [its.get("segments", {}).get(split, 0) for its in data]
+    columns |= {name: [getattr(result.complexity, name) for result in results] for name in ("params", "macs")}
+    columns |= {name: [getattr(result, name) for result in results] for name in ("seconds", "finished_at")}
+    columns |= _scores(results)
+    after = [columns[word] for word in PHASE_WORDS if word != "finetuned"]
+    columns["plain"] = [not any(phases) for phases in zip(*after, strict=True)]
+    return columns | _settings(trees)
+
+
+def _scores(results: Sequence[TrialResult]) -> dict[str, list[float]]:
+    scores = [{(s.split, s.by, s.name): s for s in result.scores} for result in results]
+
+    def column(measure: str, *key: str) -> list[float]:
+        return [NAN if score is None else getattr(score, measure) for score in (its.get(key) for its in scores)]
+
+    columns: dict[str, list[float]] = {}
     for measure in ("log_loss", "accuracy"):
-        for split, prefix in (("test", ""), ("validation", "validation_")):
-            score = scores.get((split, "overall", "micro"))
-            row[prefix + measure] = getattr(score, measure) if score else float("nan")
-        for device in DEVICES:
-            score = scores.get(("test", "device", device))
-            row[f"{measure}_{device}"] = getattr(score, measure) if score else float("nan")
+        columns[measure] = column(measure, "test", "overall", "micro")
+        columns[f"validation_{measure}"] = column(measure, "validation", "overall", "micro")
+        columns |= {f"{measure}_{device}": column(measure, "test", "device", device) for device in DEVICES}
         for group, devices in (("seen", SEEN), ("unseen", UNSEEN), ("devices", DEVICES)):
             # A mean over fewer devices is another number: without one of them there is none.
-            row[f"{measure}_{group}"] = sum(row[f"{measure}_{device}"] for device in devices) / len(devices)
-    converted = scores.get(("test", "conversion", "without training"))
-    row["log_loss_converted"] = converted.log_loss if converted else float("nan")
-    row["plain"] = not any(row[word] for word in PHASE_WORDS if word != "finetuned")
-    return row | _flat(result.settings)
+            its = zip(*(columns[f"{measure}_{device}"] for device in devices), strict=True)
+            columns[f"{measure}_{group}"] = [sum(values) / len(devices) for values in its]
+    columns["log_loss_converted"] = column("log_loss", "test", "conversion", "without training")
+    return columns
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+def _settings(trees: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Settings by dotted name: those of a phase that is off NaN, those newer than the result at their default."""
-    flat: dict[str, Any] = {}
-    for group, (usual, members) in _groups().items():
-        off = settings.get(group, usual) is None
-        flat |= dict.fromkeys(members, float("nan")) if off else members
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{member}": inner for member, inner in value.items()}
-        elif value is not None:
-            flat[name] = value
-    return flat
+    columns: dict[str, list[Any]] = {}
+    for name in dict.fromkeys(chain(_groups(), chain.from_iterable(trees))):
+        usual, members = _groups().get(name, (NAN, {}))
+        values = [tree.get(name, usual) for tree in trees]
+        if not members and not any(isinstance(value, dict) for value in values):
+            columns[name] = [NAN if value is None else value for value in values]
+            continue
+        its = [value if value is None or isinstance(value, dict) else {} for value in values]
+        for member in dict.fromkeys(chain(members, chain.from_iterable(one for one in its if one))):
+            default = members.get(member, NAN)
+            columns[f"{name}.{member}"] = [NAN if one is None else one.get(member, default) for one in its]
+    return columns
 
 
 @functools.cache
 def _groups() -> dict[str, tuple[Any, dict[str, Any]]]:
-    """By a group of settings its own default, None where it is off, and its settings' defaults by dotted name."""
+    """By a group of settings its own default, None where it is off, and its settings' defaults; the seed has none in it."""
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     for name, field in setting_fields().items():
-        group = name.rpartition(".")[0]
-        usual = TrialConfig.model_fields[group].default if group else name  # the seed belongs to none
-        found.setdefault(group, (usual, {}))[1][name] = field.default
+        group, _, member = name.rpartition(".")
+        if group:
+            found.setdefault(group, (TrialConfig.model_fields[group].default, {}))[1][member] = field.default
+        else:
+            found[name] = (field.default, {})
     return found
 
 
