@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from analysis.evidence import Evidence
 from asc_sweeps.packing import dense_json
+from asc_sweeps.results import TrialResult
 
 FORMAT = 1
 
@@ -14,9 +17,10 @@ def content(evidence: Evidence) -> str:
         {**vars(record), "name": record.name, "space": evidence.spaces.get(record.name, "")}
         for record in evidence.studies
     ]
+    names = [field.name for field in dataclasses.fields(TrialResult)]
     trials = [
         {
-            **vars(result),  # not `asdict`, which copies all that is in it
+            **{name: getattr(result, name) for name in names},  # not `asdict`, which copies all that is in it
             "complexity": vars(result.complexity),
             "scores": [vars(score) for score in result.scores],
             "history": len(result.history),

@@ -38,8 +38,8 @@ def _space(records: Sequence[StudyRecord], results: Mapping[str, TrialResult]) -
 
 def _config(row: Mapping[str, Any], result: TrialResult | None) -> TrialConfig | None:
     """A trial's settings by its result, else by what the study wrote down; None where neither is of this version."""
-    settings = result.settings if result else row.get("settings")
+    settings = row.get("settings")
     try:
-        return None if settings is None else stored_config(settings, "")
+        return result.config if result else None if settings is None else stored_config(settings, "")
     except WorkspaceError:
         return None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asc_sweeps.config import TrialConfig
+from asc_sweeps.config import Settings, TrialConfig
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.packing import unpack
 
@@ -24,22 +24,16 @@ def as_space(study: str, about: str, trials: Iterable[TrialConfig]) -> str:
 
     Trials that differ in their seed alone stand in one block.
     """
-    flat = [_flat(config) for config in trials]
-    seedless = [{name: value for name, value in one.items() if name != "seed"} for one in flat]
-    common = {
-        name: value
-        for name, value in (seedless[0] if seedless else {}).items()
-        if all(name in other and _same(other[name], value) for other in seedless)
-    }
-    seeds: dict[str, list[int]] = {}
-    for one, rest in zip(flat, seedless, strict=True):
-        own = {name: value for name, value in rest.items() if name not in common}
-        seeds.setdefault(json.dumps(own), []).append(one["seed"])
+    listed = list(trials)
+    common, own = _parted(listed)
+    seeds: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+    for config, its in zip(listed, own, strict=True):
+        seeds.setdefault(its, []).append(config.seed)
     lines = [f"study: {json.dumps(study)}", f"about: {json.dumps(about)}", "settings:"]
     lines += [f"  {name}: {json.dumps(value)}" for name, value in common.items()]
     lines.append("grid:")
-    for own, its in seeds.items():
-        axes = {**{name: [value] for name, value in json.loads(own).items()}, "seed": its}
+    for its, of_them in seeds.items():
+        axes = {**{name: [value] for name, value in its}, "seed": of_them}
         lines.append("  - {" + ", ".join(f"{name}: {json.dumps(values)}" for name, values in axes.items()) + "}")
     return "\n".join(lines) + "\n"
 
@@ -68,15 +62,27 @@ def content_of(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flat(config: TrialConfig) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in config.model_dump(mode="json").items():
-        if isinstance(value, dict):
-            found |= {f"{name}.{member}": inner for member, inner in value.items()}
-        else:
-            found[name] = value  # the seed, or a phase that is off
-    return found
+def _parted(trials: Sequence[TrialConfig]) -> tuple[dict[str, Any], list[tuple[tuple[str, Any], ...]]]:
+    """The settings that all of them have in common, the seed left out, and for each of them its others, by dotted name.
+
+    Group by group, as most of their values are one for all trials.
+    """
+    common: dict[str, Any] = {}
+    own: list[tuple[tuple[str, Any], ...]] = [()] * len(trials)
+    for group in (name for name in TrialConfig.model_fields if name != "seed"):
+        found = [getattr(config, group) for config in trials]
+        values = [None if one is None else tuple(vars(one).values()) for one in found]
+        others: dict[tuple[Any, ...] | None, tuple[tuple[str, Any], ...]] = {}
+        for one, value in zip(found, values, strict=True):
+            if value not in others:
+                others[value] = ((group, None),) if one is None else tuple(_dotted(group, one))
+        first, *rest = others.values() or ((),)
+        shared = set(first).intersection(*rest)
+        common |= dict(pair for pair in first if pair in shared)
+        others = {value: tuple(pair for pair in its if pair not in shared) for value, its in others.items()}
+        own = [(*before, *others[value]) for before, value in zip(own, values, strict=True)]
+    return common, own
 
 
-def _same(one: object, other: object) -> bool:
-    return one == other and type(one) is type(other)
+def _dotted(group: str, settings: Settings) -> Iterable[tuple[str, Any]]:
+    return ((f"{group}.{member}", value) for member, value in vars(settings).items())

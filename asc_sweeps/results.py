@@ -22,6 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
+from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.files import naming
 from asc_sweeps.settings import stored_config
@@ -129,6 +130,11 @@ class TrialResult(Stored):
     """ISO 8601, UTC."""
     sittings: list[Sitting] = field(default_factory=list)
     format: int = FORMAT
+
+    @functools.cached_property
+    def config(self) -> TrialConfig:
+        """The trial that it is of. Raises WorkspaceError for settings that this version does not know."""
+        return stored_config(self.settings, self.signature)
 
     def micro(self, split: str) -> Score | None:
         """The mean over the segments of a split; None where the trial had none."""
@@ -374,7 +380,7 @@ def _load(path: Path | str, kind: type[Kind]) -> Kind:
 
 def _check(result: TrialResult, path: Path | str) -> None:
     """Raise ValueError for a result that stands where another's should, for settings and times that are none."""
-    stored_config(result.settings, path)
+    vars(result)["config"] = stored_config(result.settings, path)
     if result.signature != os.path.basename(os.path.dirname(path)):
         raise ValueError(f"it is of the trial {result.signature}")
     for sitting in result.sittings:
