@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.blocks import Block, Cell, Plot, Section, Table, Text, heads, row_head
 from analysis.evidence import Evidence
-from analysis.style import BLUE, GREEN, INK, ORANGE, VERMILLION, shown, styled
+from analysis.style import BLUE, GREEN, INK, ORANGE, VERMILLION, points, shown, styled
 from analysis.words import MISSING, duration, percent, plural
 from asc_sweeps.results import StudyRecord
 
@@ -163,13 +163,15 @@ def _timeline(sittings: pd.DataFrame) -> Plot:
         if len(its):
             figure.add_trace(
                 go.Bar(
-                    base=[_clock(time) for time in its["began"]],
-                    x=[round((e - b).total_seconds() * 1000) for b, e in zip(its["began"], its["ended"], strict=True)],
-                    y=[shown(worker) for worker in its["worker"]],
-                    text=[
+                    base=points(_clock(time) for time in its["began"]),
+                    x=points(
+                        round((e - b).total_seconds() * 1000) for b, e in zip(its["began"], its["ended"], strict=True)
+                    ),
+                    y=points(shown(worker) for worker in its["worker"]),
+                    text=points(
                         shown(f"{system}, {signature}")
                         for system, signature in zip(its["system"], its["signature"], strict=True)
-                    ],
+                    ),
                     textposition="none",
                     orientation="h",
                     name=state,

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.blocks import Plot
 from analysis.importance import EVALUATOR
 from analysis.paper import BUDGET_MACS, TABLE2
-from analysis.style import BLUE, GRID, INK, PAPER, VERMILLION, paper_marker, shown, styled
+from analysis.style import BLUE, GRID, INK, PAPER, VERMILLION, paper_marker, points, shown, styled
 from analysis.words import fixed, plural
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def parallel(found: Found, key: str) -> Plot:
             xs += [*range(len(axes)), None]
             ys += [*(axis.places[i] for axis in axes), None]
         line = {"color": colour, "width": width}
-        figure.add_trace(go.Scatter(x=xs, y=ys, mode="lines", name=name, line=line, hoverinfo="skip"))
+        figure.add_trace(go.Scatter(x=points(xs), y=points(ys), mode="lines", name=name, line=line, hoverinfo="skip"))
     styled(figure, 380)
     names = [f"{shown(axis.title)}<br>{shown(axis.ends)}" for axis in axes]
     figure.update_xaxes(
@@ -213,9 +213,9 @@ def _drawn(found: Found) -> pd.DataFrame:
 
 def _markers(rows: pd.DataFrame, x: Any, y: pd.Series, name: str, colour: str, opacity: float) -> go.Scatter:
     return go.Scatter(
-        x=list(x),
-        y=_rounded(y),
-        text=[shown(signature) for signature in rows["signature"]],
+        x=points(x),
+        y=points(_rounded(y)),
+        text=points(shown(signature) for signature in rows["signature"]),
         mode="markers",
         name=name,
         marker={"color": colour, "size": 7, "opacity": opacity},

@@ -6,7 +6,9 @@ Figures are drawn in the light colours; the page swaps each hex of `DARK` for it
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
+import numpy as np
 import plotly.graph_objects as go
 
 INK, GRID = "#27313B", "#DDE2E8"
@@ -69,6 +71,11 @@ def shown(text: object) -> str:
     '&lt;b&gt;w/ MFA &amp; FPM&lt;/b&gt;'
     """
     return html.escape(str(text), quote=False)
+
+
+def points(values: Iterable[object]) -> np.ndarray:
+    """What thousands of points have each, as plotly takes it whole; each value of a list it looks at several times."""
+    return np.array(list(values), dtype=object)
 
 
 def paper_marker(size: int = 11) -> dict[str, object]:
