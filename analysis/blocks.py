@@ -5,17 +5,17 @@ All text is plain; whatever writes a page escapes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
 from analysis.words import MISSING
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
+class Cell(NamedTuple):
+    """A cell of a table; one of tens of thousands, of which a dataclass would take three times as long to make.
 
     `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits` or `verdict-differs`.
     """
@@ -136,8 +136,8 @@ def row_head(text: str, small: str = "") -> Cell:
 def row_group(name: Cell, lines: list[list[Cell]], remark: Cell | None = None) -> list[list[Cell]]:
     """Lines of one name, with a remark below them where there is one."""
     columns = sum(cell.columns for cell in lines[0])
-    lines = [*lines, [replace(remark, columns=columns)]] if remark else lines
-    return [[replace(name, rows=len(lines)), *lines[0]], *lines[1:]]
+    lines = [*lines, [remark._replace(columns=columns)]] if remark else lines
+    return [[name._replace(rows=len(lines)), *lines[0]], *lines[1:]]
 
 
 def heads(*names: str | Cell) -> list[Cell]:
@@ -147,7 +147,7 @@ def heads(*names: str | Cell) -> list[Cell]:
 
 def head_of(*cells: tuple[str | Cell, int], below: list[Cell]) -> list[list[Cell]]:
     """A head in two rows: (name, columns it spans), those of one column reaching down; `below` names the others."""
-    top = [replace(heads(name)[0], columns=span, rows=2 if span == 1 else 1) for name, span in cells]
+    top = [heads(name)[0]._replace(columns=span, rows=2 if span == 1 else 1) for name, span in cells]
     return [top, below]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -123,7 +121,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
             printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
             measured.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_half"], digits)))
             difference = signed(scale * (row[name] - row[f"paper_{name}"]), digits)
-            found.append(replace(verdict_cell(row[f"{name}_verdict"]), text=difference, small=row[f"{name}_verdict"]))
+            found.append(verdict_cell(row[f"{name}_verdict"])._replace(text=difference, small=row[f"{name}_verdict"]))
         lines = [[*printed, Cell("")], [*measured, Cell(str(row["seeds"]) if done else MISSING)]]
         if done and compare and row["accuracy_verdict"]:
             lines.append([*found, Cell("")])
