@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 
@@ -105,18 +106,20 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
         "words": lambda block: isinstance(block, Text),
         "file": lambda block: isinstance(block, File),
     }
-    return environment.get_template("report.html.jinja").render(
-        warning=overview.data_warning(evidence.frame),
-        cards=overview.cards(evidence),
-        sections=sections,
-        figures=pack(dense_json(_specs(sections))),
-        cells=_cells,
-        texts=pack(dense_json(_texts(sections))),
-        content_id=CONTENT,
-        content=pack(content(evidence)),
-        dark=inert_json(json.dumps(DARK)),
-        bundle=pack(plotly.offline.get_plotlyjs()),
-    )
+    with ThreadPoolExecutor(1) as beside:
+        bundle = beside.submit(pack, plotly.offline.get_plotlyjs())  # gzip leaves Python to the others meanwhile
+        return environment.get_template("report.html.jinja").render(
+            warning=overview.data_warning(evidence.frame),
+            cards=overview.cards(evidence),
+            sections=sections,
+            figures=pack(dense_json(_specs(sections))),
+            cells=_cells,
+            texts=pack(dense_json(_texts(sections))),
+            content_id=CONTENT,
+            content=pack(content(evidence)),
+            dark=inert_json(json.dumps(DARK)),
+            bundle=bundle.result(),
+        )
 
 
 def _cells(row: Sequence[Cell], scope: str) -> Markup:
