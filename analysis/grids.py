@@ -7,7 +7,7 @@ import pandas as pd
 from analysis import figure3, section6, table2, table3, table4
 from analysis.blocks import Block, Cell, Section, Table, Text, heads, row_head, words
 from analysis.evidence import Evidence
-from analysis.families import family_keys, setting_text, summarise
+from analysis.families import all_same, family_keys, setting_text, summarise
 from analysis.frames import setting_columns
 from analysis.statistics import mean_interval
 from analysis.words import MISSING, duration, fixed, plural, signed, spread, thousands
@@ -35,7 +35,8 @@ def grid_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     names = [name for name, _, _, _ in MEASURES]
     columns = _distinguishing(trials)
-    configurations = [its for _, its in trials.groupby(family_keys(trials, ()), sort=False)]
+    told = trials[list(dict.fromkeys([*columns, *names, "seed", "params", "seconds"]))]
+    configurations = [its for _, its in told.groupby(family_keys(trials, ()), sort=False)]
     first = configurations[0].set_index("seed")[names] if configurations else trials[names]
     rows = []
     for its in configurations:
@@ -59,9 +60,8 @@ def _distinguishing(trials: pd.DataFrame) -> list[str]:
     """The columns that tell configurations apart: of a phase that some trials lack, the settings in which the others differ."""
     broad = [name for name in SAID if trials[name].nunique() > 1]
     said = set[str]().union(*(SAID[name][1] for name in broad))
-    return broad + [
-        n for n in setting_columns(trials) if n not in said and trials[n].dropna().astype(str).nunique() > 1
-    ]
+    own = [n for n in setting_columns(trials) if n not in said and not all_same(trials[n])]
+    return broad + [n for n in own if trials[n].dropna().astype(str).nunique() > 1]
 
 
 def section(evidence: Evidence) -> Section:
