@@ -119,18 +119,18 @@ def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family
             "key": keys,
         }
     )
-    ranks = marks.groupby("key", sort=True).agg(
-        real=("real", "all"),
-        of_width=("of_width", "any"),
-        rows=("row", "nunique"),
-        epochs=("epochs", "max"),
-        train=("train", "max"),
-        test=("test", "max"),
-        trials=("row", "size"),
+    by_key = marks.groupby("key", sort=True)
+    ranks = pd.DataFrame(  # not by `agg`, which takes three times as long
+        {
+            "real": by_key["real"].all(),
+            "of_width": by_key["of_width"].any(),
+            "rows": by_key["row"].nunique(),
+            "epochs": by_key["epochs"].max(),
+            "segments": by_key["train"].max() + by_key["test"].max(),
+            "trials": by_key.size(),
+        }
     )
-    ranks["segments"] = ranks.pop("train") + ranks.pop("test")
-    order = ["real", "of_width", "rows", "epochs", "segments", "trials"]
-    best = ranks.sort_values(order, ascending=False, kind="stable").index[0]
+    best = ranks.sort_values(list(ranks.columns), ascending=False, kind="stable").index[0]
     return Family(trials[keys == best], len(ranks) - 1, tuple(axes))
 
 
