@@ -33,6 +33,7 @@ def importances(
     if len(points) < FEWEST or not varied:
         return pd.DataFrame(columns=list(COLUMNS))
     kinds = {p["name"]: _distribution(p, [point[p["name"]] for point in points]) for p in varied}
+    points = [{name: point[name] for name in kinds} for point in points]
     middle = np.array(_importances(kinds, points, values, maximize))
     generator, size = np.random.default_rng(0), min(len(points), LARGEST)
     drawn = []
@@ -48,30 +49,25 @@ def importances(
 def _importances(
     kinds: Mapping[str, Any], points: Sequence[Mapping[str, Any]], values: Sequence[float], maximize: bool
 ) -> list[float]:
-    """Of each parameter of `kinds`, which says how it was drawn, in their order."""
+    """Of each parameter of `kinds`, which says how it was drawn, in their order; `points` hold these alone."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import FrozenTrial, TrialState
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trials = [_trial(kinds, *drawn) for drawn in enumerate(zip(points, values, strict=True))]
+    # Finished trials as Optuna knows them.
+    whole = {"state": TrialState.COMPLETE, "datetime_start": None, "datetime_complete": None, "distributions": kinds}
+    empty = {"user_attrs": {}, "system_attrs": {}, "intermediate_values": {}}
+    trials = [
+        FrozenTrial(number=number, trial_id=number, value=float(value), params=point, **whole, **empty)
+        for number, (point, value) in enumerate(zip(points, values, strict=True))
+    ]
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     study.get_trials = lambda **_: trials  # `add_trials` copies each of them, which takes longer than all the rest
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all trials are equally good, nothing is important
         found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(kinds))
     return [float(np.nan_to_num(found[name])) for name in kinds]
-
-
-def _trial(kinds: Mapping[str, Any], number: int, drawn: tuple[Mapping[str, Any], float]) -> Any:
-    """A finished trial as Optuna knows it."""
-    from optuna.trial import FrozenTrial, TrialState
-
-    point, value = drawn
-    return FrozenTrial(
-        number=number, trial_id=number, state=TrialState.COMPLETE, value=float(value), datetime_start=None,
-        datetime_complete=None, params={name: point[name] for name in kinds}, distributions=dict(kinds), user_attrs={},
-        system_attrs={}, intermediate_values={},
-    )  # fmt: skip
 
 
 def _distribution(parameter: Mapping[str, Any], seen: Sequence[Any]) -> Any:
