@@ -104,7 +104,7 @@ def convert(
 
 def resampled(waveforms: np.ndarray, resample: torch.nn.Module) -> np.ndarray:
     """Waveforms of WAV files, float32 [B, 44100], as training hears them: int16 [B, 16000], level kept."""
-    rows = (resample(torch.from_numpy(waveforms)) * 32768).round_().clamp_(-32768, 32767)
+    rows = resample(torch.from_numpy(waveforms)).mul_(32768).round_().clamp_(-32768, 32767)
     return rows.to(torch.int16).numpy()
 
 

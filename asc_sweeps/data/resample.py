@@ -29,6 +29,9 @@ class Resample(nn.Module):
         self._filters = Banded(filters)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        padded = functional.pad(waveforms, (self._width, self._width + self._step))
-        made = self._filters(padded.unfold(1, self._window, self._step)).flatten(1)
-        return made[:, : math.ceil(waveforms.shape[1] * RATE / WAV_RATE)]
+        samples = waveforms.shape[1]
+        windows = math.ceil(samples / self._step) + 1  # the last one keeps a waveform from the next one
+        padded = functional.pad(waveforms, (self._width, windows * self._step - self._width - samples))
+        # In one line: its windows are a matrix as they lie there, those of rows would be copied for each product.
+        made = self._filters(padded.flatten().unfold(0, self._window, self._step))
+        return made.flatten().unfold(0, math.ceil(samples * RATE / WAV_RATE), windows * made.shape[1])
