@@ -58,11 +58,11 @@ def convert(
     resample = Resample()
     findings = Findings()
 
-    def read(name: str) -> tuple[str, np.ndarray]:
+    def read(name: str, out: np.ndarray) -> str:
         if name not in pieces:
-            return read_wav(folder / name)
+            return read_wav(os.path.join(folder, name), out)[0]  # a Path for each costs more
         file, piece = pieces[name]
-        return read_piece(folder / file, piece)
+        return read_piece(os.path.join(folder, file), piece, out)[0]
 
     with (
         open(building / ARRAY, "r+b", buffering=0) as array,
@@ -73,18 +73,18 @@ def convert(
 
         def convert_chunk(i: int) -> tuple[int, list[str], list[tuple[str, BadWav]]]:
             found, bad = [], []
+            waveforms = np.empty((TOGETHER, FRAMES), np.float32)
             for at in range(0, len(chunks[i]), TOGETHER):
-                waveforms = []
-                for name in chunks[i][at : at + TOGETHER]:
+                together = chunks[i][at : at + TOGETHER]
+                for name, waveform in zip(together, waveforms, strict=False):  # the last ones may be fewer
                     try:
-                        digest, waveform = read(name)
+                        found.append(read(name, waveform))
                     except BadWav as problem:
                         bad.append((name, problem))
-                        digest, waveform = "", np.zeros(FRAMES, np.float32)
-                    found.append(digest)
-                    waveforms.append(waveform)
-                rows = resampled(np.stack(waveforms), resample)
-                _write_at(array, rows.tobytes(), start + (i * CHUNK + at) * RATE * 2)
+                        found.append("")
+                        waveform.fill(0)
+                rows = resampled(waveforms[: len(together)], resample)
+                _write_at(array, rows, start + (i * CHUNK + at) * RATE * 2)
             return i, found, bad
 
         for i, found, bad in pool.map(convert_chunk, todo):
@@ -139,9 +139,9 @@ def _open_array(path: Path, rows: int) -> tuple[int, bool]:
     return len(header), False
 
 
-def _write_at(file: io.FileIO, content: bytes, position: int) -> None:
+def _write_at(file: io.FileIO, content: np.ndarray, position: int) -> None:
     # Not through a mapping: on a full disk a mapping's write is a signal that ends the process, this one an error.
-    if os.pwrite(file.fileno(), content, position) != len(content):
+    if os.pwrite(file.fileno(), content, position) != content.nbytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

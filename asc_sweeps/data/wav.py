@@ -69,36 +69,36 @@ def check_wav(path: Path, seconds: int = 1) -> None:
     _check_header(header, seconds)
 
 
-def read_wav(path: Path) -> tuple[str, np.ndarray]:
-    """SHA-256 of a file and its waveform, float32 [44100]. Raises BadWav."""
+def read_wav(path: Path | str, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
+    """SHA-256 of a file and its waveform, float32 [44100], which `out` is if given. Raises BadWav."""
     content = _read(path)
     _check_magic(content, len(content))
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             _check_header(file)
-            waveform = file.read(dtype="float32")
+            waveform = file.read(dtype="float32", out=out)
     except soundfile.LibsndfileError as error:
         raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
     return hashlib.sha256(content).hexdigest(), waveform
 
 
-def read_piece(path: Path, piece: int) -> tuple[str, np.ndarray]:
-    """SHA-256 of the samples of one second of a whole recording, and its waveform, float32 [44100]. Raises BadWav."""
+def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
+    """SHA-256 of the samples of one second of a whole recording, and its waveform as `read_wav` gives it. Raises BadWav."""
     size = stat_wav(path).st_size
     _check_magic(_read(path, 12), size)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             _check_header(file, PIECES)
             file.seek(piece * FRAMES)
-            waveform = file.read(FRAMES, dtype="float32")
+            waveform = file.read(FRAMES, dtype="float32", out=out)
     except soundfile.LibsndfileError as error:
         raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
     if len(waveform) != FRAMES:
         raise BadWav(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
-    return hashlib.sha256(waveform.tobytes()).hexdigest(), waveform
+    return hashlib.sha256(waveform).hexdigest(), waveform
 
 
-def _read(path: Path, size: int = -1) -> bytes:
+def _read(path: Path | str, size: int = -1) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(size)
