@@ -143,17 +143,28 @@ def array_digest(target: Path) -> str:
 def _check_content(target: Path, digest: str) -> None:
     """Raise ValueError where the waveforms are not what was written; read anew only when the file is not the one read last."""
     found = (target / ARRAY).stat()
-    mark = [digest, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-    path = target.with_name(f".{target.name}.checked")
     try:
-        if json.loads(path.read_text()) == mark:
+        if json.loads(_note(target).read_text()) == _mark(found, digest):
             return
     except (OSError, ValueError):
         pass  # never checked yet, or the note is torn
     if array_digest(target) != digest:
         raise ValueError(f"{ARRAY} is not what was written")
     with suppress(OSError):  # a cache that is only to be read is checked by each process
-        write_json(path, mark)
+        note_checked(target, found, digest)
+
+
+def note_checked(target: Path, found: os.stat_result, digest: str) -> None:
+    """Write down that the waveforms' file, as it was `found` before it was read, has this digest."""
+    write_json(_note(target), _mark(found, digest))
+
+
+def _note(target: Path) -> Path:
+    return target.with_name(f".{target.name}.checked")
+
+
+def _mark(found: os.stat_result, digest: str) -> list[str | int]:
+    return [digest, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def table_digest(content: bytes) -> str:

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from asc_sweeps.config import RATE
 from asc_sweeps.data.cache import (
+    ARRAY,
     COLUMNS,
     FORMAT,
     JOURNAL,
@@ -26,6 +27,7 @@ from asc_sweeps.data.cache import (
     Progress,
     array_digest,
     cache_folder,
+    note_checked,
     open_prepared,
     table_digest,
     write_manifest,
@@ -111,6 +113,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
         table = [COLUMNS, *([getattr(s, column) for column in COLUMNS] for s in segments)]
         content = "".join("\t".join(row) + "\n" for row in table).encode()
         write_bytes(building / TABLE, content)
+        found, digest = (building / ARRAY).stat(), array_digest(building)
         manifest = {
             "name": f"synthetic-{stamp['plan']}" if stamp else "tau2020" if segments[0].of_recording else "tau2022",
             "generated": bool(stamp),
@@ -118,12 +121,13 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             "rate": RATE,
             "segments": len(segments),
             "table_sha256": table_digest(content),
-            "array_sha256": array_digest(building),
+            "array_sha256": digest,
             "stamp": stamp,
         }
         write_manifest(building, manifest)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(building, target)
+        note_checked(target, found, digest)  # gigabytes that need not be read a second time
         (target / JOURNAL).unlink(missing_ok=True)
         return open_prepared(target)
 
