@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
-from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Row, Segment, holds_recordings, read_lists
+from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Segment, Table, holds_recordings, read_lists
 from asc_sweeps.data.wav import PIECES, BadWav, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
 from asc_sweeps.workspace import cores
@@ -22,6 +24,9 @@ from asc_sweeps.workspace import cores
 CHUNK = 256
 """Files that a thread looks at before it tells."""
 KNOWN = frozenset(product(SCENES, DEVICES, CITIES))
+PIECE = {str(piece): piece for piece in range(PIECES)}
+Counts = Counter[tuple[str, str, str]]
+"""How many segments a location, a recording and a split have in common."""
 
 
 def read_folder(folder: Path, findings: Findings) -> list[Segment]:
@@ -32,16 +37,18 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
     with _no_garbage():
         lists = read_lists(folder, findings)
         _check_repeats(lists, findings)
-        splits, whole = _splits(lists, findings), holds_recordings(folder)
-        segments: dict[str, Segment] = {}
-        for line, row in lists[META]:
-            for segment in _segments(row, line, splits.get(row[0], "unused"), whole, findings):
-                segments.setdefault(segment.filename, segment)
-        found = list(segments.values())
+        read = _pieces_of_2020 if holds_recordings(folder) else _segments
+        segments = read(lists[META], _splits(lists, findings), findings)
+        if lists[META].has_repeats:
+            firsts: dict[str, Segment] = {}
+            for segment in segments:
+                firsts.setdefault(segment.filename, segment)
+            segments = list(firsts.values())
         _check_against_meta(lists, findings)
-        _check_splits(found, findings)
-        _check_pieces(found, findings)
-        return found
+        counts = Counter(map(attrgetter("location", "recording", "split"), segments))
+        _check_splits(counts, findings)
+        _check_pieces(segments, counts, findings)
+        return segments
 
 
 @contextmanager
@@ -89,49 +96,82 @@ def check_audio(
                 progress(min(i * CHUNK, len(files)), len(files))
 
 
-def _check_repeats(lists: dict[str, list[Row]], findings: Findings) -> None:
-    for of, rows in lists.items():
-        if len({row[0] for _, row in rows}) == len(rows):
+def _check_repeats(lists: dict[str, Table], findings: Findings) -> None:
+    for of, table in lists.items():
+        if not table.has_repeats:
             continue
         seen: set[str] = set()
-        for line, (name, *_) in rows:
+        for line, name in zip(table.lines, table.names, strict=True):
             if name in seen:
                 findings.add("listed twice", f"{of}:{line}: {name}")
             seen.add(name)
 
 
-def _splits(lists: dict[str, list[Row]], findings: Findings) -> dict[str, str]:
+def _splits(lists: dict[str, Table], findings: Findings) -> dict[str, str]:
     """Filename -> train or test."""
-    splits = {name: "train" for _, (name, _) in lists[LISTS["train"]]}
-    for line, (name, _) in lists[LISTS["evaluate"]]:
-        if splits.get(name) == "train":
+    splits, evaluate = dict.fromkeys(lists[LISTS["train"]].names, "train"), lists[LISTS["evaluate"]]
+    for line, name in zip(evaluate.lines, evaluate.names, strict=True):
+        if name in splits:
             findings.add("stands in train and in test", f"{LISTS['evaluate']}:{line}: {name}")
-    return splits | {name: "test" for _, (name, _) in lists[LISTS["evaluate"]]}
+    return splits | dict.fromkeys(evaluate.names, "test")
 
 
-def _segments(row: tuple[str, ...], line: int, split: str, whole: bool, findings: Findings) -> list[Segment]:
-    """The segment of a row of meta.csv, or the ten of a row that is a whole recording."""
+def _segments(meta: Table, splits: dict[str, str], findings: Findings) -> list[Segment]:
+    """The segments of meta.csv."""
+    segments: list[Segment] = []
+    sound: dict[str, tuple[str, str, str, str]] = {}
+    make = partial(tuple.__new__, Segment)  # half of the time of `Segment(...)`, which counts its arguments
+    for line, name, scene, identifier, device in zip(meta.lines, *meta.columns, strict=True):
+        front, _, end = name.rpartition("-")
+        shared, piece = f"{front[:-1]}-{end}", PIECE.get(front[-1:])
+        known = sound.get(shared) if piece is not None else None
+        # Nine of ten rows differ in the piece alone from one that was looked at already, and had nothing wrong with it.
+        if not known or known[1:] != (scene, identifier, device):
+            recording, is_sound = _check_row(SEGMENT, line, (name, scene, identifier, device), findings)
+            if not recording:
+                continue
+            known = recording, scene, identifier, device
+            if is_sound:
+                sound[shared] = known
+        split = splits.get(name, "unused")
+        segments.append(make((name, scene, identifier, known[0], piece, device, split, "")))
+    return segments
+
+
+def _pieces_of_2020(meta: Table, splits: dict[str, str], findings: Findings) -> list[Segment]:
+    """The segments of a meta.csv of whole recordings, ten of each."""
+    segments = []
+    for line, name, scene, identifier, device in zip(meta.lines, *meta.columns, strict=True):
+        recording, _ = _check_row(RECORDING_OF_2020, line, (name, scene, identifier, device), findings)
+        if recording:
+            front, _, end = name.rpartition("-")
+            split = splits.get(name, "unused")
+            for piece in range(PIECES):
+                of_2022 = f"{front}-{piece}-{end}"
+                segments.append(Segment(of_2022, scene, identifier, recording, piece, device, split, name))
+    return segments
+
+
+def _check_row(form: re.Pattern[str], line: int, row: tuple[str, ...], findings: Findings) -> tuple[str, bool]:
+    """The recording that a row of meta.csv names, nothing where it names none; and whether nothing is wrong with the row."""
     name, scene, identifier, device = row
-    match = (RECORDING_OF_2020 if whole else SEGMENT).fullmatch(name)
+    match = form.fullmatch(name)
     if not match:
-        piece = "" if whole else "-<piece>"
+        piece = "-<piece>" if form is SEGMENT else ""
         rule = f"a name must read audio/<scene>-<city>-<location>-<recording>{piece}-<device>.wav"
         findings.add(rule, f"{META}:{line}: {name}")
-        return []
-    of_scene, city, location, number, *piece, named = match.groups()
-    if (scene, device, city) not in KNOWN:
+        return "", False
+    of_scene, city, location, number, *_, named = match.groups()
+    is_known = (scene, device, city) in KNOWN
+    if not is_known:
         words = (("scene", scene, SCENES, True), ("device", device, DEVICES, True), ("city", city, CITIES, False))
         for word, value, known, fatal in words:
             if value not in known:
                 findings.add(f"unknown {word}", f"{META}:{line}: '{value}'{_nearest(value, known)} ({name})", fatal)
-    if of_scene != scene or f"{city}-{location}" != identifier or named != device:
+    agrees = (of_scene, f"{city}-{location}", named) == (scene, identifier, device)
+    if not agrees:
         findings.add("the row and the file's name disagree", f"{META}:{line}: {' '.join(row)}")
-    recording = f"{of_scene}-{city}-{location}-{number}-{named}"
-    if not whole:
-        return [Segment(name, scene, identifier, recording, int(piece[0]), device, split)]
-    stem = name.rsplit("-", 1)[0]
-    names = [f"{stem}-{piece}-{named}.wav" for piece in range(PIECES)]
-    return [Segment(n, scene, identifier, recording, piece, device, split, name) for piece, n in enumerate(names)]
+    return f"{of_scene}-{city}-{location}-{number}-{named}", is_known and agrees
 
 
 @lru_cache
@@ -139,43 +179,44 @@ def _nearest(value: str, known: tuple[str, ...]) -> str:
     return did_you_mean(value.lower(), known) or f"; known: {', '.join(known)}"
 
 
-def _check_against_meta(lists: dict[str, list[Row]], findings: Findings) -> None:
-    scenes = {row[0]: row[1] for _, row in lists[META]}
+def _check_against_meta(lists: dict[str, Table], findings: Findings) -> None:
+    meta = dict(zip(*lists[META].columns[:2], strict=True))
     for key in ("train", "evaluate"):
-        for line, (name, scene) in lists[LISTS[key]]:
-            if name not in scenes:
+        table = lists[LISTS[key]]
+        for line, name, scene in zip(table.lines, *table.columns, strict=True):
+            known = meta.get(name)
+            if known is None:
                 findings.add(f"listed, but not in {META}", f"{LISTS[key]}:{line}: {name}")
-            elif scene != scenes[name]:
+            elif scene != known:
                 findings.add(f"scene differs from {META}", f"{LISTS[key]}:{line}: {name} is called {scene}")
-    test, evaluate = ({row[0] for _, row in lists[LISTS[key]]} for key in ("test", "evaluate"))
+    test, evaluate = (lists[LISTS[key]].distinct for key in ("test", "evaluate"))
     for name in sorted(test ^ evaluate):
         where = "fold1_test.csv" if name in test else "fold1_evaluate.csv"
         findings.add("must stand in both fold1_test.csv and fold1_evaluate.csv", f"{name} only in {where}")
 
 
-def _check_splits(segments: list[Segment], findings: Findings) -> None:
+def _check_splits(counts: Counts, findings: Findings) -> None:
     for split in ("train", "test"):
-        if not any(s.split == split for s in segments):
+        if not any(found == split for _, _, found in counts):
             findings.add("a split has no segments", split)
-    for place in ("location", "recording"):
-        splits: dict[str, Counter[str]] = defaultdict(Counter)
-        pairs = Counter((getattr(s, place), s.split) for s in segments if s.split != "unused")
-        for (name, split), count in pairs.items():
-            splits[name][split] = count
-        for name, counts in sorted(splits.items()):
-            if len(counts) > 1:
-                findings.add(
-                    f"a {place} stands in train and in test", f"{name}: {counts['train']} train, {counts['test']} test"
-                )
+    for at, place in enumerate(("location", "recording")):
+        train, test = Counter[str](), Counter[str]()
+        for key, count in counts.items():
+            if key[-1] != "unused":
+                (train if key[-1] == "train" else test)[key[at]] += count
+        for name in sorted(train.keys() & test.keys()):
+            findings.add(f"a {place} stands in train and in test", f"{name}: {train[name]} train, {test[name]} test")
 
 
-def _check_pieces(segments: list[Segment], findings: Findings) -> None:
+def _check_pieces(segments: list[Segment], counts: Counts, findings: Findings) -> None:
+    # With ten of them in one split nothing is wrong: no two segments have the same name.
+    broken = {recording for (_, recording, _), count in counts.items() if count != PIECES}
     pieces: dict[str, dict[int, str]] = defaultdict(dict)
-    for segment in segments:
-        pieces[segment.recording][segment.piece] = segment.split
+    for segment in segments if broken else ():
+        if segment.recording in broken:
+            pieces[segment.recording][segment.piece] = segment.split
     every = set(range(PIECES))
-    broken = {r: found for r, found in pieces.items() if found.keys() != every or len(set(found.values())) > 1}
-    for recording, found in sorted(broken.items()):
+    for recording, found in sorted(pieces.items()):
         missing = sorted(every - found.keys())
         if missing:
             lack = f"{recording}: lacks {', '.join(map(str, missing))}"

@@ -21,7 +21,7 @@ def split_rows(data: Prepared, config: DataConfig) -> dict[str, np.ndarray]:
         seen: set[str] = set()
         for scene in range(len(SCENES)):
             # A location known from an earlier scene was decided there: drawn again, training could lose all of them.
-            locations = sorted(set(data.locations[train[data.scenes[train] == scene]]) - seen)
+            locations = sorted(set(data.locations[train[data.scenes[train] == scene]].tolist()) - seen)
             seen |= set(locations)
             if len(locations) > 1:
                 wanted = max(1, round(config.validation_share * len(locations)))

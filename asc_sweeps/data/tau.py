@@ -11,6 +11,8 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +59,29 @@ class Segment(NamedTuple):
         return self.of_recording or self.filename
 
 
-Row = tuple[int, tuple[str, ...]]
-"""One row of a list: its line and its fields."""
+@dataclass(frozen=True)
+class Table:
+    """A list, column by column: of hundreds of thousands of rows, most questions are asked of a whole column at once."""
+
+    lines: Sequence[int]
+    """Where each row stands in the file."""
+    columns: Sequence[Sequence[str]]
+    """Those of COLUMNS, in that order."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The files, which every list has in its first column."""
+        return self.columns[0]
+
+    @cached_property
+    def distinct(self) -> frozenset[str]:
+        """The files, each once."""
+        return frozenset(self.names)
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether a file stands in it twice."""
+        return len(self.distinct) < len(self.names)
 
 
 def stamp_of(folder: Path) -> dict[str, Any] | None:
@@ -85,8 +108,8 @@ def stamp_of(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def read_lists(folder: Path, findings: Findings) -> dict[str, list[Row]]:
-    """The rows of the four lists by the list's name; rows of a wrong length go to `findings`.
+def read_lists(folder: Path, findings: Findings) -> dict[str, Table]:
+    """The four lists by name; rows of a wrong length go to `findings`.
 
     Raises DataError where there is nothing to read: no such folder, another year's set, lists that are not there.
     """
@@ -102,7 +125,7 @@ def read_lists(folder: Path, findings: Findings) -> dict[str, list[Row]]:
         raise DataError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
     if problems:
         raise DataError("\n".join(problems))
-    if not lists[META]:
+    if not lists[META].lines:
         raise DataError(f"{printable(folder / META)}: lists no segments; is the file complete?")
     return lists
 
@@ -153,7 +176,7 @@ def _some_names(folder: Path) -> list[str]:
         return [f"audio/{entry.name}" for entry in itertools.islice(entries, SOME)]
 
 
-def _read_list(folder: Path, name: str, findings: Findings) -> list[Row]:
+def _read_list(folder: Path, name: str, findings: Findings) -> Table:
     """LF or CRLF, with or without a last newline or a byte-order mark."""
     path, columns = folder / name, COLUMNS[name]
     if not path.is_file():
@@ -165,15 +188,17 @@ def _read_list(folder: Path, name: str, findings: Findings) -> list[Row]:
     header = tuple(lines[0].split("\t"))
     if header[: len(columns)] != columns:
         raise DataError(f"{printable(path)}:1: the header must be {' TAB '.join(columns)}; {_found(lines[0], columns)}")
-    rows: list[Row] = []
-    wanted, used = len(header), len(columns)
+    numbers, rows, wanted = [], [], len(header)
     for number, line in enumerate(lines[1:], start=2):
-        fields = tuple(line.split("\t"))
-        if len(fields) == wanted and line.strip():
-            rows.append((number, fields[:used]))
-        elif line.strip():
+        if not line.strip():
+            continue
+        if line.count("\t") + 1 == wanted:
+            numbers.append(number)
+            rows.append(line)
+        else:
             findings.add(f"a row must have {wanted} columns", f"{name}:{number}: {line}")
-    return rows
+    fields = "\t".join(rows).split("\t") if rows else []  # at once, in a third of the time that it takes line by line
+    return Table(numbers, [fields[at::wanted] for at in range(len(columns))])
 
 
 def _found(header: str, columns: Sequence[str]) -> str:
