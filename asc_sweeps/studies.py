@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asc_sweeps.config import DataConfig, TrialConfig, differences
 from asc_sweeps.data.cache import Prepared
@@ -22,8 +22,10 @@ from asc_sweeps.lease import Lease, hold
 from asc_sweeps.plan import Plan, PlannedTrial, distinct_models, make_plan, with_needs
 from asc_sweeps.request import Request, Study
 from asc_sweeps.results import StudyRecord, TrialFailure, load_failure, load_study, now, save_failure, save_study
-from asc_sweeps.search import SearchStudy, drawn_in
 from asc_sweeps.workspace import Workspace
+
+if TYPE_CHECKING:  # brings Optuna, which a grid does not need
+    from asc_sweeps.search import SearchStudy
 
 
 def bind(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress) -> list[TrialConfig]:
@@ -108,6 +110,8 @@ def open_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
 @contextmanager
 def _opened(study: Study, workspace: Workspace, url: str | None, lease: Lease) -> Iterator[SearchStudy]:
     """A search in its database; the workspace's own is sent to the object store, where there is one, at each trial's end."""
+    from asc_sweeps.search import SearchStudy
+
     path = _database(workspace, study.record_name)
     if not url:
         workspace.files.fetch(path)
@@ -156,6 +160,8 @@ def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
 
 def _drawn(workspace: Workspace, name: str, url: str | None) -> int:
     """How many points a search has drawn; a database in an object store is looked at in a copy, since a sweep may run here."""
+    from asc_sweeps.search import drawn_in
+
     path = _database(workspace, name)
     if url or not workspace.url:
         return drawn_in(url or f"sqlite:///{path}", name)

@@ -9,7 +9,6 @@ from filelock import FileLock
 
 from asc_sweeps.data.cache import MANIFEST, Prepared, cache_folder, find_prepared
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.data.tau import FOLDER_NAME
 from asc_sweeps.errors import MissingDataError
 from asc_sweeps.workspace import Workspace
@@ -34,6 +33,8 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
     """
     folder = dataset_folder(dataset, workspace)
     if dataset.startswith(GENERATED):
+        from asc_sweeps.data.synthetic import synthesize  # brings soundfile, which real data do not need
+
         plan = dataset.removeprefix(GENERATED)
         with FileLock(workspace.data / f".{dataset}.lock"):  # of two sweeps that start at once, one writes, one waits
             synthesize(folder, plan, progress=lambda done, total: progress("generating", done, total))

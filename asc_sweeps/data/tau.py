@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asc_sweeps.data.findings import Findings, printable
-from asc_sweeps.data.synthetic import GENERATED_STAMP
 from asc_sweeps.errors import WAYS_OUT, DataError, in_words
 from asc_sweeps.files import naming
 
+GENERATED_STAMP = "GENERATED.json"
+"""At the root of a folder of generated data."""
 FOLDER_NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 META = "meta.csv"
 LISTS = {name: f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate")}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from asc_sweeps.data.synthetic.plan import Plan
+from asc_sweeps.data.tau import GENERATED_STAMP
 from asc_sweeps.errors import DataError
 
-GENERATED_STAMP = "GENERATED.json"  # at the root of the folder
 VERSION = 1  # of the sound and of the plan's rules: raise it when the bytes of a seed change
 
 _NOTE = (
