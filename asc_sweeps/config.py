@@ -109,7 +109,7 @@ class TrialConfig(Settings):
                 _teacher(words, before)
         return self
 
-    @property
+    @functools.cached_property
     def epochs(self) -> int:
         """Epochs that the trial trains itself, its start's not counted."""
         match self.last_phase:
@@ -125,11 +125,21 @@ class TrialConfig(Settings):
         self,
     ) -> PretrainConfig | FinetuneConfig | DistillConfig | PerDeviceConfig | QuantizeConfig | EvaluateConfig:
         """What this trial does itself."""
-        return next((phase for name in reversed(PHASES) if (phase := getattr(self, name)) is not None), self.pretrain)
+        last = self._last
+        return getattr(self, last) if last else self.pretrain
+
+    @property
+    def _last(self) -> str | None:
+        """The last of `PHASES` that is given."""
+        values = vars(self)
+        for name in reversed(PHASES):
+            if values[name] is not None:
+                return name
+        return None
 
     def start(self) -> TrialConfig | None:
         """The trial whose network this one starts from, or None when it starts from random weights."""
-        last = next((name for name in reversed(PHASES) if getattr(self, name) is not None), None)
+        last = self._last
         return self.model_copy(update={last: None}) if last else None
 
     def teachers(self) -> list[TrialConfig | str]:
@@ -149,7 +159,7 @@ class TrialConfig(Settings):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> TrialConfig:
         """As pydantic's, but what was reckoned of this trial is not taken over by the copy."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("signature", "needs"):
+        for name in ("signature", "needs", "epochs"):
             copy.__dict__.pop(name, None)
         return copy
 
@@ -168,8 +178,10 @@ class TrialConfig(Settings):
         opened = {"dataset": dataset, "fingerprint": fingerprint, "subset_content": listed}
         responses = responses if self.augment.impulse_response_probability else ""
         heard = {"impulse_responses": "", "impulse_responses_content": responses}
-        data, augment = self.data.model_copy(update=opened), self.augment.model_copy(update=heard)
-        return self.model_copy(update={"data": data, "augment": augment})
+        changed = {"data": self.data.model_copy(update=opened)}
+        if any(getattr(self.augment, name) != value for name, value in heard.items()):
+            changed["augment"] = self.augment.model_copy(update=heard)
+        return self.model_copy(update=changed)
 
     @property
     def system(self) -> str:
@@ -239,7 +251,8 @@ def differences(settings: Settings) -> dict[str, Any]:
     {'seed': 3, 'finetune': {}}
     """
     values, defaults = vars(settings), _defaults(type(settings))
-    found = {name: values[name] for name, usual in defaults.items() if values[name] != usual}
+    # Most groups are the defaults themselves, and pydantic compares slowly.
+    found = {n: values[n] for n, usual in defaults.items() if values[n] is not usual and values[n] != usual}
     return {name: differences(value) if isinstance(value, Settings) else _plain(value) for name, value in found.items()}
 
 

@@ -61,7 +61,10 @@ def planned(
     config: TrialConfig, workspace: Workspace, studies: Sequence[str] = (), stopped: bool = False
 ) -> PlannedTrial:
     """One trial as a plan holds it."""
-    finished = find_result(config, workspace) is not None
+    return _planned(config, find_result(config, workspace) is not None, studies, stopped)
+
+
+def _planned(config: TrialConfig, finished: bool, studies: Sequence[str], stopped: bool) -> PlannedTrial:
     return PlannedTrial(config, complexity_of(config), finished, stopped and not finished, tuple(studies))
 
 
@@ -80,17 +83,20 @@ def make_plan(
         for config in trials:
             wanted.setdefault(config.signature, (config, []))[1].append(study)
     chains = {signature: with_needs(config) for signature, (config, _) in wanted.items()}
+    finished = {signature: find_result(config, workspace) is not None for signature, (config, _) in wanted.items()}
     naive = sum(len(wanted[name][1]) * sum(step.epochs for step in chain) for name, chain in chains.items())
-    for chain in chains.values():
-        if find_result(chain[-1], workspace) is None:  # what is finished needs nothing any more
+    for name, chain in chains.items():
+        if not finished[name]:  # what is finished needs nothing any more
             for needed in chain[:-1]:
                 wanted.setdefault(needed.signature, (needed, []))
+    finished |= {s: find_result(c, workspace) is not None for s, (c, _) in wanted.items() if s not in finished}
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
     chains |= {s: with_needs(config) for s, (config, _) in wanted.items() if s not in chains}
     needs = {n.signature for s, chain in chains.items() if s not in ends for n in chain[:-1]}
-    trials = [planned(c, workspace, names, c.signature in ends - needs) for c, names in ordered]
+    left = ends - needs
+    trials = [_planned(c, finished[c.signature], names, c.signature in left) for c, names in ordered]
     return Plan(trials, sum(len(configs) for configs in studies.values()), naive)
 
 

@@ -268,7 +268,7 @@ def save_result(workspace: Workspace, result: TrialResult) -> None:
 
 def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
     """The result of a finished trial, or None when it is not finished."""
-    path = workspace.trial(signature) / RESULT
+    path = workspace.trials.joinpath(signature, RESULT)
     return _load(path, TrialResult) if path.exists() else None
 
 

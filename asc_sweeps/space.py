@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from asc_sweeps.conditions import Condition
 from asc_sweeps.config import TrialConfig
@@ -116,6 +117,16 @@ class SearchSpace:
 
         `overrides` win over the file's settings. Raises ConfigError with all problems of all points at once.
         """
+        if not overrides and seeds is None:
+            return list(self._own_trials)
+        return self._trials(overrides, seeds)
+
+    @cached_property
+    def _own_trials(self) -> list[TrialConfig]:
+        """Without overrides: made when the file is read, to look for its mistakes, and asked for again by most commands."""
+        return self._trials()
+
+    def _trials(self, overrides: Sequence[Setting] = (), seeds: Sequence[int] | None = None) -> list[TrialConfig]:
         problems: list[str] = []
         varied = next((axis[0].where for block in self.grid for axis in block for s in axis if s.name == "seed"), None)
         if seeds is not None and varied:

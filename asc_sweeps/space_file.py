@@ -105,8 +105,8 @@ class _Reader(NodeReader):
                 self.problems.append(f"{self.file}: {both if 'grid' in chosen else missing}")
             parts = self.parts(chosen, fixed)
             about = self.text(top, "about")
-            spaces[mini] = SearchSpace(study, about, tuple(fixed), mini=mini, source=self.file, **parts)
-            self.check_values(spaces[mini])
+            space = SearchSpace(study, about, tuple(fixed), mini=mini, source=self.file, **parts)
+            spaces[mini] = self.checked(space)
         if self.problems:
             raise ConfigError(sorted(set(self.problems), key=_place))
         return spaces
@@ -133,8 +133,8 @@ class _Reader(NodeReader):
             "track": self.track(top["track"][1]) if "track" in top else (),
         }
 
-    def check_values(self, space: SearchSpace) -> None:
-        """Collect what is wrong with the values of every point, beside the names that are wrong already."""
+    def checked(self, space: SearchSpace) -> SearchSpace:
+        """Collect what is wrong with the values of every point; the space without the names that are wrong already."""
 
         def known(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
             return tuple(s for s in settings if not unknown_settings([s]))
@@ -151,6 +151,7 @@ class _Reader(NodeReader):
             except ConfigError as error:
                 self.problems += error.problems
         self.problems += space.blind(trials)
+        return space
 
     # -- parts of the file
 

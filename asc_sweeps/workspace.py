@@ -99,7 +99,7 @@ class Workspace:
         """Training caches."""
         return self.root / "prepared"
 
-    @property
+    @cached_property
     def trials(self) -> Path:
         """One folder a trial."""
         return self.root / "trials"

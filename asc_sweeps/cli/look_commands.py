@@ -107,14 +107,15 @@ def plan(
         click.echo(json.dumps(whole, indent=1))
         return
     head = f"{'signature':<13} {'system':<28} {'phase':<30} {'seed':>4} {'params':>9} {'MACs':>12}  state"
-    click.echo(head)
+    lines = [head]
     for r in rows:
         state = "to train" + ("" if r["studies"] else " (as a start)")
         state = "cached" if r["cached"] else "stopped early" if r["stopped"] else state
-        click.echo(
+        lines.append(
             f"{r['signature']:<13} {r['system']:<28} {r['phase']:<30} {r['seed']:>4} "
             f"{r['params']:>9,} {r['macs']:>12,}  {state}"
         )
+    click.echo("\n".join(lines))
     click.echo(
         f"{totals['listed']} trials listed, {totals['trials']} different, {totals['cached']} cached, "
         f"{totals['to_train']} to train ({totals['epochs_to_train']:,} epochs)"
