@@ -54,10 +54,11 @@ def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambd
         segments[t.config.signature] = len(rows["train"]) * t.config.epochs
         predictions = len(rows["test"]) * (len(SCENES) * 4 + 16)
         disk += STATES * t.complexity.model_bytes + predictions
-    largest = max(plan.todo, key=lambda t: t.cost_of_epoch)
+    costs = [t.cost_of_epoch for t in plan.todo]
+    largest = plan.todo[costs.index(max(costs))]
     pace, machine = _pace(largest, workspace, say)
     unit = pace / largest.cost_of_epoch  # seconds for one unit of cost, as `PlannedTrial.cost` reckons
-    seconds = sum(segments[t.config.signature] * t.cost_of_epoch * unit for t in plan.todo)
+    seconds = sum(segments[t.config.signature] * cost * unit for t, cost in zip(plan.todo, costs, strict=True))
     at_once = cores() if _accelerator(workspace) == "cpu" else 1
     return Cost(
         epochs=sum(t.config.epochs for t in plan.todo),

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.finished import complexity_of, find_result
+from asc_sweeps.garbage import no_garbage
 from asc_sweeps.results import Complexity
 from asc_sweeps.workspace import Workspace
 
@@ -68,6 +69,7 @@ def _planned(config: TrialConfig, finished: bool, studies: Sequence[str], stoppe
     return PlannedTrial(config, complexity_of(config), finished, stopped and not finished, tuple(studies))
 
 
+@no_garbage()
 def make_plan(
     studies: Mapping[str, Sequence[TrialConfig]],
     workspace: Workspace,

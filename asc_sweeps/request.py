@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asc_sweeps.config import TrialConfig
 from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.garbage import no_garbage
 from asc_sweeps.repeat import spaces_in
 from asc_sweeps.settings import Setting
 from asc_sweeps.space import LARGEST_PLAN, SearchSpace
@@ -85,6 +86,7 @@ def read_request(
     return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, options, report)
 
 
+@no_garbage()
 def load_studies(request: Request) -> list[Study]:
     """The studies of a request; raises ConfigError with the problems of all files at once."""
     studies, problems = [], list[str]()

@@ -52,7 +52,17 @@ LAYERS = [
 LAYERS += ["studies", "search", "halving", "plan", "trial", "lease"]
 LAYERS += ["training", "finished", "models", "data", "results", "request", "repeat", "space_file", "space"]
 LAYERS += ["yaml_nodes", "settings", "conditions", "config", "groups"]
-LAYERS += ["workspace", "shared_files", "files", "provenance", "watchdog", "interruption", "packing", "errors"]
+LAYERS += [
+    "workspace",
+    "shared_files",
+    "files",
+    "provenance",
+    "watchdog",
+    "interruption",
+    "packing",
+    "garbage",
+    "errors",
+]
 
 
 def imported(path):

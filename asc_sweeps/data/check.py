@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import product
 from operator import attrgetter
@@ -19,6 +17,7 @@ from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
 from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Segment, Table, holds_recordings, read_lists
 from asc_sweeps.data.wav import PIECES, BadWav, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
+from asc_sweeps.garbage import no_garbage
 from asc_sweeps.workspace import cores
 
 CHUNK = 256
@@ -34,7 +33,7 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
 
     Raises DataError where there is nothing to read: no such folder, another year's set, no lists.
     """
-    with _no_garbage():
+    with no_garbage():
         lists = read_lists(folder, findings)
         _check_repeats(lists, findings)
         read = _pieces_of_2020 if holds_recordings(folder) else _segments
@@ -49,18 +48,6 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
         _check_splits(counts, findings)
         _check_pieces(segments, counts, findings)
         return segments
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Nothing is looked for that could be thrown away: among a million tuples that stay, that is a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def check_audio(
