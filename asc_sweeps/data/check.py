@@ -37,13 +37,14 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
         lists = read_lists(folder, findings)
         _check_repeats(lists, findings)
         read = _pieces_of_2020 if holds_recordings(folder) else _segments
-        segments = read(lists[META], _splits(lists, findings), findings)
+        found = {key: list(map(lists[META].rows.get, lists[LISTS[key]].names)) for key in ("train", "evaluate")}
+        segments = read(lists[META], _splits(lists, found, findings), findings)
         if lists[META].has_repeats:
             firsts: dict[str, Segment] = {}
             for segment in segments:
                 firsts.setdefault(segment.filename, segment)
             segments = list(firsts.values())
-        _check_against_meta(lists, findings)
+        _check_against_meta(lists, found, findings)
         counts = Counter(map(attrgetter("location", "recording", "split"), segments))
         _check_splits(counts, findings)
         _check_pieces(segments, counts, findings)
@@ -94,21 +95,26 @@ def _check_repeats(lists: dict[str, Table], findings: Findings) -> None:
             seen.add(name)
 
 
-def _splits(lists: dict[str, Table], findings: Findings) -> dict[str, str]:
-    """Filename -> train or test."""
-    splits, evaluate = dict.fromkeys(lists[LISTS["train"]].names, "train"), lists[LISTS["evaluate"]]
+def _splits(lists: dict[str, Table], found: dict[str, list[int | None]], findings: Findings) -> list[str]:
+    """Of each row of meta.csv: train, test or unused. `found`: the rows of what the lists name."""
+    meta, train, evaluate = (lists[name] for name in (META, LISTS["train"], LISTS["evaluate"]))
     for line, name in zip(evaluate.lines, evaluate.names, strict=True):
-        if name in splits:
+        if name in train.rows:
             findings.add("stands in train and in test", f"{LISTS['evaluate']}:{line}: {name}")
-    return splits | dict.fromkeys(evaluate.names, "test")
+    splits = ["unused"] * len(meta.names)
+    for key, split in (("train", "train"), ("evaluate", "test")):
+        for row in found[key]:
+            if row is not None:
+                splits[row] = split
+    return [splits[meta.rows[name]] for name in meta.names] if meta.has_repeats else splits
 
 
-def _segments(meta: Table, splits: dict[str, str], findings: Findings) -> list[Segment]:
+def _segments(meta: Table, splits: list[str], findings: Findings) -> list[Segment]:
     """The segments of meta.csv."""
     segments: list[Segment] = []
     sound: dict[str, tuple[str, str, str, str]] = {}
     make = partial(tuple.__new__, Segment)  # half of the time of `Segment(...)`, which counts its arguments
-    for line, name, scene, identifier, device in zip(meta.lines, *meta.columns, strict=True):
+    for line, name, scene, identifier, device, split in zip(meta.lines, *meta.columns, splits, strict=True):
         front, _, end = name.rpartition("-")
         shared, piece = f"{front[:-1]}-{end}", PIECE.get(front[-1:])
         known = sound.get(shared) if piece is not None else None
@@ -120,19 +126,17 @@ def _segments(meta: Table, splits: dict[str, str], findings: Findings) -> list[S
             known = recording, scene, identifier, device
             if is_sound:
                 sound[shared] = known
-        split = splits.get(name, "unused")
         segments.append(make((name, scene, identifier, known[0], piece, device, split, "")))
     return segments
 
 
-def _pieces_of_2020(meta: Table, splits: dict[str, str], findings: Findings) -> list[Segment]:
+def _pieces_of_2020(meta: Table, splits: list[str], findings: Findings) -> list[Segment]:
     """The segments of a meta.csv of whole recordings, ten of each."""
     segments = []
-    for line, name, scene, identifier, device in zip(meta.lines, *meta.columns, strict=True):
+    for line, name, scene, identifier, device, split in zip(meta.lines, *meta.columns, splits, strict=True):
         recording, _ = _check_row(RECORDING_OF_2020, line, (name, scene, identifier, device), findings)
         if recording:
             front, _, end = name.rpartition("-")
-            split = splits.get(name, "unused")
             for piece in range(PIECES):
                 of_2022 = f"{front}-{piece}-{end}"
                 segments.append(Segment(of_2022, scene, identifier, recording, piece, device, split, name))
@@ -166,17 +170,16 @@ def _nearest(value: str, known: tuple[str, ...]) -> str:
     return did_you_mean(value.lower(), known) or f"; known: {', '.join(known)}"
 
 
-def _check_against_meta(lists: dict[str, Table], findings: Findings) -> None:
-    meta = dict(zip(*lists[META].columns[:2], strict=True))
-    for key in ("train", "evaluate"):
+def _check_against_meta(lists: dict[str, Table], found: dict[str, list[int | None]], findings: Findings) -> None:
+    scenes = lists[META].columns[1]
+    for key, rows in found.items():
         table = lists[LISTS[key]]
-        for line, name, scene in zip(table.lines, *table.columns, strict=True):
-            known = meta.get(name)
-            if known is None:
+        for line, name, scene, row in zip(table.lines, *table.columns, rows, strict=True):
+            if row is None:
                 findings.add(f"listed, but not in {META}", f"{LISTS[key]}:{line}: {name}")
-            elif scene != known:
+            elif scene != scenes[row]:
                 findings.add(f"scene differs from {META}", f"{LISTS[key]}:{line}: {name} is called {scene}")
-    test, evaluate = (lists[LISTS[key]].distinct for key in ("test", "evaluate"))
+    test, evaluate = (lists[LISTS[key]].rows.keys() for key in ("test", "evaluate"))
     for name in sorted(test ^ evaluate):
         where = "fold1_test.csv" if name in test else "fold1_evaluate.csv"
         findings.add("must stand in both fold1_test.csv and fold1_evaluate.csv", f"{name} only in {where}")

@@ -75,14 +75,14 @@ class Table:
         return self.columns[0]
 
     @cached_property
-    def distinct(self) -> frozenset[str]:
-        """The files, each once."""
-        return frozenset(self.names)
+    def rows(self) -> dict[str, int]:
+        """The row of each file; of one that stands in it twice, the last."""
+        return dict(zip(self.names, range(len(self.names)), strict=True))
 
     @property
     def has_repeats(self) -> bool:
         """Whether a file stands in it twice."""
-        return len(self.distinct) < len(self.names)
+        return len(self.rows) < len(self.names)
 
 
 def stamp_of(folder: Path) -> dict[str, Any] | None:
