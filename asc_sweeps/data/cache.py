@@ -150,13 +150,13 @@ def _check_content(target: Path, digest: str) -> None:
         pass  # never checked yet, or the note is torn
     if array_digest(target) != digest:
         raise ValueError(f"{ARRAY} is not what was written")
-    with suppress(OSError):  # a cache that is only to be read is checked by each process
-        note_checked(target, found, digest)
+    note_checked(target, found, digest)
 
 
 def note_checked(target: Path, found: os.stat_result, digest: str) -> None:
     """Write down that the waveforms' file, as it was `found` before it was read, has this digest."""
-    write_json(_note(target), _mark(found, digest))
+    with suppress(OSError):  # a cache that is only to be read is checked by each process
+        write_json(_note(target), _mark(found, digest))
 
 
 def _note(target: Path) -> Path:
