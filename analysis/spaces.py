@@ -40,6 +40,8 @@ def _config(row: Mapping[str, Any], result: TrialResult | None) -> TrialConfig |
     """A trial's settings by its result, else by what the study wrote down; None where neither is of this version."""
     settings = row.get("settings")
     try:
-        return result.config if result else None if settings is None else stored_config(settings, "")
+        if result:
+            return result.config
+        return None if settings is None else stored_config(settings, "")
     except WorkspaceError:
         return None

@@ -27,6 +27,7 @@ from asc_sweeps.cli.options import (
     workspace_option,
 )
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.garbage import no_garbage
 from asc_sweeps.workspace import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
@@ -262,14 +263,13 @@ def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | No
     out = out or (Path("report.html") if workspace.url else workspace.root / "report.html")
     if out.is_dir():
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
-    gc.disable()  # to look again and again for what a report needs no more would take a fifth of its time
     try:
-        from analysis.report import images_of, write_report
+        with no_garbage():
+            from analysis.report import images_of, write_report
 
-        write_report(workspaces, out, static)
+            write_report(workspaces, out, static)
+            gc.freeze()  # nor is it looked for at the end of the process
     finally:
-        gc.freeze()  # it is not looked for at the end of the process, either
-        gc.enable()
         if out.exists():  # images may have failed after it
             click.echo(f"report: {out}")
     if static:
