@@ -15,7 +15,6 @@ from asc_sweeps.config import TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.resample import Resample
 from asc_sweeps.data.unlabelled import devices_of, list_files, marks_of, read_all
 from asc_sweeps.errors import TrialError
 from asc_sweeps.files import write_bytes
@@ -48,7 +47,7 @@ def predict_folder(
     kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}-{told}"
     accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
     network = trained_network(config, workspace).to(accelerator).eval()
-    features, resample = LogMel(config.features).to(accelerator), Resample()
+    features = LogMel(config.features).to(accelerator)
     chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
     parts: list[np.ndarray] = []
     with ThreadPoolExecutor(cores()) as pool:
@@ -56,7 +55,7 @@ def predict_folder(
             path = kept / f"{number:05d}.npy"
             found = _kept(path, len(chunk))
             if found is None:
-                waveforms, bad = read_all(folder, chunk, resample, pool)
+                waveforms, bad = read_all(folder, chunk, pool)
                 for name, problem in bad:
                     findings.add(problem.rule, problem.at(name))
                 its = devices[number * CHUNK :][: len(chunk)]

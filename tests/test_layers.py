@@ -22,6 +22,7 @@ DOORS = {
     "kaleido": {"analysis/images.py"},
     "choreographer": {"analysis/images.py"},
     "numba": {"asc_sweeps/models/fast/vectors.py"},
+    "threadpoolctl": {"asc_sweeps/data/convert.py"},
     "llvmlite": {"asc_sweeps/models/fast/vectors.py"},
     "scipy": {"analysis/statistics.py"},
     "tensorboardX": {"asc_sweeps/trackers.py"},
@@ -90,12 +91,13 @@ def test_plotly_is_imported_by_the_analysis_alone():
     assert not [p for p in CODE if "asc_sweeps" in p.parts for m, _ in imported(p) if m.split(".")[0] == "plotly"]
 
 
-def test_the_analysis_imports_neither_torch_nor_ray():
+@pytest.mark.parametrize("module", ["analysis.report", "asc_sweeps.data.prepare"])
+def test_the_analysis_and_the_preparing_of_data_import_neither_torch_nor_ray(module):
     code = (
-        "import analysis.report, sys; found = {'torch', 'ray', 'optuna', 'torchaudio'} & set(sys.modules); "
-        "sys.exit(str(found) if found else 0)"
+        "import importlib, sys; importlib.import_module(sys.argv[1]); "
+        "found = {'torch', 'ray', 'optuna', 'torchaudio'} & set(sys.modules); sys.exit(str(found) if found else 0)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code, module], cwd=ROOT, check=False).returncode == 0
 
 
 def test_only_the_command_line_knows_the_analysis():

@@ -11,19 +11,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import torch
+from threadpoolctl import threadpool_limits
 
 from asc_sweeps.config import RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
-from asc_sweeps.data.resample import Resample
+from asc_sweeps.data.resample import resample
 from asc_sweeps.data.wav import FRAMES, BadWav, read_piece, read_wav
 from asc_sweeps.files import write_bytes
 from asc_sweeps.workspace import cores
@@ -55,7 +54,6 @@ def convert(
     _write_journal(building / JOURNAL, keys, digests)
     todo = [i for i in range(len(chunks)) if i not in digests]
     done = sum(len(chunks[i]) for i in digests)
-    resample = Resample()
     findings = Findings()
 
     def read(name: str, out: np.ndarray) -> str:
@@ -67,7 +65,7 @@ def convert(
     with (
         open(building / ARRAY, "r+b", buffering=0) as array,
         open(building / JOURNAL, "a") as journal,
-        _one_thread_in_torch(),
+        threadpool_limits(1, "blas"),  # the pool's threads share the cores already
         ThreadPoolExecutor(cores()) as pool,
     ):
 
@@ -83,7 +81,7 @@ def convert(
                         bad.append((name, problem))
                         found.append("")
                         waveform.fill(0)
-                rows = resampled(waveforms[: len(together)], resample)
+                rows = resampled(waveforms[: len(together)])
                 _write_at(array, rows, start + (i * CHUNK + at) * RATE * 2)
             return i, found, bad
 
@@ -102,21 +100,12 @@ def convert(
     return [digest for i in range(len(chunks)) for digest in digests[i]]
 
 
-def resampled(waveforms: np.ndarray, resample: torch.nn.Module) -> np.ndarray:
+def resampled(waveforms: np.ndarray) -> np.ndarray:
     """Waveforms of WAV files, float32 [B, 44100], as training hears them: int16 [B, 16000], level kept."""
-    rows = resample(torch.from_numpy(waveforms)).mul_(32768).round_().clamp_(-32768, 32767)
-    return rows.to(torch.int16).numpy()
-
-
-@contextmanager
-def _one_thread_in_torch() -> Iterator[None]:
-    """The pool's threads share the cores already."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    rows = resample(waveforms)
+    np.multiply(rows, 32768, out=rows)
+    np.rint(rows, out=rows)
+    return rows.clip(-32768, 32767).astype("<i2")
 
 
 def _open_array(path: Path, rows: int) -> tuple[int, bool]:

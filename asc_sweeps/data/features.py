@@ -6,8 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from asc_sweeps.config import RATE, FeatureConfig
-from asc_sweeps.data.banded import Banded
+from asc_sweeps.data.banded import bands
 from asc_sweeps.data.torchaudio_door import MelScale, Spectrogram
+
+
+class Banded(nn.Module):
+    """Product with a matrix [rows, columns] that is zero but for a band. Shape: [..., rows] -> [..., columns]."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        its = bands(matrix.numpy())
+        self._rows = [band.rows for band in its]
+        self._pieces = nn.ParameterList(
+            nn.Parameter(torch.from_numpy(band.matrix), requires_grad=False) for band in its
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        products = [x[..., rows] @ piece for rows, piece in zip(self._rows, self._pieces, strict=True)]
+        return torch.cat(products, dim=-1)
 
 
 class LogMel(nn.Module):

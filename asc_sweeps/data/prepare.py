@@ -33,12 +33,12 @@ from asc_sweeps.data.cache import (
     write_manifest,
 )
 from asc_sweeps.data.check import read_folder
+from asc_sweeps.data.convert import convert
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.tau import Segment, stamp_of
 from asc_sweeps.data.wav import BadWav, stat_wav
 from asc_sweeps.errors import DataError
 from asc_sweeps.files import write_bytes, write_json
-from asc_sweeps.garbage import no_garbage
 
 
 def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Prepared:
@@ -65,9 +65,6 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
                     building = caches / f".building-{place}"
                     building.mkdir(exist_ok=True)
                     pieces = {s.filename: (s.of_recording, s.piece) for s in segments if s.of_recording}
-                    with no_garbage():
-                        from asc_sweeps.data.convert import convert  # brings torch, which finding a cache does not need
-
                     digests = convert(folder, marks, building, progress, pieces)
                     made = _publish(building, segments, digests, stamp)
                     write_json(_index(caches, place), {"folder": str(folder), "key": key, "cache": made.folder.name})

@@ -1,37 +1,48 @@
-"""From the rate of the data set's WAV files to that of training."""
+"""From the rate of the data set's WAV files to that of training. Without torch, whose import takes longer than small data sets do."""
 
 from __future__ import annotations
 
+import functools
 import math
 
-from torch import Tensor, nn
-from torch.nn import functional
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from asc_sweeps.config import RATE
-from asc_sweeps.data import torchaudio_door
-from asc_sweeps.data.banded import Banded
+from asc_sweeps.data.banded import Band, bands
 from asc_sweeps.data.wav import WAV_RATE
 
+STEP, MADE = WAV_RATE // math.gcd(WAV_RATE, RATE), RATE // math.gcd(WAV_RATE, RATE)
+"""Of every 441 samples 160 are made."""
+CROSSINGS, ROLLOFF = 6, 0.99
+"""Of the sinc, on each side, until its window ends; its cutoff, as a share of half of the lower rate."""
+WIDTH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))
+"""Samples before and behind those 441 that the filters reach."""
 
-class Resample(nn.Module):
-    """torchaudio's resampling from 44.1 kHz to 16 kHz, with its filters, in a quarter of its time.
 
-    Of every 441 samples 160 are made, each from some 33 neighbours; torchaudio multiplies all that any of them needs, 475.
-    Shape: [B, samples] -> [B, samples * 16 / 44.1, rounded up].
+def resample(waveforms: np.ndarray) -> np.ndarray:
+    """Resample from 44.1 kHz to 16 kHz as torchaudio does, by the same filters, in a fifth of its time.
+
+    Each sample is made from some 33 neighbours; torchaudio multiplies all that any of the 160 needs, 475.
+    Shape: float32 [B, samples] -> [B, samples * 16 / 44.1, rounded up].
     """
+    count, samples = waveforms.shape
+    windows = math.ceil(samples / STEP) + 1  # the last one keeps a waveform from the next one
+    # In one line: its windows are a matrix as they lie there, those of rows would be copied for each product.
+    line = np.zeros(count * windows * STEP + 2 * WIDTH, np.float32)
+    line[: count * windows * STEP].reshape(count, -1)[:, WIDTH : WIDTH + samples] = waveforms
+    lying = sliding_window_view(line, STEP + 2 * WIDTH)[::STEP]
+    made = np.empty((count * windows, MADE), np.float32)
+    for band in _filters():
+        np.matmul(lying[:, band.rows], band.matrix, out=made[:, band.columns])
+    return made.reshape(count, -1)[:, : math.ceil(samples * RATE / WAV_RATE)]
 
-    def __init__(self) -> None:
-        super().__init__()
-        whole = torchaudio_door.Resample(WAV_RATE, RATE)
-        filters = whole.kernel[:, 0].T  # [samples, 160]
-        self._width, self._window = whole.width, len(filters)
-        self._step = WAV_RATE // math.gcd(WAV_RATE, RATE)
-        self._filters = Banded(filters)
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        samples = waveforms.shape[1]
-        windows = math.ceil(samples / self._step) + 1  # the last one keeps a waveform from the next one
-        padded = functional.pad(waveforms, (self._width, windows * self._step - self._width - samples))
-        # In one line: its windows are a matrix as they lie there, those of rows would be copied for each product.
-        made = self._filters(padded.flatten().unfold(0, self._window, self._step))
-        return made.flatten().unfold(0, math.ceil(samples * RATE / WAV_RATE), windows * made.shape[1])
+@functools.cache
+def _filters() -> list[Band]:
+    """A sinc under a Hann window at each of 160 places between samples, in bands: a matrix [475, 160]."""
+    places = (np.arange(0, -MADE, -1) / MADE).astype(np.float32)  # torchaudio rounds them so
+    times = (np.arange(-WIDTH, STEP + WIDTH)[:, None] / STEP + places) * MADE * ROLLOFF
+    times = times.clip(-CROSSINGS, CROSSINGS)
+    window = np.cos(times * math.pi / CROSSINGS / 2) ** 2
+    return bands((np.sinc(times) * window * (MADE * ROLLOFF / STEP)).astype(np.float32))

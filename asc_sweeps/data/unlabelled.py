@@ -12,7 +12,6 @@ import numpy as np
 from asc_sweeps.data.convert import TOGETHER, resampled
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import SEEN_DEVICES
-from asc_sweeps.data.resample import Resample
 from asc_sweeps.data.tau import LISTS
 from asc_sweeps.data.wav import FRAMES, BadWav, read_wav, stat_wav
 from asc_sweeps.errors import DataError
@@ -71,9 +70,7 @@ def marks_of(folder: Path, names: list[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_all(
-    folder: Path, names: list[str], resample: Resample, pool: Executor
-) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
+def read_all(folder: Path, names: list[str], pool: Executor) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
     """Their waveforms as training hears them, int16 [files, 16000], and which files break a rule: those are silent."""
 
     def read(together: list[str]) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
@@ -84,7 +81,7 @@ def read_all(
             except BadWav as problem:
                 bad.append((name, problem))
                 waveforms.append(np.zeros(FRAMES, np.float32))
-        return resampled(np.stack(waveforms), resample), bad
+        return resampled(np.stack(waveforms)), bad
 
     read_parts = list(pool.map(read, [names[at : at + TOGETHER] for at in range(0, len(names), TOGETHER)]))
     return np.concatenate([rows for rows, _ in read_parts]), [one for _, bad in read_parts for one in bad]
