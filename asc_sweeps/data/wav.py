@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -61,7 +63,7 @@ def stat_wav(path: Path | str) -> os.stat_result:
 def check_wav(path: Path, seconds: int = 1) -> None:
     """Look for a file and read its header. Raises BadWav."""
     size = stat_wav(path).st_size
-    _check_magic(_read(path, 12), size)
+    _check_magic(_start_of(path), size)
     try:
         header = soundfile.info(os.fsencode(path))  # as bytes: a folder's name may be no text
     except soundfile.LibsndfileError as error:
@@ -71,21 +73,24 @@ def check_wav(path: Path, seconds: int = 1) -> None:
 
 def read_wav(path: Path | str, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
     """SHA-256 of a file and its waveform, float32 [44100], which `out` is if given. Raises BadWav."""
-    content = _read(path)
-    _check_magic(content, len(content))
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            _check_header(file)
-            waveform = file.read(dtype="float32", out=out)
-    except soundfile.LibsndfileError as error:
-        raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
+    with _reading(path) as whole:
+        content = whole.read()
+        _check_magic(content, len(content))
+        whole.seek(0)
+        try:
+            # From the file again: of what lies in memory libsndfile would ask Python, and threads would wait for each other.
+            with soundfile.SoundFile(whole.fileno(), closefd=False) as file:
+                _check_header(file)
+                waveform = file.read(dtype="float32", out=out)
+        except soundfile.LibsndfileError as error:
+            raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
     return hashlib.sha256(content).hexdigest(), waveform
 
 
 def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
     """SHA-256 of the samples of one second of a whole recording, and its waveform as `read_wav` gives it. Raises BadWav."""
     size = stat_wav(path).st_size
-    _check_magic(_read(path, 12), size)
+    _check_magic(_start_of(path), size)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             _check_header(file, PIECES)
@@ -98,10 +103,17 @@ def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> t
     return hashlib.sha256(waveform).hexdigest(), waveform
 
 
-def _read(path: Path | str, size: int = -1) -> bytes:
+def _start_of(path: Path | str) -> bytes:
+    """As much of a file as `_check_magic` looks at."""
+    with _reading(path) as file:
+        return file.read(12)
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[io.FileIO]:
     try:
-        with open(path, "rb") as file:
-            return file.read(size)
+        with open(path, "rb", buffering=0) as file:
+            yield file
     except FileNotFoundError:
         raise BadWav(NO_FILE, "") from None
     except OSError as error:
