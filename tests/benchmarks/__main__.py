@@ -16,7 +16,7 @@ from pathlib import Path
 from asc_sweeps.workspace import cores
 
 ARGUMENTS: dict[str, list[str]] = {
-    "networks": ["--seconds", "12"],
+    "networks": [],
     "step": [],
     "preparing": [],
     "memory": [],

@@ -1,6 +1,6 @@
 """How fast the networks train and predict on a CPU, beside the plain form of the same computation.
 
-    python -m tests.benchmarks.networks [--batch 64] [--threads 1] [--seconds 8]
+    python -m tests.benchmarks.networks [--batch 64] [--threads 1] [--seconds 30]
 
 Outputs and gradients of both forms, with the same weights, are found equal first. Then each form has a process of its own, and they
 take turns. Times are a process's own (CPU) time over its threads, medians over the turns: other programs disturb them less than the
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--seconds", type=float, default=8, help="of measuring, for each network's training and prediction"
+        "--seconds", type=float, default=30, help="of measuring, for each network's training and prediction"
     )
     options = parser.parse_args()
     torch.manual_seed(0)
