@@ -77,6 +77,7 @@ def by_optuna(study: Path, configs: list[TrialConfig], folder: Path) -> None:
     """Optuna as its page on parallel runs shows it."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     optuna.create_study(storage=f"sqlite:///{folder}/o.db", study_name="o")
     _apart(cores(), _optimize, [config.model_dump_json() for config in configs], folder)
 
