@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from asc_sweeps.files import write_bytes
 from asc_sweeps.models.per_device import DeviceNetworks
 from asc_sweeps.results import load_result
 from asc_sweeps.trial import resolve_accelerator, trained_network
-from asc_sweeps.workspace import Workspace, cores
+from asc_sweeps.workspace import Workspace
 
 CHUNK = 1024
 BATCH = 256
@@ -50,22 +49,21 @@ def predict_folder(
     features = LogMel(config.features).to(accelerator)
     chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
     parts: list[np.ndarray] = []
-    with ThreadPoolExecutor(cores()) as pool:
-        for number, chunk in enumerate(chunks):
-            path = kept / f"{number:05d}.npy"
-            found = _kept(path, len(chunk))
-            if found is None:
-                waveforms, bad = read_all(folder, chunk, pool)
-                for name, problem in bad:
-                    findings.add(problem.rule, problem.at(name))
-                its = devices[number * CHUNK :][: len(chunk)]
-                found = _probabilities(network, features, torch.from_numpy(waveforms), its, accelerator)
-                if not bad:
-                    buffer = io.BytesIO()
-                    np.save(buffer, found)
-                    write_bytes(path, buffer.getvalue())
-            parts.append(found)
-            progress(number * CHUNK + len(chunk), len(names))
+    for number, chunk in enumerate(chunks):
+        path = kept / f"{number:05d}.npy"
+        found = _kept(path, len(chunk))
+        if found is None:
+            waveforms, bad = read_all(folder, chunk)
+            for name, problem in bad:
+                findings.add(problem.rule, problem.at(name))
+            its = devices[number * CHUNK :][: len(chunk)]
+            found = _probabilities(network, features, torch.from_numpy(waveforms), its, accelerator)
+            if not bad:
+                buffer = io.BytesIO()
+                np.save(buffer, found)
+                write_bytes(path, buffer.getvalue())
+        parts.append(found)
+        progress(number * CHUNK + len(chunk), len(names))
     findings.refuse_fatal(folder)
     return names, np.concatenate(parts)
 

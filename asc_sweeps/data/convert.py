@@ -11,8 +11,9 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -65,8 +66,7 @@ def convert(
     with (
         open(building / ARRAY, "r+b", buffering=0) as array,
         open(building / JOURNAL, "a") as journal,
-        threadpool_limits(1, "blas"),  # the pool's threads share the cores already
-        ThreadPoolExecutor(cores()) as pool,
+        reading_pool() as pool,
     ):
 
         def convert_chunk(i: int) -> tuple[int, list[str], list[tuple[str, BadWav]]]:
@@ -98,6 +98,13 @@ def convert(
                 progress(done, len(names))
     findings.refuse_fatal(folder)
     return [digest for i in range(len(chunks)) for digest in digests[i]]
+
+
+@contextmanager
+def reading_pool() -> Iterator[Executor]:
+    """A thread a core, to read and resample WAVs; BLAS starts no more of them, which would wait for each other."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(cores()) as pool:
+        yield pool
 
 
 def resampled(waveforms: np.ndarray) -> np.ndarray:

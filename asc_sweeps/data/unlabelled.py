@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 
-from asc_sweeps.data.convert import TOGETHER, resampled
+from asc_sweeps.data.convert import TOGETHER, reading_pool, resampled
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import SEEN_DEVICES
 from asc_sweeps.data.tau import LISTS
@@ -70,7 +69,7 @@ def marks_of(folder: Path, names: list[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_all(folder: Path, names: list[str], pool: Executor) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
+def read_all(folder: Path, names: list[str]) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
     """Their waveforms as training hears them, int16 [files, 16000], and which files break a rule: those are silent."""
 
     def read(together: list[str]) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
@@ -83,7 +82,8 @@ def read_all(folder: Path, names: list[str], pool: Executor) -> tuple[np.ndarray
                 waveforms.append(np.zeros(FRAMES, np.float32))
         return resampled(np.stack(waveforms)), bad
 
-    read_parts = list(pool.map(read, [names[at : at + TOGETHER] for at in range(0, len(names), TOGETHER)]))
+    with reading_pool() as pool:
+        read_parts = list(pool.map(read, [names[at : at + TOGETHER] for at in range(0, len(names), TOGETHER)]))
     return np.concatenate([rows for rows, _ in read_parts]), [one for _, bad in read_parts for one in bad]
 
 
