@@ -109,10 +109,7 @@ def reading_pool() -> Iterator[Executor]:
 
 def resampled(waveforms: np.ndarray) -> np.ndarray:
     """Waveforms of WAV files, float32 [B, 44100], as training hears them: int16 [B, 16000], level kept."""
-    rows = resample(waveforms)
-    np.multiply(rows, 32768, out=rows)
-    np.rint(rows, out=rows)
-    return rows.clip(-32768, 32767).astype("<i2")
+    return np.rint(resample(waveforms) * 32768).clip(-32768, 32767).astype("<i2")
 
 
 def _open_array(path: Path, rows: int) -> tuple[int, bool]:

@@ -21,7 +21,7 @@ WIDTH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))
 
 
 def resample(waveforms: np.ndarray) -> np.ndarray:
-    """Resample from 44.1 kHz to 16 kHz as torchaudio does, by the same filters, in a fifth of its time.
+    """Resample from 44.1 kHz to 16 kHz as torchaudio does, by the same filters, in a third of its time.
 
     Each sample is made from some 33 neighbours; torchaudio multiplies all that any of the 160 needs, 475.
     Shape: float32 [B, samples] -> [B, samples * 16 / 44.1, rounded up].

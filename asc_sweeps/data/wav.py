@@ -111,6 +111,7 @@ def _start_of(path: Path | str) -> bytes:
 
 @contextmanager
 def _reading(path: Path | str) -> Iterator[io.FileIO]:
+    """A file that is open; what the system refuses is a finding."""
     try:
         with open(path, "rb", buffering=0) as file:
             yield file
