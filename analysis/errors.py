@@ -10,14 +10,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, row_head
+from analysis.calibration import BINS, Calibration, calibration, calibration_interval
 from analysis.evidence import Evidence
 from analysis.paper import DEVICES, SEEN, TABLE2, UNSEEN
 from analysis.predictions import Predictions
-from analysis.statistics import Calibration, calibration
+from analysis.statistics import Interval
 from analysis.style import BLUE, INK, PAPER, styled
 from analysis.table2 import table2_family
 from analysis.table4 import NO_FINETUNING, table4_family
-from analysis.words import MISSING, fixed, percent, plural
+from analysis.words import percent, plural
 from asc_sweeps.data.labels import SCENES
 
 PREFERRED = 0.90
@@ -75,10 +76,33 @@ def scenes_by_devices(predictions: Sequence[Predictions]) -> pd.DataFrame:
     )
 
 
-def pooled_calibration(predictions: Sequence[Predictions]) -> Calibration:
-    """Calibration over the segments of all seeds."""
-    together = np.concatenate([p.log_probability for p in predictions])
-    return calibration(together, np.concatenate([p.scenes for p in predictions]))
+@dataclass(frozen=True)
+class Sureness:
+    """How well a system is calibrated, seed by seed."""
+
+    seeds: Sequence[Calibration]
+    error: Interval
+    """Mean of the seeds' errors, with its 95 % interval over places."""
+    chance: float
+    """What a perfectly calibrated network would read on these places."""
+
+    @property
+    def bins(self) -> list[tuple[float, float, float]]:
+        """Of each bin that every seed fills: confidence, accuracy and segments, means over seeds."""
+        parts = [np.array([one.confidence, one.accuracy, one.segments]) for one in self.seeds]
+        means = np.mean(parts, axis=0).T
+        return [(float(c), float(a), float(n)) for c, a, n in means if not np.isnan(c)]
+
+    @property
+    def bias(self) -> float:
+        """Confidence minus accuracy, mean over seeds: above zero is overconfident."""
+        return float(np.mean([one.bias for one in self.seeds]))
+
+
+def sureness(predictions: Sequence[Predictions]) -> Sureness:
+    """Calibration for each seed, then averaged: two seeds that err in opposite directions are not calibrated together."""
+    seeds = [calibration(p.log_probability, p.scenes, p.places) for p in predictions]
+    return Sureness(seeds, *calibration_interval(seeds))
 
 
 def section(evidence: Evidence) -> Section:
@@ -91,7 +115,7 @@ def section(evidence: Evidence) -> Section:
         )
     caveat = "Generated data. " if found.generated else ""
     who = f"{caveat}{found.name}, {plural(len(found.predictions), 'seed')}, test split."
-    shares, sure = confusion(found.predictions), pooled_calibration(found.predictions)
+    shares, sure = confusion(found.predictions), sureness(found.predictions)
     blocks = (
         _devices_table(scenes_by_devices(found.predictions), who),
         _confusion_table(shares, who),
@@ -150,28 +174,35 @@ def _confusion_plot(shares: pd.DataFrame, who: str) -> Plot:
     return Plot("plot-confusion", f"Confusion of scenes. {most}", figure, f"{who} {most}")
 
 
-def _calibration_table(found: Calibration, who: str) -> Table:
-    rows = zip(found.confidence, found.accuracy, found.segments, strict=True)
-    groups = [[[Cell(percent(c)), Cell(percent(a)), Cell(f"{n:,}")]] for c, a, n in rows]
-    error = fixed(100 * found.error, 1) if found.segments else MISSING
-    note = f"{who} Expected calibration error: {error} points, in 15 bins of confidence."
-    head = [heads("Confidence, %", "Accuracy, %", "Segments")]
-    return Table(
-        "errors-calibration", "Calibration: how often it is right where it is so sure", head, groups, (Text(note),)
+def _calibration_table(found: Sureness, who: str) -> Table:
+    groups = [[[Cell(percent(c)), Cell(percent(a)), Cell(f"{n:,.0f}")]] for c, a, n in found.bins]
+    note = (
+        f"{who} Expected calibration error, computed for each seed and averaged: {_error(found)}, in {BINS} bins of confidence. "
+        f"A perfectly calibrated network would read {percent(found.chance)} points on these places. Rows are means "
+        "over seeds, of the bins that every seed fills."
     )
+    head = [heads("Confidence, %", "Accuracy, %", "Segments")]
+    return Table("errors-calibration", "Calibration: accuracy by confidence", head, groups, (Text(note),))
 
 
-def _calibration_plot(found: Calibration, who: str) -> Plot:
+def _error(found: Sureness) -> str:
+    if np.isnan(found.error.low):
+        return f"{percent(found.error.mean)} points"
+    ends = f"{percent(found.error.low)} to {percent(found.error.high)}"
+    return f"{percent(found.error.mean)} points (95 % over places: {ends})"
+
+
+def _calibration_plot(found: Sureness, who: str) -> Plot:
     figure = go.Figure(
         [
             go.Scatter(
-                x=[0, 100], y=[0, 100], mode="lines", name="as sure as right", hoverinfo="skip",
+                x=[0, 100], y=[0, 100], mode="lines", name="perfectly calibrated", hoverinfo="skip",
                 line={"color": PAPER, "dash": "dot", "width": 1.5},
             ),
             go.Scatter(
-                x=[round(100 * c, 2) for c in found.confidence],
-                y=[round(100 * a, 2) for a in found.accuracy],
-                text=[f"{n:,} segments" for n in found.segments],
+                x=[round(100 * c, 2) for c, _, _ in found.bins],
+                y=[round(100 * a, 2) for _, a, _ in found.bins],
+                text=[f"{n:,.0f} segments" for _, _, n in found.bins],
                 mode="lines+markers",
                 name="measured",
                 line={"color": BLUE, "width": 2},
@@ -183,13 +214,6 @@ def _calibration_plot(found: Calibration, who: str) -> Plot:
     styled(figure, 360)
     figure.update_xaxes(title_text="Confidence, %", range=[0, 102])
     figure.update_yaxes(title_text="Accuracy, %", range=[0, 102])
-    side = "surer than it is right" if _overconfident(found) else "less sure than it is right"
-    label = f"Accuracy by confidence. The network is {side}; expected calibration error {percent(found.error)} points."
-    return Plot(
-        "plot-calibration", label, figure, f"{who} Below the dotted line the network is surer than it is right."
-    )
-
-
-def _overconfident(found: Calibration) -> bool:
-    gaps = np.array(found.confidence) - np.array(found.accuracy)
-    return float((gaps * np.array(found.segments)).sum()) > 0
+    side = "overconfident" if found.bias > 0 else "underconfident"
+    label = f"Accuracy by confidence. The network is {side} on average; expected calibration error {_error(found)}."
+    return Plot("plot-calibration", label, figure, f"{who} Below the dotted line the network is overconfident.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,15 +135,16 @@ def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family
     return Family(trials[keys == best], len(ranks) - 1, tuple(axes))
 
 
-def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
-    """Mean over seeds of each measure, and as `<measure>_sd`, `_low`, `_high` and `_half` its spread.
+def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
+    """Mean over seeds of each measure, and as `<measure>_sd`, `_low`, `_high`, `_half` and `_by_seed` its spread.
 
-    Sample standard deviation, and the ends and half the width of the 95 % t interval; NaN for one seed.
+    Sample standard deviation; the ends and half the width of the 95 % t interval, NaN below three seeds; the values by seed.
     """
-    means = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
-    means |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)) for m in measures}
+    means: dict[str, Any] = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
     for m in measures:
-        interval = mean_interval(trials[m].tolist())
+        values = trials.sort_values("seed")[m].tolist()
+        interval = mean_interval(values)
+        means |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)), f"{m}_by_seed": tuple(values)}
         means |= {f"{m}_low": interval.low, f"{m}_high": interval.high, f"{m}_half": interval.half}
     return means
 

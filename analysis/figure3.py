@@ -13,10 +13,9 @@ from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, pa
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
 from analysis.paper import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH, WIDTHS
+from analysis.scores import measured, score_heads, score_notes, seeds_cell
 from analysis.style import BLUE, PAPER, VERMILLION, paper_marker, styled
-from analysis.table2 import score_notes
-from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
+from analysis.words import MISSING, listed, millions, percent, signed, thousands
 
 STUDY = "figure3_widths"
 AXES = ("model.block", "model.width")
@@ -39,7 +38,7 @@ def figure3_family(frame: pd.DataFrame) -> Family | None:
 def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
     """The points of Figure 3 by block and width, the paper's two at width 40 always among them; accuracy 0..1.
 
-    On real data `accuracy_verdict` says whether the two are the printed ones (`verdicts`).
+    Those two are rows of Table 2, where verdicts on them stand.
     """
     family = figure3_family(frame)
     trials = frame.iloc[:0] if family is None else family.trials
@@ -59,15 +58,10 @@ def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
                 **{n: these[n].iloc[0] if len(these) else float("nan") for n in ("params", "macs")},
                 **summarise(these, ("accuracy", "log_loss")),
                 "seeds": len(these),
+                "seed_numbers": tuple(sorted(these["seed"])),
             }
         )
-    points = pd.DataFrame(rows)
-    by_point = {(b, w): trials[(trials["model.block"] == b) & (trials["model.width"] == w)] for b, w in printed}
-    numbers = {key: {"accuracy": row.accuracy} for key, row in printed.items()}
-    compare = family is not None and not family.generated
-    judged = judge_rows(by_point if compare else {}, numbers, ("accuracy",))
-    cells = zip(points["block"], points["width"], strict=True)
-    return points.assign(accuracy_verdict=[judged.texts.get((cell, "accuracy"), "") for cell in cells])
+    return pd.DataFrame(rows)
 
 
 def figure3(frame: pd.DataFrame) -> go.Figure:
@@ -99,7 +93,7 @@ def figure3(frame: pd.DataFrame) -> go.Figure:
                 go.Scatter(
                     x=(line[size] / unit).tolist(),
                     y=(100 * line["accuracy"]).round(3).tolist(),
-                    error_y={"array": (100 * line["accuracy_sd"]).fillna(0).tolist(), "thickness": 1, "width": 4},
+                    error_y={"array": (100 * line["accuracy_half"]).fillna(0).tolist(), "thickness": 1, "width": 4},
                     text=[f"C = {width}" for width in line["width"]],
                     textposition=place,
                     cliponaxis=False,
@@ -145,7 +139,10 @@ def section(evidence: Evidence) -> Section:
     )
     label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
     caption = family.caveat if family else ""
-    caption += "Open diamonds are the two points the paper prints numbers of; its other widths it only draws."
+    caption += (
+        "Bars are 95 % t intervals over seeds, from three seeds on. Open diamonds are the two points the paper prints numbers of; "
+        "its other widths it only draws."
+    )
     return Section(
         "figure-3",
         "Figure 3",
@@ -168,23 +165,21 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
             cells.append(paper(MISSING if pd.isna(printed) else written(printed)))
             cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
         cells.append(paper(percent(point["paper_accuracy"])))
-        cells.append(Cell(percent(point["accuracy"]), small=spread(100 * point["accuracy_half"], 1)))
+        cells.append(measured(point, "accuracy", 100, 1))
         if compare:
             known = done and not pd.isna(point["paper_accuracy"])
             difference = 100 * (point["accuracy"] - point["paper_accuracy"])
             cells.append(Cell(signed(difference, 1) if known else MISSING))
-            cells.append(verdict_cell(point["accuracy_verdict"]) if known else Cell(MISSING))
-        cells.append(Cell(fixed(point["log_loss"], 3), small=spread(point["log_loss_half"], 3)))
-        cells.append(Cell(str(point["seeds"]) if done else MISSING))
+        cells += [measured(point, "log_loss", 1, 3), seeds_cell(point["seed_numbers"], points["seed_numbers"])]
         groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill if family else ())))
-    scores = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    scores = score_heads(compare)[: 3 if compare else 2]
     top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
     top += [("Log loss, measured", 1), ("Seeds", 1)]
     head = head_of(*top, below=[*heads(*("paper", "measured") * 2), *scores])
     notes = score_notes(family, fill)
     if family and not family.generated and (absent := _absent(points)):
         notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)
-    notes += (Text(EXPLAINED),) if compare else ()
+    notes += (Text("Verdicts on the points of width 40 stand in Table 2."),) if compare else ()
     return Table("figure-3-points", "Figure 3, its points", head, groups, notes)
 
 

@@ -30,9 +30,10 @@ def trials_frame(results: Sequence[TrialResult]) -> pd.DataFrame:
     """One row a trial.
 
     Columns with a dot in their name, and `seed`, are settings; `log_loss` (natural) and `accuracy` (0..1) are of the whole test
-    split, with a device's name behind them of that device, with `seen`, `unseen` or `devices` means over these or all devices;
-    `validation_*` are of the validation split; `log_loss_converted` is of an INT8 network before it was trained rounded; `plain`
-    says that nothing came after pretraining or fine-tuning; `seconds` is the trial's own time, its start's not counted.
+    split, with a device's name behind them of that device, with `seen`, `unseen` or `devices` means over these or all devices,
+    with `macro` the mean over scenes (the challenge's ranking); `validation_*` are of the validation split; `log_loss_converted`
+    is of an INT8 network before it was trained rounded; `plain` says that nothing came after pretraining or fine-tuning;
+    `seconds` is the trial's own time, its start's not counted.
     """
     return pd.DataFrame(_columns(results)) if results else pd.DataFrame(_columns([_EXAMPLE])).iloc[:0]
 
@@ -89,6 +90,7 @@ def _scores(results: Sequence[TrialResult]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = {}
     for measure in ("log_loss", "accuracy"):
         columns[measure] = column(measure, "test", "overall", "micro")
+        columns[f"{measure}_macro"] = column(measure, "test", "overall", "macro")
         columns[f"validation_{measure}"] = column(measure, "validation", "overall", "micro")
         columns |= {f"{measure}_{device}": column(measure, "test", "device", device) for device in DEVICES}
         for group, devices in (("seen", SEEN), ("unseen", UNSEEN), ("devices", DEVICES)):

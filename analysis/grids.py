@@ -9,8 +9,9 @@ from analysis.blocks import Block, Cell, Section, Table, Text, heads, row_head, 
 from analysis.evidence import Evidence
 from analysis.families import all_same, family_keys, setting_text, summarise
 from analysis.frames import setting_columns
+from analysis.scores import measured, seeds_cell
 from analysis.statistics import mean_interval
-from analysis.words import MISSING, duration, fixed, plural, signed, spread, thousands
+from analysis.words import MISSING, duration, plural, signed, spread, thousands
 from asc_sweeps.results import StudyRecord
 
 OF_THE_PAPER = {module.STUDY for module in (table2, table3, table4, section6, figure3)}
@@ -30,8 +31,8 @@ def grid_table(trials: pd.DataFrame) -> pd.DataFrame:
 
     First what distinguishes them: `system`, `phase`, `data_name` and settings by name, each only where it differs. Then
     `log_loss` and `accuracy` (0..1) of the test split with `*_sd`, `*_low`, `*_high` and `*_half`, means over `seeds` trials;
-    `*_change` is the mean difference to the first one over the seeds that both have, with its 95 % t interval's `*_change_half`;
-    `params`, and `seconds` of a trial.
+    `*_change` is the mean difference to the first one over the seeds that both have, with its values `*_change_by_seed` and, from
+    three seeds on, half of its 95 % t interval over seeds, `*_change_half`; `params`, and `seconds` of a trial.
     """
     names = [name for name, _, _, _ in MEASURES]
     columns = _distinguishing(trials)
@@ -48,9 +49,11 @@ def grid_table(trials: pd.DataFrame) -> pd.DataFrame:
                 **summarise(its, names),
                 **{f"{name}_change": change.mean for name, change in changes.items()},
                 **{f"{name}_change_half": change.half for name, change in changes.items()},
+                **{f"{name}_change_by_seed": tuple(differences[name]) for name in names},
                 "params": its["params"].iloc[0],
                 "seconds": its["seconds"].mean(),
                 "seeds": len(its),
+                "seed_numbers": tuple(sorted(its["seed"])),
             }
         )
     return pd.DataFrame(rows)
@@ -90,22 +93,21 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
     for at, row in numbers.iterrows():
         cells = [_name(row[column]) for column in columns] or [words("the only one")]
         for name, _, scale, digits in MEASURES:
-            cells.append(Cell(fixed(scale * row[name], digits), small=spread(scale * row[f"{name}_half"], digits)))
+            cells.append(measured(row, name, scale, digits))
             change = "" if pd.isna(row[f"{name}_change"]) else signed(scale * row[f"{name}_change"], digits)
-            cells.append(
-                Cell(change, small=spread(scale * row[f"{name}_change_half"], digits))
-                if at and change
-                else Cell(MISSING)
-            )
-        cells += [Cell(thousands(row["params"])), Cell(duration(row["seconds"])), Cell(str(row["seeds"]))]
+            by_seed = [scale * value for value in row[f"{name}_change_by_seed"]]
+            small = spread(scale * row[f"{name}_change_half"], digits, by_seed).replace("-", "−")
+            cells.append(Cell(change, small=small) if at and change else Cell(MISSING))
+        cells += [Cell(thousands(row["params"])), Cell(duration(row["seconds"]))]
+        cells += [seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
         groups.append([cells])
     named = [row_head(SAID[column][0] if column in SAID else column) for column in columns] or [row_head("Settings")]
-    measured = [head for _, head, _, _ in MEASURES for head in (head, "against the first")]
+    titles = [head for _, head, _, _ in MEASURES for head in (head, "against the first")]
     caption = f"{record.name}: {plural(len(configurations), 'configuration')}, test split"
     return Table(
         f"own-study-{position}",
         caption,
-        [heads(*named, *measured, "Parameters", "Time", "Seeds")],
+        [heads(*named, *titles, "Parameters", "Time", "Seeds")],
         groups,
         tuple(Text(note) for note in _notes(trials, len(configurations))),
     )
@@ -113,7 +115,8 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
 
 def _notes(trials: pd.DataFrame, configurations: int) -> list[str]:
     notes = [
-        "Means over seeds, ± half the 95 % interval; differences are between trials of the same seed. Time is a trial's own."
+        "Means over seeds, ± half the 95 % t interval over seeds, below three seeds the values; differences are between trials "
+        "of the same seed. No verdicts are drawn: of many configurations the best looks good by chance. Time is a trial's own."
     ]
     if trials["generated"].any():
         notes.insert(0, "Generated data: nothing is said about real recordings.")

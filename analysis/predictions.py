@@ -38,9 +38,14 @@ class Predictions:
         return np.array([_parts(name)[-1] for name in self.filenames.tolist()])
 
     @cached_property
-    def recordings(self) -> np.ndarray:
-        """Recording of each segment: its pieces, and what several devices heard of it at once, have one name."""
-        return np.array(["-".join(_parts(name)[:-2]) for name in self.filenames.tolist()])
+    def places(self) -> np.ndarray:
+        """Where each segment was recorded: its scene and the identifier of `meta.csv`. Recordings of one place are alike."""
+        return np.array(["-".join(_parts(name)[:3]) for name in self.filenames.tolist()])
+
+    @cached_property
+    def place_numbers(self) -> np.ndarray:
+        """Place of each segment as an index into the sorted names of places."""
+        return np.unique(self.places, return_inverse=True)[1]
 
 
 def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis import figure3, section6, table2, table3, table4
+from analysis import effects, effects_section, figure3, section6, table2, table3, table4
 from analysis.blocks import Section, Table
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_latex, to_markdown
 from asc_sweeps.workspace import Workspace
 
 SHOWN: dict[str, Callable[[Evidence], Section]] = {
+    "effects": effects_section.section,
     "2": table2.section,
     "3": table3.section,
     "4": table4.section,
@@ -20,6 +21,7 @@ SHOWN: dict[str, Callable[[Evidence], Section]] = {
     "figure3": figure3.section,
 }
 NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
+    "effects": effects.effects,
     "2": lambda evidence: table2.table2(evidence.frame, evidence.counts).reset_index(),
     "3": lambda evidence: table3.table3(evidence.frame).reset_index(),
     "section6": lambda evidence: section6.section6(evidence.frame).reset_index(),
@@ -29,7 +31,7 @@ NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
 
 
 def print_table(workspaces: Workspace | Sequence[Workspace], which: str, form: str) -> str:
-    """Table `2`, `3` or `4`, `section6`, or the points of `figure3`.
+    """`effects`, Table `2`, `3` or `4`, `section6`, or the points of `figure3`.
 
     `form` is markdown or latex as the report shows it, csv or json in full.
     """

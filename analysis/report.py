@@ -16,9 +16,9 @@ import plotly.offline
 from markupsafe import Markup
 
 from analysis import (
-    comparisons,
     costs,
     curves,
+    effects_section,
     errors,
     figure3,
     grids,
@@ -45,11 +45,11 @@ from asc_sweeps.repeat import CONTENT
 from asc_sweeps.workspace import Workspace
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
+    effects_section.section,
     table2.section,
     table3.section,
     table4.section,
     section6.section,
-    comparisons.section,
     figure3.section,
     grids.section,
     search.section,

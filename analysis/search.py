@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -12,14 +14,15 @@ import pandas as pd
 from analysis import search_figures as figures
 from analysis.blocks import Block, Cell, Section, Table, Text, code, heads, row_head, words
 from analysis.evidence import Evidence
-from analysis.importance import EVALUATOR, FEWEST, RESAMPLES, importances
-from analysis.statistics import rank_correlation
+from analysis.families import family_keys
+from analysis.importance import EVALUATOR, FEWEST, importances
 from analysis.words import MISSING, fixed, listed, plural
 from asc_sweeps.results import StudyRecord
 from asc_sweeps.space import OBJECTIVES, SIZES
 
 MOST_ROWS = 50
 """Of a table that lists the best or the refused; all points stand in the table of points."""
+SCORES = ("validation_log_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,63 @@ class Found:
         """The finished points that no other beats in both MACs and validation log loss, by MACs."""
         return pareto_front(self.done.dropna(subset=["macs", "validation_log_loss"]))
 
+    @property
+    def scores(self) -> list[str]:
+        """Of its best: the score that chose them, where a score did, and log loss."""
+        return list(dict.fromkeys(s for s in (self.objective, "validation_log_loss") if s in SCORES))
+
+    @cached_property
+    def tried(self) -> int:
+        """How many trials its best were chosen from; those that were stopped early were candidates, too."""
+        ended = self.points["state"].isin(["done", "stopped"])
+        return self.points.loc[ended, "signature"].nunique()
+
+    @cached_property
+    def fresh(self) -> pd.DataFrame:
+        """One row a trial of exactly a point's settings and data, but of another seed and not drawn by the search.
+
+        `signature` is the point's; with the scores of the other trial, which did not take part in choosing the point.
+        """
+        trials = self.evidence.frame[["signature", "seed", *SCORES]].assign(key=self.evidence.of(_all_but_the_seed))
+        drawn = trials["signature"].isin(self.points["signature"])
+        pairs = trials.loc[drawn, ["signature", "seed", "key"]].merge(
+            trials[~drawn].drop(columns="signature").dropna(), on="key", suffixes=("", "_fresh")
+        )
+        return pairs.loc[pairs["seed"] != pairs["seed_fresh"], ["signature", *SCORES]]
+
+    def confirmed(self, signature: str, score: str) -> str:
+        """What a point's score is worth by its fresh seeds, in words."""
+        values = self.fresh.loc[self.fresh["signature"] == signature, score]
+        return f"{fixed(values.mean(), 3)} ({plural(len(values), 'fresh seed')})" if len(values) else "not confirmed"
+
+    def seed_deviation(self, score: str) -> float:
+        """Standard deviation between the fresh seeds of a point, pooled over all points; NaN where no point has two."""
+        by_point = self.fresh.groupby("signature")[score]
+        freedom = len(self.fresh) - by_point.ngroups
+        apart = self.fresh[score] - by_point.transform("mean")
+        return math.sqrt((apart**2).sum() / freedom) if freedom else float("nan")
+
     @cached_property
     def importances(self) -> pd.DataFrame:
         """Of the drawn settings for the first objective (`importance.importances`)."""
         done = set(self.done["number"])
         drawn = [p["params"] for p in self.asked["points"] if p["number"] in done]
         return importances(self.asked["parameters"], drawn, self.done[self.objective].tolist(), self.maximize)
+
+
+def _all_but_the_seed(frame: pd.DataFrame) -> pd.Series:
+    return family_keys(frame, ())
+
+
+def optimism(draws: int) -> float:
+    """By how many standard deviations the best of so many equal draws is expected to look better than it is.
+
+    The largest of N standard normal numbers, by Blom's approximation.
+
+    >>> round(optimism(1), 2), round(optimism(60), 2)
+    (0.0, 2.31)
+    """
+    return NormalDist().inv_cdf((draws - 0.375) / (draws + 0.25))
 
 
 def searches(evidence: Evidence) -> list[Found]:
@@ -120,36 +174,17 @@ def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def early_stops(record: StudyRecord, evidence: Evidence) -> pd.DataFrame:
-    """One row a rung of early stopping: rung (epochs), reached, stopped, correlation, best_rank.
-
-    `correlation` is Spearman's between validation log loss at the rung and at the end, of the trials that were run to their end;
-    `best_rank` the rank at the rung, among all that reached it, of the trial that was the best in the end.
-    """
-    columns = ["rung", "reached", "stopped", "correlation", "best_rank"]
+    """One row a rung of early stopping: rung (epochs), and how many trials reached it and were stopped there."""
+    columns = ["rung", "reached", "stopped"]
     if not record.scheduler:
         return pd.DataFrame(columns=columns)
-    signatures = [row["signature"] for row in record.trials if "signature" in row]
-    ended = {
-        s: [row.get("validation_log_loss") for row in r.history]
-        for s in signatures
-        if (r := evidence.by_signature.get(s))
-    }
-    ended = {s: values for s, values in ended.items() if values and values[-1] is not None}
-    its = set(signatures)
-    cut = {t.signature: t for t in evidence.unfinished if t.signature in its and t.state == "stopped"}
-    best = min(ended, key=lambda s: ended[s][-1], default=None)
+    its = {row["signature"] for row in record.trials if "signature" in row}
+    ended = [len(evidence.by_signature[s].history) for s in its if s in evidence.by_signature]
+    cut = [t.epochs_done or 0 for t in evidence.unfinished if t.signature in its and t.state == "stopped"]
     rows, rung = [], record.scheduler["grace_epochs"]
-    while rung < max((len(values) for values in ended.values()), default=0):
-        there = {
-            s: values[rung - 1] for s, values in ended.items() if len(values) > rung and values[rung - 1] is not None
-        }
-        stopped = {s: t.validation_log_loss for s, t in cut.items() if t.epochs_done == rung}
-        beyond = sum((t.epochs_done or 0) > rung for t in cut.values())
-        before_end = list(there.values())
-        correlation = rank_correlation(before_end, [ended[s][-1] for s in there])
-        known = [*before_end, *(v for v in stopped.values() if v is not None)]
-        rank = 1 + sum(v < there[best] for v in known) if best in there else None
-        rows.append((rung, len(there) + len(stopped) + beyond, len(stopped), correlation, rank))
+    while rung < max(ended, default=0):
+        reached = sum(epochs > rung for epochs in ended) + sum(epochs >= rung for epochs in cut)
+        rows.append((rung, reached, cut.count(rung)))
         rung *= record.scheduler["reduction"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -173,9 +208,12 @@ def _search(found: Found, key: str) -> list[Block]:
         blocks.append(Text(f"{found.name}: no trial of it is finished."))
     else:
         blocks += [_best_table(found, key), figures.pareto(found, key), figures.history(found, key)]
-        if found.importances.empty:
-            told = f"{found.name}: too few trials for the importance of settings; it takes {FEWEST} that are finished."
-            blocks.append(Text(told))
+        if len(found.done) < FEWEST:
+            blocks.append(Text(_why_no_importance(found)))
+        elif found.importances.empty:
+            blocks.append(
+                Text(f"{found.name}: no setting was drawn by every trial and varied, so none has an importance.")
+            )
         else:
             blocks += [_importance_table(found, key), figures.importance(found, key)]
         blocks += [figures.parallel(found, key), figures.slices(found, key)]
@@ -212,30 +250,61 @@ def _best_table(found: Found, key: str) -> Table:
     several = len(found.asked["objectives"]) > 1
     rows = found.front if several else found.best_first.head(10)
     caption = "the front: no other has both fewer MACs and a lower log loss" if several else "the ten best"
-    other = [] if found.objective in ("validation_log_loss", "macs") else [found.objective]
-    names = [row_head("Trial"), *other, "Validation log loss", "MACs", *(row_head(name) for name in found.parameters)]
+    other = [] if found.objective in (*SCORES, "macs") else [found.objective]
+    columns = [column for score in found.scores for column in (figures.TITLES[score], "After confirmation")]
+    names = [row_head("Trial"), *other, *columns, "MACs", *(row_head(name) for name in found.parameters)]
     groups = []
     for _, row in rows.head(MOST_ROWS).iterrows():
         cells = [code(str(row["signature"])), *(Cell(f"{row[name]:,.4g}") for name in other)]
-        cells += [Cell(fixed(row["validation_log_loss"], 3)), Cell(_count(row["macs"]))]
+        for score in found.scores:
+            cells += [Cell(fixed(row[score], 3)), Cell(found.confirmed(row["signature"], score))]
+        cells.append(Cell(_count(row["macs"])))
         groups.append([[*cells, *(words(_setting(row[name])) for name in found.parameters)]])
     left = len(rows) - MOST_ROWS
-    notes = (Text(f"{left} more stand among the points."),) if left > 0 else ()
-    return Table(f"{key}-best", f"{found.name}: {caption}", [heads(*names)], groups, notes)
+    notes = [Text(f"{left} more stand among the points.")] if left > 0 else []
+    notes.append(Text(_how_much_too_good(found)))
+    return Table(f"{key}-best", f"{found.name}: {caption}", [heads(*names)], groups, tuple(notes))
+
+
+def _how_much_too_good(found: Found) -> str:
+    """What a score is worth that was chosen for being the best."""
+    score = found.scores[0]
+    spread = found.seed_deviation(score)
+    text = (
+        f"Chosen from {plural(found.tried, 'trial')}, one seed each, by the very score shown, which is therefore too good. "
+        "After confirmation: the mean over other seeds of the same settings, on the same validation recordings. "
+    )
+    if math.isnan(spread):
+        return text + (
+            "How much too good is not known: no settings here have two fresh seeds. An example: the best of 60 equal "
+            "trials looks 0.04 better than it is where the standard deviation between seeds is 0.018 in log loss."
+        )
+    better = fixed(spread * optimism(found.tried), 3)
+    return text + (
+        f"The standard deviation between fresh seeds of a point is {fixed(spread, 3)} in {figures.TITLES[score].lower()}: "
+        f"the best of {found.tried} equal trials would look {better} better than it is (the expected largest of as many "
+        "normal values, by Blom's approximation)."
+    )
+
+
+def _why_no_importance(found: Found) -> str:
+    return (
+        f"{found.name}: the importance of settings is not shown. {plural(len(found.done), 'trial')} finished, and it takes "
+        f"{FEWEST}, so that the best tenth holds five, as Optuna advises for PED-ANOVA: with fewer, chance often ranks a "
+        "setting first that does not matter."
+    )
 
 
 def _importance_table(found: Found, key: str) -> Table:
-    groups = []
-    for _, row in found.importances.iterrows():
-        interval = f"{fixed(row['low'], 2)} to {fixed(row['high'], 2)}"
-        groups.append([[row_head(row["name"]), Cell(fixed(row["importance"], 2)), Cell(interval)]])
+    rows = found.importances.to_dict("records")
+    groups = [[[row_head(row["name"]), Cell(fixed(row["importance"], 2))]] for row in rows]
     left = [name for name in found.parameters if name not in set(found.importances["name"])]
     note = (
-        f"By {EVALUATOR}, for {found.objective}, over {plural(len(found.done), 'trial')}; 95 % interval by {RESAMPLES} "
+        f"By {EVALUATOR}, for {found.objective}, over {plural(len(found.done), 'trial')}: a ranking of what the best tenth "
+        "has in common, without an interval, of this search's seed only."
     )
-    note += "resamples of them."
     note += f" Not every trial drew, or varied, {listed(left)}." if left else ""
-    head = [heads(row_head("Setting"), "Importance", "95 % interval")]
+    head = [heads(row_head("Setting"), "Importance")]
     return Table(f"{key}-importance", f"{found.name}: which settings mattered", head, groups, (Text(note),))
 
 
@@ -266,17 +335,13 @@ def _points_table(found: Found, key: str) -> Table:
 
 
 def _stops_table(record: StudyRecord, stops: pd.DataFrame, key: str) -> Table:
-    groups = []
-    for row in stops.to_dict("records"):
-        rank = MISSING if pd.isna(row["best_rank"]) else f"{int(row['best_rank'])} of {row['reached']}"
-        cells = [Cell(str(row["rung"])), Cell(str(row["reached"])), Cell(str(row["stopped"]))]
-        groups.append([[*cells, Cell(fixed(row["correlation"], 2)), Cell(rank)]])
+    groups = [[[Cell(str(row[name])) for name in stops.columns]] for row in stops.to_dict("records")]
     note = (
-        "Rank correlation (Spearman) of validation log loss at the rung with that at the end, over the trials that were run to "
-        "their end; those that were stopped might have said otherwise. Last column: where the trial that ended best stood then."
+        "Only trials that were not stopped have an end. Whether one of the others would have been the best, or how well a "
+        "rung foretells the end, cannot be told from them; sweep --in-full trains the stopped ones to their ends."
     )
-    head = [heads("Epoch", "Reached it", "Stopped there", "Rank correlation with the end", "Rank of the later best")]
-    return Table(f"{key}-ranks", f"{record.name}: ranks at early stopping's rungs", head, groups, (Text(note),))
+    head = [heads("Epoch", "Reached it", "Stopped there")]
+    return Table(f"{key}-rungs", f"{record.name}: early stopping", head, groups, (Text(note),))
 
 
 def _count(value: float) -> str:

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.blocks import Plot
 from analysis.importance import EVALUATOR
 from analysis.paper import BUDGET_MACS, TABLE2
-from analysis.style import BLUE, GRID, INK, PAPER, VERMILLION, paper_marker, points, shown, styled
+from analysis.style import BLUE, GRID, PAPER, VERMILLION, paper_marker, points, shown, styled
 from analysis.words import fixed, plural
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 MOST_DRAWN = 1_000
 """Points of a figure; of more than that the best and an even choice of the others are drawn."""
 COLUMNS = 3
+LOSS = "validation_log_loss"
 TITLES = {
-    "validation_log_loss": "Validation log loss",
+    LOSS: "Validation log loss",
     "validation_accuracy": "Validation accuracy",
     "params": "Parameters",
     "macs": "MACs",
@@ -32,19 +33,35 @@ TITLES = {
 
 def pareto(found: Found, key: str) -> Plot:
     """Validation log loss against MACs, with the front, the challenge's limit, and the paper's network."""
-    done, front = _drawn(found).dropna(subset=["macs", "validation_log_loss"]), found.front
+    done, front = _drawn(found).dropna(subset=["macs", LOSS]), found.front
+    after = found.fresh.groupby("signature")[LOSS].mean()
+    again = front[front["signature"].isin(after.index)]
     # Drawn as a line of steps: beside each point of the front nothing was found below and to its left.
     figure = go.Figure(
         [
-            _markers(done, done["macs"], done["validation_log_loss"], "trials", BLUE, 0.35),
+            _markers(done, done["macs"], done[LOSS], "trials", BLUE, 0.35),
             go.Scatter(
-                x=front["macs"].tolist(), y=_rounded(front["validation_log_loss"]), mode="lines+markers", name="front",
+                x=front["macs"].tolist(), y=_rounded(front[LOSS]), mode="lines+markers", name="front",
                 line={"color": BLUE, "shape": "hv", "width": 2}, marker={"size": 9, "color": BLUE},
-                text=[shown(s) for s in front["signature"]], hovertemplate="front: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
+                text=[f"{shown(s)}<br>after confirmation: {found.confirmed(s, LOSS)}" for s in front["signature"]],
+                hovertemplate="front: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
             ),
         ]
     )  # fmt: skip
-    caption = f"{'Generated data. ' if found.generated else ''}{found.name}: {plural(len(found.done), 'trial')}"
+    caption = f"{'Generated data. ' if found.generated else ''}{found.name}: a dot is one of "
+    caption += f"{plural(len(found.done), 'trial')}, of one seed; the line is the front, chosen by these scores and so too good; "
+    if again.empty:
+        caption += "none of it is confirmed by other seeds"
+    else:
+        caption += f"a cross is the mean of fresh seeds, of {len(again)} of its {plural(len(front), 'trial')}"
+        figure.add_trace(
+            go.Scatter(
+                x=again["macs"].tolist(), y=_rounded(after[again["signature"]]), mode="markers",
+                name="front, after confirmation", marker={"symbol": "x", "size": 9, "color": VERMILLION},
+                text=[shown(s) for s in again["signature"]],
+                hovertemplate="after confirmation: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
+            )
+        )  # fmt: skip
     if not found.generated:
         last = TABLE2[-1]
         figure.add_trace(
@@ -63,8 +80,8 @@ def pareto(found: Found, key: str) -> Plot:
         )  # fmt: skip
     figure.update_xaxes(title_text="MACs", rangemode="tozero")
     figure.update_yaxes(title_text="Validation log loss")
-    least = front["validation_log_loss"].min()
-    label = f"{found.name}: validation log loss by MACs. The front has {plural(len(front), 'trial')}, down to {fixed(least, 3)}."
+    label = f"{found.name}: validation log loss by MACs. The front has {plural(len(front), 'trial')}"
+    label += f", down to {_with_confirmation(found, front.iloc[-1], LOSS)}." if len(front) else "."
     return Plot(f"plot-{key}-pareto", label, figure, f"{caption}.")
 
 
@@ -89,33 +106,29 @@ def history(found: Found, key: str) -> Plot:
     styled(figure, 340)
     figure.update_xaxes(title_text="Point, in the order drawn")
     figure.update_yaxes(title_text=title)
-    end = float(best.iloc[-1])
-    label = f"{found.name}: {title.lower()} of each point in the order drawn; the best is {fixed(end, 4)}."
-    return Plot(f"plot-{key}-history", label, figure, f"{_caveat(found)}{found.name}: how the search went.")
+    end = _with_confirmation(found, found.best_first.iloc[0], found.objective)
+    label = f"{found.name}: {title.lower()} of each point in the order drawn; the best is {end}."
+    caption = (
+        f"{_caveat(found)}{found.name}: how the search went. A dot is a finished trial of one seed; the dashed line is "
+    )
+    return Plot(f"plot-{key}-history", label, figure, f"{caption}the best so far, in the end {end}.")
 
 
 def importance(found: Found, key: str) -> Plot:
-    """Importance of each setting, with its interval."""
+    """Importance of each setting."""
     rows = found.importances.iloc[::-1]
-    error = {
-        "type": "data",
-        "array": _rounded(rows["high"] - rows["importance"]),
-        "arrayminus": _rounded(rows["importance"] - rows["low"]),
-        "color": INK,
-        "thickness": 1.5,
-    }
     figure = go.Figure(
         go.Bar(
             x=_rounded(rows["importance"]), y=[shown(n) for n in rows["name"]], orientation="h", marker={"color": BLUE},
-            error_x=error, hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     )  # fmt: skip
     styled(figure, 120 + 34 * len(rows))
     figure.update_xaxes(title_text="Importance", range=[0, 1])
     top = found.importances.iloc[0]
     label = f"{found.name}: importance of settings; {top['name']} has {fixed(top['importance'], 2)}."
-    caption = f"{_caveat(found)}{found.name}: importance for {found.objective} by {EVALUATOR}, with 95 % intervals."
-    return Plot(f"plot-{key}-importance", label, figure, caption)
+    caption = f"{_caveat(found)}{found.name}: a bar is a setting's share of the importance for {found.objective}, "
+    return Plot(f"plot-{key}-importance", label, figure, f"{caption}by {EVALUATOR}; this search's seed only.")
 
 
 def parallel(found: Found, key: str) -> Plot:
@@ -144,7 +157,8 @@ def parallel(found: Found, key: str) -> Plot:
     for position in range(len(axes)):
         figure.add_vline(position, line={"color": PAPER, "width": 1})
     figure.update_layout(legend_y=-0.3)
-    caption = f"{_caveat(found)}{found.name}: each line is a trial; below each axis what its bottom and its top mean."
+    caption = f"{_caveat(found)}{found.name}: a line is a trial of one seed, the best tenth in blue; below each axis what its "
+    caption += "bottom and its top mean."
     label = f"{found.name}: settings of the best tenth of the trials against the others, in parallel coordinates."
     return Plot(f"plot-{key}-parallel", label, figure, caption)
 
@@ -167,7 +181,8 @@ def slices(found: Found, key: str) -> Plot:
     styled(figure, 90 + 210 * lines)
     figure.update_yaxes(title_text=TITLES[found.objective], col=1)
     label = f"{found.name}: {TITLES[found.objective].lower()} against each drawn setting."
-    return Plot(f"plot-{key}-slices", label, figure, f"{_caveat(found)}{found.name}: each setting by itself.")
+    caption = "a panel is one drawn setting, a dot a finished trial of one seed."
+    return Plot(f"plot-{key}-slices", label, figure, f"{_caveat(found)}{found.name}: {caption}")
 
 
 class _Axis:
@@ -221,6 +236,14 @@ def _markers(rows: pd.DataFrame, x: Any, y: pd.Series, name: str, colour: str, o
         marker={"color": colour, "size": 7, "opacity": opacity},
         hovertemplate="%{x}: %{y:.4f}<br>%{text}<extra></extra>",
     )
+
+
+def _with_confirmation(found: Found, best: pd.Series, objective: str) -> str:
+    """The value that chose a point, never alone where chance has a part in it."""
+    if objective not in found.scores:
+        return f"{best[objective]:,.0f}"
+    after = found.confirmed(best["signature"], objective)
+    return f"{fixed(best[objective], 4)}, chosen for being the best and so too good; after confirmation: {after}"
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import missing
-from analysis.blocks import Cell, Section, Table, Text, head_of, heads, paper, row_group, row_head
+from analysis.blocks import Cell, Section, Table, Text, head_of, heads, row_group, row_head
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
+from analysis.measures import PRIMARY
 from analysis.paper import SECTION6, ExtraRow
-from analysis.table2 import score_notes
-from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, fixed, signed, spread
+from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
+from analysis.verdicts import Judged, judge_rows
+from analysis.words import fixed
 
 STUDY = "section6_extras"
 AXES = ("finetune.reg_lambda", "distill.teachers")
 DROP_RATE = 0.9
 MEASURES = ("log_loss", "accuracy")
+SHOWN = (*MEASURES, "log_loss_macro")
 
 
 def section6_family(frame: pd.DataFrame) -> Family | None:
@@ -62,33 +64,44 @@ def _one_variant(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(kept)
 
 
+def section6_rows(frame: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """Its trials by row, in the order of SECTION6."""
+    family = section6_family(frame)
+    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
+    return {row: trials[trials["row"] == row] for row in range(len(SECTION6))}
+
+
+def section6_judged(frame: pd.DataFrame) -> Judged:
+    """Verdicts on its scores (`verdicts.judge`)."""
+    family = section6_family(frame)
+    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(SECTION6)}
+    return judge_rows(section6_rows(frame) if family and not family.generated else {}, printed, MEASURES)
+
+
 def section6(frame: pd.DataFrame) -> pd.DataFrame:
     """Section 6 by row: `paper_*` printed, the rest measured, accuracies 0..1, means over `seeds` trials.
 
     `log_loss_before` is of the floating-point network, `log_loss_converted` of its integers without training, `log_loss` and
-    `accuracy` of those after it, with `*_sd`, `*_low`, `*_high`; on real data `*_verdict` and `*_p` (`verdicts`).
+    `accuracy` of those after it, with `*_by_seed`, `*_sd`, `*_low`, `*_high`; on real data `*_verdict` and `*_p`
+    (`verdicts.judge`).
     """
-    family = section6_family(frame)
-    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
     before = frame.set_index("signature")["log_loss"].to_dict()
-    by_row = {i: trials[trials["row"] == i] for i in range(len(SECTION6))}
-    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(SECTION6)}
-    judged = judge_rows(by_row if family is not None and not family.generated else {}, printed, MEASURES)
+    by_row, judged = section6_rows(frame), section6_judged(frame)
     rows = []
     for i, row in enumerate(SECTION6):
         these = by_row[i].assign(log_loss_before=[before.get(start, float("nan")) for start in by_row[i]["start"]])
         rows.append(
             {
                 "row": row.name,
-                **{f"paper_{name}": printed[i][name] for name in MEASURES},
+                **{f"paper_{name}": getattr(row, name) for name in MEASURES},
                 **{
                     name: these[name].astype(float).mean(skipna=False)
                     for name in ("log_loss_before", "log_loss_converted")
                 },
-                **summarise(these, MEASURES),
-                **{f"{name}_verdict": judged.texts.get((i, name), "") for name in MEASURES},
-                **{f"{name}_p": judged.p_values.get((i, name), float("nan")) for name in MEASURES},
+                **summarise(these, SHOWN),
+                **verdict_columns(judged, i, MEASURES),
                 "seeds": len(these),
+                "seed_numbers": tuple(sorted(these["seed"])),
                 "signatures": ", ".join(sorted(these["signature"])),
             }
         )
@@ -110,30 +123,25 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     compare = family is not None and not family.generated
     groups = []
     for row in SECTION6:
-        groups.append(_group(row, numbers.loc[row.name], compare, fill if family else ()))
-    names = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+        groups.append(_group(row, numbers, compare, fill if family else ()))
+    names = score_heads(compare)
     before = heads("floating point", "converted, not trained")
     top = [(row_head("Network"), 1), ("Log loss before", 2), ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = head_of(*top, ("Seeds", 1), below=[*before, *names, *names])
-    notes = score_notes(family, fill)
+    head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*before, *names, *names])
+    notes = score_notes(family, fill, evidence.of(section6_judged))
     text = (
         "The paper quantizes in fine-tuning; here fine-tuning comes first and training with rounded numbers after it, at the same "
         "drop rate. Lambda 0.4 and 0.04 without INT8 stand in the column of floating point."
     )
-    notes += (Text(text), *((Text(EXPLAINED),) if compare else ()))
+    notes += (Text(text),)
     return Table("section-6-scores", "Section 6, INT8 networks on the test split", head, groups, notes)
 
 
-def _group(row: ExtraRow, found: pd.Series, compare: bool, fill: tuple[str, ...]) -> list[list[Cell]]:
+def _group(row: ExtraRow, numbers: pd.DataFrame, compare: bool, fill: tuple[str, ...]) -> list[list[Cell]]:
+    found = numbers.loc[row.name]
     done = found["seeds"] > 0
     cells = [Cell(fixed(found[name], 3)) for name in ("log_loss_before", "log_loss_converted")]
-    for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
-        printed, measured = scale * found[f"paper_{name}"], scale * found[name]
-        cells += [paper(fixed(printed, digits))]
-        cells += [Cell(fixed(measured, digits), small=spread(scale * found[f"{name}_half"], digits))]
-        if compare:
-            known = done and not pd.isna(printed)
-            cells += [Cell(signed(measured - printed, digits) if known else MISSING)]
-            cells += [verdict_cell(found[f"{name}_verdict"]) if known else Cell(MISSING)]
-    cells += [Cell(str(found["seeds"]) if done else MISSING)]
+    for measure in PRIMARY:
+        cells += score_cells(found, measure, compare)
+    cells += [measured(found, "log_loss_macro", 1, 3), seeds_cell(found["seed_numbers"], numbers["seed_numbers"])]
     return row_group(row_head(row.name), [cells], missing.remark((), bool(done), fill))

@@ -1,26 +1,28 @@
-"""What can be said of measured numbers: intervals, equivalence with a printed number, paired tests, calibration.
+"""What can be said of measured numbers: intervals, tests over seeds and places, power.
 
-Plain functions of arrays; knows neither the paper nor the report. Log losses are natural, accuracies 0..1.
+Plain functions of arrays; knows neither the paper nor the report. Log losses are natural, accuracies 0..1. Seeds and places
+are the two things that would be others in a repetition: a test that leaves one of them out finds differences that are not there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from scipy import special  # scipy.stats would take most of a second to import
 
-RESAMPLES = 10_000
-"""Of a bootstrap; its smallest p value is about one over that."""
-BINS = 15
-"""Of confidence, for calibration."""
+FEWEST_SEEDS = 3
+"""Below it no interval is given: with two seeds its half would be nine standard deviations."""
+LEVEL = 0.05
+POWER = 0.8
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its two-sided interval; the ends are NaN where one value says nothing of its spread."""
+    """A mean with its two-sided interval; the ends are NaN where there are too few values."""
 
     mean: float
     low: float
@@ -34,7 +36,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values, e.g. of seeds.
+    """Student's t interval of the mean of independent values, e.g. of seeds; without ends below FEWEST_SEEDS values.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])
     >>> round(interval.low, 3), interval.mean, round(interval.high, 3)
@@ -42,53 +44,12 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """
     found = np.asarray(values, float)
     if not len(found):
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+        return Interval(NAN, NAN, NAN, 0)
     mean = float(found.mean())
-    if len(found) < 2:
-        return Interval(mean, float("nan"), float("nan"), 1)
+    if len(found) < FEWEST_SEEDS:
+        return Interval(mean, NAN, NAN, len(found))
     half = float(special.stdtrit(len(found) - 1, (1 + level) / 2) * found.std(ddof=1) / np.sqrt(len(found)))
     return Interval(mean, mean - half, mean + half, len(found))
-
-
-def difference_p(values: Sequence[float], printed: float) -> float:
-    """P value of a two-sided t test that the mean of `values` is `printed`; NaN for fewer than two values.
-
-    Values without any spread give 1 where they are the printed number, else 0.
-    """
-    found = np.asarray(values, float)
-    if len(found) < 2:
-        return float("nan")
-    if found.std(ddof=1) == 0:
-        return 1.0 if np.isclose(found.mean(), printed) else 0.0
-    return float(2 * special.stdtr(len(found) - 1, -abs(_t_statistic(found, printed))))
-
-
-def equivalence_p(values: Sequence[float], printed: float, margin: float) -> float:
-    """P value of two one-sided t tests that the mean lies within `margin` of `printed`; NaN for fewer than two values."""
-    found = np.asarray(values, float)
-    if len(found) < 2:
-        return float("nan")
-    if found.std(ddof=1) == 0:
-        return 0.0 if abs(found.mean() - printed) < margin else 1.0
-    above = special.stdtr(len(found) - 1, -_t_statistic(found, printed - margin))
-    below = special.stdtr(len(found) - 1, _t_statistic(found, printed + margin))
-    return float(max(above, below))
-
-
-def _t_statistic(values: np.ndarray, mean: float) -> float:
-    return float((values.mean() - mean) / (values.std(ddof=1) / np.sqrt(len(values))))
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's, NaN for fewer than three values or where all are one.
-
-    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
-    0.5
-    """
-    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
-        return float("nan")
-    ranks = pd.DataFrame({"first": first, "second": second}).rank()  # equal values share the mean of their ranks
-    return float(np.corrcoef(ranks["first"], ranks["second"])[0, 1])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,81 +68,288 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+# -- seeds
+
+
 @dataclass(frozen=True)
-class Comparison:
-    """A difference between two systems on the same segments, with its interval and p value."""
+class SeedSpread:
+    """How much scores scatter from seed to seed, pooled over the rows of a table so that few seeds say more."""
 
-    difference: float
-    low: float
-    high: float
-    p: float
-    groups: int
-    """Recordings that were resampled."""
+    variance: float
+    """Of one seed's score about its row's mean; NaN where no row has two seeds."""
+    freedom: float
+    """Degrees of freedom of it: fewer than the rows' together where a seed moves several rows alike."""
+    residual: float
+    """What is left of it once what a seed does to all rows alike is taken out: half of the variance of a paired difference."""
+    residual_freedom: float
+    own: tuple[float, ...]
+    """Each row's own variance, NaN below two seeds."""
+    counts: tuple[int, ...]
+    """Each row's seeds."""
+
+    @property
+    def correlation(self) -> float:
+        """Of two rows over seeds, 0..1; 1 where nothing is known of it."""
+        known = self.residual_freedom > 0 and self.variance > 0
+        return min(1.0, max(0.0, 1 - self.residual / self.variance)) if known else 1.0
+
+    def of(self, row: int) -> tuple[float, float]:
+        """What a row is judged with, its variance and degrees of freedom: the table's, or its own where it scatters more."""
+        return max((self.variance, self.freedom), (self.own[row], float(self.counts[row] - 1)))
 
 
-def paired_bootstrap(
-    differences: np.ndarray,
-    groups: np.ndarray,
-    weights: np.ndarray | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> list[Comparison]:
-    """Means of columns of differences between two systems on the same segments, by a bootstrap over `groups`.
+def seed_spread(scores: np.ndarray) -> SeedSpread:
+    """Pool the spread of `scores`, shape [rows, seeds], NaN where a row lacks a seed.
 
-    `differences`: shape [segments, columns]; `weights`, of that shape or [segments, 1], leaves segments of a column out with 0.
-    Whole groups are drawn, the same for all columns, since the pieces of one recording are not independent. The interval is of
-    percentiles; the p value is twice the smaller share of resamples on either side of zero. Raises ValueError for no segments
-    or groups of another number.
+    Rows that share nothing but a seed's number stand in columns of their own. The degrees of freedom are Satterthwaite's of a sum
+    of correlated variances: with R rows of S seeds and correlation r, R (S - 1) / (1 + (R - 1) r^2).
+
+    >>> spread = seed_spread(np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]))
+    >>> spread.variance, round(spread.freedom, 6), round(spread.residual, 6)  # two rows that move together
+    (1.0, 2.0, 0.0)
     """
-    values = np.asarray(differences, float)
-    if not len(values) == len(groups) > 0:
-        raise ValueError(f"values and groups must be equally many, and some; got {len(values)} and {len(groups)}")
-    weight = np.broadcast_to(np.ones((len(values), 1)) if weights is None else weights, values.shape)
-    _, member = np.unique(groups, return_inverse=True)
-    count = int(member.max()) + 1
-    sums, sizes = np.zeros((count, values.shape[1])), np.zeros((count, values.shape[1]))
-    np.add.at(sums, member, values * weight)
-    np.add.at(sizes, member, weight)
-    drawn = np.empty((resamples, values.shape[1]))
-    generator = np.random.default_rng(seed)
-    for start in range(0, resamples, 500):  # so many at a time fit into little memory
-        rows = min(500, resamples - start)
-        chosen = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count).astype(float)
-        with np.errstate(invalid="ignore"):  # a resample without any segment of a column says nothing of it
-            drawn[start : start + rows] = (times @ sums) / (times @ sizes)
-    lows, highs = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    found = []
-    for column in range(values.shape[1]):
-        there = drawn[~np.isnan(drawn[:, column]), column]
-        beyond = min((there <= 0).mean(), (there >= 0).mean()) if len(there) else float("nan")
-        mean = sums[:, column].sum() / sizes[:, column].sum()
-        p = float(min(1.0, max(2 * beyond, 1 / resamples))) if len(there) else float("nan")
-        groups_in = int((sizes[:, column] > 0).sum())
-        found.append(Comparison(float(mean), float(lows[column]), float(highs[column]), p, groups_in))
-    return found
+    values = np.asarray(scores, float)
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    means = np.divide(np.nansum(values, axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0)
+    squares = np.nansum((values - means[:, None]) ** 2, axis=1)
+    own = np.divide(squares, counts - 1, out=np.full(len(values), np.nan), where=counts > 1)
+    freedom = float((counts[counts > 1] - 1).sum())
+    rows = tuple(own.tolist()), tuple(counts.tolist())
+    if not freedom:
+        return SeedSpread(NAN, 0.0, NAN, 0.0, *rows)
+    variance = _or_zero(float(squares.sum()) / freedom, values)
+    residual, residual_freedom = _residual(values, there)
+    found = SeedSpread(variance, freedom, _or_zero(residual, values), residual_freedom, *rows)
+    centred = [np.diag(row.astype(float)) - np.outer(row, row) / row.sum() for row in there[counts > 1]]
+    overlap = np.array([[float((a * b).sum()) for b in centred] for a in centred])
+    shared = found.correlation**2 * (overlap.sum() - np.trace(overlap)) + np.trace(overlap)
+    return replace(found, freedom=float(freedom**2 / shared))
+
+
+def _residual(values: np.ndarray, there: np.ndarray) -> tuple[float, float]:
+    """Variance, with its degrees of freedom, about the best sum of a row's and a seed's part."""
+    rows, seeds = np.nonzero(there)
+    parts = np.zeros((len(rows), sum(values.shape)))
+    parts[np.arange(len(rows)), rows] = 1
+    parts[np.arange(len(rows)), values.shape[0] + seeds] = 1
+    found = values[there]
+    fitted, _, rank, _ = np.linalg.lstsq(parts, found, rcond=None)
+    freedom = len(found) - int(rank)
+    return (float(((found - parts @ fitted) ** 2).sum()) / freedom, float(freedom)) if freedom else (NAN, 0.0)
+
+
+def _or_zero(variance: float, values: np.ndarray) -> float:
+    """A variance, 0 where rounding alone made it: equal values have no spread."""
+    return 0.0 if variance <= (1e-9 * float(np.nanmax(np.abs(values)))) ** 2 else variance
+
+
+def new_observation_p(mean: float, count: int, printed: float, variance: float, freedom: float) -> float:
+    """P value that `printed`, one run, is of the same system as a mean of `count` seeds with this variance a run.
+
+    Its standard error is that of a new observation, sqrt(variance (1 + 1 / count)). NaN where seeds do not differ: equal values
+    say nothing of how far another run may lie.
+    """
+    if not variance > 0 or count < 1:
+        return NAN
+    return two_sided_p((mean - printed) / math.sqrt(variance * (1 + 1 / count)), freedom)
+
+
+def new_observation_equivalence_p(
+    mean: float, count: int, printed: float, margin: float, variance: float, freedom: float
+) -> float:
+    """P value of two one-sided tests that the system's mean lies within `margin` of that of the one run `printed`; NaN as above."""
+    if not variance > 0 or count < 1:
+        return NAN
+    return one_sided_p((margin - abs(mean - printed)) / math.sqrt(variance * (1 + 1 / count)), freedom)
+
+
+def two_sided_p(t: float, freedom: float) -> float:
+    """P value of a t statistic that may lie on either side."""
+    return float(2 * special.stdtr(freedom, -abs(t)))
+
+
+def one_sided_p(t: float, freedom: float) -> float:
+    """P value of a t statistic that is large where the claim holds."""
+    return float(special.stdtr(freedom, -t))
+
+
+def noise_of_one_run(variance: float) -> float:
+    """Half of the 95 % interval that one printed run leaves for its system's mean, however many seeds are measured here."""
+    return float(special.ndtri(0.975)) * math.sqrt(variance)
+
+
+def equivalence_is_possible(margin: float, variance: float, level: float) -> bool:
+    """Whether, with infinitely many seeds that agree perfectly, equivalence within `margin` of one run could be shown."""
+    return bool(special.ndtr(-margin / math.sqrt(variance)) < level) if variance > 0 else False
+
+
+# -- two systems
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How far a classifier's confidence is from how often it is right, by bins of equal width."""
+class Difference:
+    """A difference of two systems over seeds and places, or of two networks over places where there is one seed."""
 
+    by_seed: tuple[float, ...]
+    seed_variance: float
+    """Of the difference of one seed, NaN for one."""
+    seed_freedom: float
+    place_variance: float
+    """Of the mean over places, beyond what seeds account for; NaN where places are not known."""
+    places: int
     error: float
-    """Expected calibration error: mean of |accuracy - confidence| over segments' bins, 0..1."""
-    confidence: tuple[float, ...]
-    """Mean confidence in each bin that holds segments."""
-    accuracy: tuple[float, ...]
-    segments: tuple[int, ...]
+    """Standard error of the mean; NaN below FEWEST_SEEDS, or where seeds do not differ."""
+    freedom: float
+    """Satterthwaite's."""
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(np.mean(self.by_seed)) if self.by_seed else NAN
+
+    @property
+    def seeds(self) -> int:
+        """How many both have."""
+        return len(self.by_seed)
+
+    @property
+    def half(self) -> float:
+        """Half of the 95 % interval."""
+        return float(special.stdtrit(self.freedom, 1 - LEVEL / 2) * self.error) if self.freedom > 0 else NAN
+
+    @property
+    def p(self) -> float:
+        """Of no difference: 1 where all are zero, NaN where there is no standard error."""
+        if self.seeds >= FEWEST_SEEDS and not any(self.by_seed):
+            return 1.0
+        return two_sided_p(self.mean / self.error, self.freedom) if self.error > 0 else NAN
+
+    def beside(self, printed: float) -> tuple[float, float]:
+        """P values that a printed effect, of one run on the same places, is another one, and that it is within half of it."""
+        if self.seeds < FEWEST_SEEDS or not abs(printed) > 0:
+            return NAN, NAN
+        known = (self.mean, self.seeds, printed)
+        differs = new_observation_p(*known, self.seed_variance, self.seed_freedom)
+        return differs, new_observation_equivalence_p(*known, abs(printed) / 2, self.seed_variance, self.seed_freedom)
 
 
-def calibration(log_probability: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Calibration:
-    """Calibration of the most probable class; `log_probability` has the shape [segments, classes]."""
-    confidence = np.exp(log_probability.max(axis=1))
-    right = (log_probability.argmax(axis=1) == labels).astype(float)
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    counts = np.bincount(which, minlength=bins)
-    there = counts > 0
-    means = [np.bincount(which, weights=w, minlength=bins)[there] / counts[there] for w in (confidence, right)]
-    error = float((counts[there] * np.abs(means[0] - means[1])).sum() / len(labels)) if len(labels) else float("nan")
-    return Calibration(error, tuple(map(float, means[0])), tuple(map(float, means[1])), tuple(map(int, counts[there])))
+def difference(
+    by_seed: Sequence[float], influence: np.ndarray | None = None, spread: SeedSpread | None = None
+) -> Difference:
+    """The mean of paired differences, one a seed, with both sources of variance.
+
+    `influence`: shape [seeds, places], what each place adds to its seed's difference beyond its share of the mean (`influence`
+    sums to zero over places); seeds without stored predictions may be missing from it. `spread`: of the table that the pair is
+    of, whose residual is used where the pair's own seeds scatter no more than that. The variance of the mean is that of two
+    crossed random effects: seeds' part plus places' part minus what both hold of their interaction.
+    """
+    values = np.asarray(by_seed, float)
+    seeds = len(values)
+    own = float(values.var(ddof=1)) if seeds > 1 else NAN
+    variance, seed_freedom = (_or_zero(own, values), seeds - 1.0) if seeds > 1 else (NAN, 0.0)
+    if spread and 2 * spread.residual >= variance:
+        variance, seed_freedom = 2 * spread.residual, spread.residual_freedom
+    place, both, places = _place_variances(influence)
+    told = (tuple(values.tolist()), variance, seed_freedom, max(0.0, place - both) if places else NAN, places)
+    if seeds == 1 and places > 1:  # of these two networks
+        return Difference(*told, math.sqrt(place), places - 1.0)
+    if seeds < FEWEST_SEEDS or not variance > 0:
+        return Difference(*told, NAN, NAN)
+    terms = [(variance / seeds, seed_freedom)]
+    if places > 1 and place > both:
+        count = len(np.asarray(influence))
+        terms += [(place, places - 1.0), (-both, (places - 1.0) * max(count - 1, 1))]
+    total = sum(part for part, _ in terms)
+    freedom = total**2 / sum(part**2 / f for part, f in terms)
+    return Difference(*told, math.sqrt(total), freedom)
+
+
+def _place_variances(influence: np.ndarray | None) -> tuple[float, float, int]:
+    """Of the mean over places: the variance between places of the seeds' mean, its part that seeds by places make, the places."""
+    if influence is None or not len(influence) or np.shape(influence)[1] < 2:
+        return 0.0, 0.0, 0
+    seeds, places = np.shape(influence)
+    scale, mean = places / (places - 1), np.mean(influence, axis=0)
+    both = scale * float(((influence - mean) ** 2).sum()) / (seeds * (seeds - 1)) if seeds > 1 else 0.0
+    return scale * float((mean**2).sum()), both, places
+
+
+# -- power
+
+
+def power_of(effect: float, error: float, freedom: float, level: float = LEVEL) -> float:
+    """Probability that a two-sided t test finds `effect`, whose estimate has this standard error (noncentral t)."""
+    critical, shift = float(special.stdtrit(freedom, 1 - level / 2)), abs(effect) / error
+    if shift > critical + 30:
+        return 1.0
+    found = 1 - special.nctdtr(freedom, shift, critical)
+    if shift < 5:  # of the other sign; beyond, it is nothing, and SciPy gives NaN
+        found += special.nctdtr(freedom, shift, -critical)
+    return float(found)
+
+
+def seeds_needed(
+    effect: float,
+    variance: float,
+    correlation: float = 0.0,
+    place_error: float = 0.0,
+    place_freedom: float = math.inf,
+    level: float = LEVEL,
+    power: float = POWER,
+    most: int = 10_000,
+) -> int | None:
+    """Seeds of each system that find `effect` with this power, paired by seed, at least 2; None where no number does.
+
+    `variance`: of one seed's score; `correlation`: of two systems over seeds, 0 where they do not share a start. `place_error`:
+    standard error that places alone leave, whatever the seeds, with its degrees of freedom.
+
+    >>> seeds_needed(0.007, 0.018**2, correlation=0.8)
+    23
+    """
+    paired = 2 * variance * (1 - correlation)
+
+    def enough(seeds: int) -> bool:
+        from_seeds = paired / seeds
+        total = from_seeds + place_error**2
+        freedom = total**2 / (from_seeds**2 / (seeds - 1) + place_error**4 / place_freedom)
+        return power_of(effect, math.sqrt(total), freedom, level) >= power
+
+    if effect == 0 or not paired > 0 or not enough(most):
+        return None
+    low, high = 1, most  # the first is too few, the last enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def places_needed(
+    effect: float, deviation: float, level: float = LEVEL, power: float = POWER, most: int = 1_000_000
+) -> int | None:
+    """Places that find `effect` with any number of seeds, where a difference scatters by `deviation` from place to place."""
+    if not deviation > 0:
+        return 2
+    if power_of(effect, deviation / math.sqrt(most), most - 1, level) < power:
+        return None
+    low, high = 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = power_of(effect, deviation / math.sqrt(middle), middle - 1, level) >= power
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def smallest_effect(error: float, freedom: float, level: float = LEVEL, power: float = POWER) -> float:
+    """The effect that a test with this standard error finds with this power.
+
+    >>> round(smallest_effect(1.0, 1e6), 2)  # 1.96 + 0.84
+    2.8
+    """
+    low, high = 0.0, error
+    while power_of(high, error, freedom, level) < power:
+        high *= 2
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power_of(middle, error, freedom, level) >= power else (middle, high)
+    return high

@@ -27,14 +27,17 @@ from analysis.blocks import (
 from analysis.counts import Verdict, count_of, macs_verdict, params_verdict, remark
 from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
+from analysis.measures import PRIMARY
 from analysis.paper import TABLE2, WIDTH
+from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import BLUE, paper_marker, shown, styled
-from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, fixed, listed, millions, percent, signed, spread, thousands
+from analysis.verdicts import Judged, judge_rows
+from analysis.words import MISSING, fixed, listed, millions, percent, thousands
 
 STUDY = "table2_ablation"
 AXES = ("model.block", "model.mfa", "model.fpm")
 MEASURES = ("log_loss", "accuracy")
+SHOWN = (*MEASURES, "log_loss_macro")
 
 
 def table2_family(frame: pd.DataFrame) -> Family | None:
@@ -46,22 +49,29 @@ def table2_family(frame: pd.DataFrame) -> Family | None:
     return best_family(candidates[keep], AXES)
 
 
+def table2_rows(frame: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """Its trials by row, in the order of TABLE2."""
+    family = table2_family(frame)
+    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
+    return {row: trials[trials["row"] == row] for row in range(len(TABLE2))}
+
+
+def table2_judged(frame: pd.DataFrame) -> Judged:
+    """Verdicts on its scores (`verdicts.judge`); none where there are no real data."""
+    family = table2_family(frame)
+    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(TABLE2)}
+    return judge_rows(table2_rows(frame) if family and not family.generated else {}, printed, MEASURES)
+
+
 def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Table 2 by the paper's systems: `paper_*` printed, `counted_*` at the paper's size, the rest from the trials.
 
     `trial` is the system that stands in the row (another width where that is shown), `params` and `macs` its size;
-    `log_loss` and `accuracy` (0..1) are means over `seeds` trials of the test split, `*_sd` their sample deviations, `*_low` and
-    `*_high` their 95 % intervals. On real data `*_verdict` says whether they are the printed ones (`verdicts`), and `*_p` is
-    the p value of the difference.
+    `log_loss`, `accuracy` (0..1) and `log_loss_macro` are means over `seeds` trials of the test split, `*_by_seed` their values,
+    `*_sd` their sample deviations, `*_low` and `*_high` their 95 % intervals from three seeds on. On real data `*_verdict` says
+    whether the printed number is one more run of the measured system (`verdicts.judge`), and `*_p` is that test's p value.
     """
-    family = table2_family(frame)
-    by_row = {
-        position: frame.iloc[:0] if family is None else family.trials[family.trials["row"] == position]
-        for position in range(len(TABLE2))
-    }
-    compare = family is not None and not family.generated
-    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(TABLE2)}
-    judged = judge_rows(by_row if compare else {}, printed, MEASURES)
+    by_row, judged = table2_rows(frame), table2_judged(frame)
     rows = []
     for position, row in enumerate(TABLE2):
         counted = count_of(row, counts)
@@ -76,10 +86,10 @@ def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFram
                 "trial": size["system"],
                 **{name: size[name] for name in ("params", "macs")},
                 **{f"paper_{name}": getattr(row, name) for name in MEASURES},
-                **summarise(trials, MEASURES),
-                **{f"{name}_verdict": judged.texts.get((position, name), "") for name in MEASURES},
-                **{f"{name}_p": judged.p_values.get((position, name), float("nan")) for name in MEASURES},
+                **summarise(trials, SHOWN),
+                **verdict_columns(judged, position, MEASURES),
                 "seeds": len(trials),
+                "seed_numbers": tuple(sorted(trials["seed"])),
                 "signatures": ", ".join(sorted(trials["signature"])),
             }
         )
@@ -141,32 +151,17 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
         cells = []
         if resized:
             cells.append(words(row["trial"], small=f"{row['params']:,} / {row['macs']:,}") if done else words(MISSING))
-        for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
-            printed, measured = scale * row[f"paper_{name}"], scale * row[name]
-            cells.append(paper(fixed(printed, digits)))
-            cells.append(Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_half"], digits)))
-            if compare:
-                cells.append(Cell(signed(measured - printed, digits)) if done else MISSING_CELL)
-                cells.append(verdict_cell(row[f"{name}_verdict"]) if done else MISSING_CELL)
-        cells.append(Cell(str(row["seeds"])) if done else MISSING_CELL)
+        for measure in PRIMARY:
+            cells += score_cells(row, measure, compare)
+        cells += [measured(row, "log_loss_macro", 1, 3), seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
         groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill if family else ())))
-    names = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    names = score_heads(compare)
     shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
-    top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names)), ("Seeds", 1)]
-    head = head_of(*top, below=[*names, *names])
-    notes = score_notes(family, fill)
-    notes += (Text(f"A difference is measured minus paper. {EXPLAINED}"),) if compare else ()
+    top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names))]
+    head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*names, *names])
+    notes = score_notes(family, fill, evidence.of(table2_judged))
+    notes += (Text("Macro log loss is the mean over scenes, by which the challenge ranks; the paper prints none."),)
     return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
-
-
-def score_notes(family: Family | None, fill: tuple[str, ...]) -> tuple[Text, ...]:
-    """The lines under a table of scores: which trials it shows and what its numbers are, or what fills it."""
-    if family is None:
-        return (missing.empty(fill),)
-    if family.generated:
-        return (Text(family.describe()), Text("Generated data: no differences from the paper are drawn."))
-    how = "Measured: mean over seeds, ± half of its 95 % t interval where there are two seeds or more."
-    return (Text(family.describe()), Text(how))
 
 
 def _plot(numbers: pd.DataFrame, family: Family) -> Plot:

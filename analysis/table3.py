@@ -7,19 +7,22 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Block, Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head
+from analysis.blocks import Block, Cell, Plot, Section, Table, Text, head_of, heads, row_group, row_head
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import PHASE_WORDS
+from analysis.measures import PRIMARY
 from analysis.paper import DURATIONS, TABLE2, TABLE3
+from analysis.pieces import controls
+from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import DASHES, SERIES, paper_marker, styled
-from analysis.table2 import score_notes
-from analysis.verdicts import EXPLAINED, judge_rows, verdict_cell
-from analysis.words import MISSING, fixed, percent, signed, spread
+from analysis.verdicts import Judged, judge_rows
+from analysis.words import MISSING, fixed, percent
 
 STUDY = "table3_durations"
 AXES = ("model.block", "model.mfa", "model.fpm", "evaluate.seconds")
 MEASURES = ("log_loss", "accuracy")
+SHOWN = (*MEASURES, "log_loss_macro")
 SYSTEMS = {(row.block, row.mfa, row.fpm): row.system for row in TABLE2 if row.system in TABLE3}
 
 
@@ -45,31 +48,41 @@ def _systems(frame: pd.DataFrame) -> list[tuple[object, ...]]:
     return list(zip(*(frame[axis] for axis in AXES[:3]), strict=True))
 
 
+def table3_rows(frame: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """Its trials by system and seconds."""
+    family = table3_family(frame)
+    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
+    return {(s, d): trials[trials["row"] == f"{s}, {d:g} s"] for s in TABLE3 for d in DURATIONS}
+
+
+def table3_judged(frame: pd.DataFrame) -> Judged:
+    """Verdicts on the clips longer than a second, whose networks' own scores are judged in Table 2."""
+    family = table3_family(frame)
+    rows = {row: its for row, its in table3_rows(frame).items() if row[1] > 1}
+    printed = {(s, d): dict(zip(MEASURES, TABLE3[s][d], strict=True)) for s, d in rows}
+    systems = {(s, d): s for s, d in rows}
+    return judge_rows(rows if family and not family.generated else {}, printed, MEASURES, systems)
+
+
 def table3(frame: pd.DataFrame) -> pd.DataFrame:
     """Table 3 by system and `seconds`: `paper_*` printed, the rest measured, accuracies 0..1.
 
-    `log_loss` and `accuracy` of the clips are means over `seeds` trials, with `*_sd` and the 95 % interval `*_low` to `*_high`;
-    on real data `*_verdict` and `*_p` compare them with the printed ones (`verdicts`). `clips` is how many of the test split.
+    `log_loss`, `accuracy` and `log_loss_macro` of the clips are means over `seeds` trials, with `*_by_seed`, `*_sd` and from three
+    seeds on the 95 % interval `*_low` to `*_high`; on real data `*_verdict` and `*_p` compare those of more than a second with the
+    printed ones (`verdicts.judge`). `clips` is how many of the test split.
     """
-    family = table3_family(frame)
-    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
-    cells = {(s, d): f"{s}, {d:g} s" for s in TABLE3 for d in DURATIONS}
-    by_row = {cell: trials[trials["row"] == name] for cell, name in cells.items()}
-    printed = {(s, d): dict(zip(MEASURES, TABLE3[s][d], strict=True)) for s, d in cells}
-    compare = family is not None and not family.generated
-    judged = judge_rows(by_row if compare else {}, printed, MEASURES)
-    rows = []
-    for (system, seconds), these in by_row.items():
+    judged, rows = table3_judged(frame), []
+    for (system, seconds), these in table3_rows(frame).items():
         row = (system, seconds)
         rows.append(
             {
                 "system": system,
                 "seconds": seconds,
-                **{f"paper_{name}": printed[row][name] for name in MEASURES},
-                **summarise(these, MEASURES),
-                **{f"{name}_verdict": judged.texts.get((row, name), "") for name in MEASURES},
-                **{f"{name}_p": judged.p_values.get((row, name), float("nan")) for name in MEASURES},
+                **{f"paper_{name}": number for name, number in zip(MEASURES, TABLE3[system][seconds], strict=True)},
+                **summarise(these, SHOWN),
+                **verdict_columns(judged, row, MEASURES),
                 "seeds": len(these),
+                "seed_numbers": tuple(sorted(these["seed"])),
                 "clips": int(these["test_segments"].iloc[0]) if len(these) else 0,
                 "signatures": ", ".join(sorted(these["signature"])),
             }
@@ -84,7 +97,7 @@ def section(evidence: Evidence) -> Section:
     if family:
         blocks.append(_plot(numbers, family))
     sentence = (
-        "The networks were trained on one second and hear longer clips as they are. More sound should help, but the paper's "
+        "The networks were trained on one second and are given longer clips as they are. More sound should help, but the paper's "
         "accuracies are best at two seconds."
     )
     return Section("table-3", "Table 3", sentence, tuple(blocks))
@@ -93,33 +106,34 @@ def section(evidence: Evidence) -> Section:
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     fill = missing.commands(STUDY, family and family.generated, evidence)
     compare = family is not None and not family.generated
+    rows = evidence.of(table3_rows)
     groups = []
     for system in TABLE3:
         lines = []
         for seconds in DURATIONS:
             row = numbers.loc[(system, seconds)]
             done, cells = row["seeds"] > 0, [row_head(f"{seconds} s")]
-            for name, scale, digits in (("log_loss", 1, 3), ("accuracy", 100, 1)):
-                printed, measured = scale * row[f"paper_{name}"], scale * row[name]
-                cells += [paper(fixed(printed, digits))]
-                cells += [Cell(fixed(measured, digits), small=spread(scale * row[f"{name}_half"], digits))]
-                if compare:
-                    cells += [Cell(signed(measured - printed, digits) if done else MISSING)]
-                    cells += [verdict_cell(row[f"{name}_verdict"]) if done else Cell(MISSING)]
-            cells += [Cell(f"{row['clips']:,}" if done else MISSING), Cell(str(row["seeds"]) if done else MISSING)]
-            lines.append(cells)
+            control = summarise(controls(rows[system, seconds], evidence), MEASURES)
+            for measure in PRIMARY:
+                cells += score_cells(row, measure, compare)
+                cells += [measured(control, measure.column, measure.scale, measure.digits)]
+            cells += [measured(row, "log_loss_macro", 1, 3), Cell(f"{row['clips']:,}" if done else MISSING)]
+            lines.append([*cells, seeds_cell(row["seed_numbers"], numbers["seed_numbers"])])
         done = (numbers.loc[system, "seeds"] > 0).all()
         groups.append(row_group(row_head(system), lines, missing.remark((), bool(done), fill if family else ())))
-    names = heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    names = [*score_heads(compare), *heads("mean of pieces")]
     top = [(row_head("System"), 1), (row_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = head_of(*top, ("Clips", 1), ("Seeds", 1), below=[*names, *names])
-    notes = score_notes(family, fill)
+    head = head_of(*top, ("Macro log loss", 1), ("Clips", 1), ("Seeds", 1), below=[*names, *names])
+    notes = score_notes(family, fill, evidence.of(table3_judged))
     crops = "all" if family is None else str(family.trials["evaluate.crops"].iloc[0])
     policy = {"all": "all clips of a recording that do not overlap", "first": "the first clip of each recording"}[crops]
     notes += (
         Text(f"Clips are the one-second pieces of a recording joined again: {policy}. The paper names no policy."),
+        Text(
+            "Mean of pieces is the control: the same network's probabilities for the clip's one-second pieces, averaged. What a "
+            "longer clip gains beyond it, the network gains from hearing it whole. Networks' own scores (1 s) are judged in Table 2."
+        ),
     )
-    notes += (Text(EXPLAINED),) if compare else ()
     return Table("table-3-scores", "Table 3, test clips of several durations", head, groups, notes)
 
 

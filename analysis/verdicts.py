@@ -1,4 +1,4 @@
-"""Whether measured scores are the printed ones: equivalence within a margin, else a difference, else too few seeds."""
+"""What is said of measured scores beside the paper's, each of which is one run."""
 
 from __future__ import annotations
 
@@ -6,64 +6,196 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from analysis.blocks import Cell
-from analysis.statistics import difference_p, equivalence_p, holm
+from analysis.blocks import Cell, Text
+from analysis.measures import ACCURACY, MEASURES, Measure
+from analysis.statistics import (
+    FEWEST_SEEDS,
+    LEVEL,
+    Difference,
+    SeedSpread,
+    equivalence_is_possible,
+    holm,
+    new_observation_equivalence_p,
+    new_observation_p,
+    noise_of_one_run,
+    seed_spread,
+    smallest_effect,
+)
+from analysis.words import listed
 
 MARGINS = {"accuracy": 0.01, "log_loss": 0.03}
 """Within so much of the printed number a score counts as reproduced."""
-LEVEL = 0.05
-EXPLAINED = (
-    "Verdicts: = reproduced, within 1 point of accuracy or 0.03 of log loss (two one-sided t tests); ▲ higher or ▼ lower "
-    "than printed (t test); ? undecided. Each over seeds at 5 %, Holm's correction over all cells of the table."
-)
+TABLES = 4
+"""Whose verdicts are corrected together: Tables 2, 3 and 4 and Section 6 share the level in equal parts."""
+CANNOT = "? cannot be shown"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a table's cells are found to be, by row and measure."""
+    """What a table's primary cells are found to be, by row and measure."""
 
     texts: Mapping[tuple[object, str], str]
     p_values: Mapping[tuple[object, str], float]
-    """Of the difference from the printed number, after Holm."""
+    """Of the printed number being a run of another system, after Holm."""
+    spreads: Mapping[str, SeedSpread]
+    """By measure, pooled over the table's rows."""
 
 
-def judge(values: Mapping[tuple[object, str], Sequence[float]], printed: Mapping[tuple[object, str], float]) -> Judged:
-    """Verdicts on a table's cells, each given by its row and measure: values by seed, and the printed number.
+def judge(
+    scores: Mapping[str, np.ndarray],
+    printed: Mapping[str, Sequence[float]],
+    rows: Sequence[object] | None = None,
+    level: float = LEVEL,
+) -> Judged:
+    """Verdicts on a table's cells: is the printed number one more run of the system that was measured?
 
-    Cells without a printed number or without a value get none.
+    `scores`: by measure an array of shape [rows, seeds], NaN where a row lacks a seed; rows in which a seed means nothing in
+    common have columns of their own. `printed`: by measure the row's number, NaN where there is none. Seeds' spread is pooled over
+    rows, Holm's correction is over all cells, at `level`. `rows` names the rows, 0, 1, ... by default.
     """
-    cells = [cell for cell in values if not math.isnan(printed[cell]) and len(values[cell])]
-    differs = dict(zip(cells, holm([difference_p(values[c], printed[c]) for c in cells]), strict=True))
-    same = dict(zip(cells, holm([equivalence_p(values[c], printed[c], _margin(c[1])) for c in cells]), strict=True))
-    texts = {}
-    for cell in cells:
-        count, mean = len(values[cell]), sum(values[cell]) / len(values[cell])
-        if count < 2:
-            texts[cell] = "? one seed"
-        elif same[cell] < LEVEL:
-            texts[cell] = "= reproduced"
-        elif differs[cell] < LEVEL:
-            texts[cell] = "▲ higher" if mean > printed[cell] else "▼ lower"
-        else:
-            texts[cell] = f"? {count} seeds are too few" if count < 5 else "? undecided"
-    return Judged(texts, differs)
+    arrays = {measure: np.asarray(values, float) for measure, values in scores.items()}
+    spreads = {measure: seed_spread(values) for measure, values in arrays.items()}
+    cells, tested = [], []
+    for measure, values in arrays.items():
+        for row in range(len(values)):
+            found = values[row][~np.isnan(values[row])]
+            number = float(printed[measure][row])
+            if len(found) and not math.isnan(number):
+                cells.append((row, measure))
+                tested.append((float(found.mean()), len(found), number))
+    differs, same = [], []
+    for (row, measure), known in zip(cells, tested, strict=True):
+        spread, one_seed = spreads[measure].of(row), known[1] < 2
+        differs.append(math.nan if one_seed else new_observation_p(*known, *spread))
+        margin = _margin(measure)
+        same.append(math.nan if one_seed else new_observation_equivalence_p(*known, margin, *spread))
+    strictest = level / max(1, sum(not math.isnan(p) for p in same))
+    names = range(max((len(values) for values in arrays.values()), default=0)) if rows is None else rows
+    texts, p_values = {}, {}
+    for (row, measure), known, other, equal in zip(cells, tested, holm(differs), holm(same), strict=True):
+        key = (names[row], measure)
+        possible = equivalence_is_possible(_margin(measure), spreads[measure].of(row)[0], strictest)
+        texts[key], p_values[key] = _text(*known, other, equal, possible, level), other
+    return Judged(texts, p_values, spreads)
+
+
+def _text(mean: float, count: int, printed: float, other: float, same: float, possible: bool, level: float) -> str:
+    if count < 2:
+        return "? one seed"
+    if math.isnan(other):
+        return "? seeds do not differ"
+    if same < level:
+        return "= reproduced"
+    if other < level:
+        return "▲ higher" if mean > printed else "▼ lower"
+    if not possible:
+        return CANNOT
+    return f"? {count} seeds are too few" if count < 5 else "? undecided"
 
 
 def judge_rows(
-    trials: Mapping[object, pd.DataFrame], printed: Mapping[object, Mapping[str, float]], measures: Sequence[str]
+    trials: Mapping[object, pd.DataFrame],
+    printed: Mapping[object, Mapping[str, float]],
+    measures: Sequence[str],
+    group: Mapping[object, object] | None = None,
 ) -> Judged:
-    """Verdicts on a table: by row its trials and its printed numbers."""
-    cells = [(row, measure) for row in trials for measure in measures]
-    values = {(row, m): trials[row][m].dropna().tolist() for row, m in cells}
-    return judge(values, {(row, m): float(printed[row][m]) for row, m in cells})
+    """Verdicts on one of the paper's tables: by row its trials and its printed numbers; seeds of other `group`s are others."""
+    scores = {measure: seed_table(trials, measure, group) for measure in measures}
+    numbers = {measure: [float(printed[row][measure]) for row in trials] for measure in measures}
+    return judge(scores, numbers, list(trials), LEVEL / TABLES)
+
+
+def seed_table(
+    trials: Mapping[object, pd.DataFrame], measure: str, group: Mapping[object, object] | None = None
+) -> np.ndarray:
+    """Scores by row and seed, shape [rows, seeds], NaN where a row lacks a seed; seeds of other groups are other columns."""
+    keys = {row: [((group or {}).get(row), seed) for seed in its["seed"]] for row, its in trials.items()}
+    columns = {key: i for i, key in enumerate(dict.fromkeys(key for row in keys.values() for key in row))}
+    table = np.full((len(trials), len(columns)), np.nan)
+    for i, (row, its) in enumerate(trials.items()):
+        table[i, [columns[key] for key in keys[row]]] = its[measure]
+    return table
+
+
+EFFECT_WORDS = ("same direction and size", "same direction", "opposite", "cannot tell")
+
+
+def effect_verdict(
+    measure: Measure, found: Difference, printed: float, p_holm: float, other_holm: float, same_holm: float
+) -> str:
+    """What an effect is beside the paper's (EFFECT_WORDS), or without a printed one whether it is for better or worse.
+
+    A direction is that of a difference which is not zero (`p_holm`). The size is the paper's where it is within half of it
+    (`same_holm`). `opposite` takes an effect that is neither zero nor one of which the paper's could be a run (`other_holm`).
+    """
+    if found.seeds < FEWEST_SEEDS:
+        return f"? {('no', 'one', 'two')[found.seeds]} seed{'s' if found.seeds != 1 else ''}"
+    if math.isnan(p_holm):
+        return "? seeds do not differ"
+    if not p_holm < LEVEL:
+        return "? cannot tell"
+    if math.isnan(printed) or printed == 0:
+        return "▲ better" if (found.mean < 0) == measure.lower_is_better else "▼ worse"
+    if (found.mean > 0) == (printed > 0):
+        return "= same direction and size" if same_holm < LEVEL else "= same direction"
+    return "≠ opposite" if other_holm < LEVEL else "? cannot tell: the paper's may be chance"
 
 
 def verdict_cell(text: str) -> Cell:
     """A verdict as a cell."""
-    kind = {"=": "verdict-fits", "▲": "verdict-differs", "▼": "verdict-differs"}.get(text[:1], "text")
-    return Cell(text, kind)
+    kinds = {"=": "verdict-fits", "≠": "verdict-differs", "▲": "verdict-differs", "▼": "verdict-differs"}
+    return Cell(text, kinds.get(text[:1], "text"))
+
+
+def explained(judged: Judged) -> tuple[Text, ...]:
+    """The lines under a table of scores: what its verdicts are, on which cells, and what one printed run can tell at all."""
+    if not judged.texts:
+        return ()
+    measures = {name: MEASURES.get(name, ACCURACY) for name in judged.spreads}
+    text = (
+        f"Verdicts are on the primary outcomes, {listed([m.name for m in measures.values()])}: = reproduced, within 0.03 of log "
+        "loss or 1 point of accuracy; ▲ higher or ▼ lower than printed. A printed number is one run, so the standard error is "
+        "that of a new observation (t tests, the spread of seeds pooled over the rows). Holm's correction is over the "
+        f"{len(judged.texts)} verdicts of the table, at {100 * LEVEL / TABLES:g} %: a quarter of the 5 % that {TABLES} tables share."
+    )
+    noise, beyond = [], []
+    for name, spread in judged.spreads.items():
+        if spread.variance > 0:
+            of, margin = measures[name], _margin(name)
+            noise.append(f"{of.amount(noise_of_one_run(spread.variance))} (margin {of.amount(margin)}) {of.unit}")
+            if not equivalence_is_possible(margin, spread.variance, LEVEL / TABLES / len(judged.texts)):
+                beyond.append(of.name)
+    if noise:
+        text += f" However many seeds are measured, one printed run tells its system's mean only to ± {listed(noise)}."
+    if beyond:
+        text += (
+            f" So of {listed(beyond)} no number of seeds can show that it is reproduced: “{CANNOT[2:]}” stands in place of a count "
+            "of seeds. Effects can be shown; they open the report."
+        )
+    return (Text(text),)
+
+
+def resolved(spreads: Mapping[str, SeedSpread], seeds: int) -> tuple[Text, ...]:
+    """The line under a table that says which difference of two of its rows these seeds would find."""
+    if seeds < FEWEST_SEEDS:
+        text = f"What this table can resolve: nothing about systems below {FEWEST_SEEDS} seeds a row."
+        return (Text(text), Text("How many seeds an effect needs:", ("asc-sweeps power",)))
+    parts = []
+    for name, spread in spreads.items():
+        if spread.residual > 0:
+            measure = MEASURES.get(name, ACCURACY)
+            found = smallest_effect(math.sqrt(2 * spread.residual / seeds), spread.residual_freedom)
+            parts.append(f"{measure.amount(found)} {measure.unit}")
+    if not parts:
+        return ()
+    text = (
+        f"What this table can resolve with {seeds} seeds a row, on these places (80 % power at 5 %, a single test): a difference "
+        f"between two rows of {listed(parts)}."
+    )
+    return (Text(text), Text("How many seeds another effect needs:", ("asc-sweeps power",)))
 
 
 def _margin(measure: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 MISSING = "—"
 
@@ -49,9 +50,15 @@ def signed(value: float, digits: int) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def spread(half: float, digits: int) -> str:
-    """The ± of a mean over seeds; empty where there is one seed."""
-    return "" if math.isnan(half) else f"± {half:.{digits}f}"
+def spread(half: float, digits: int, values: Sequence[float] = ()) -> str:
+    """What stands beside a mean over seeds: half of its interval, or where seeds are too few for one, each seed's value.
+
+    >>> spread(0.0123, 3), spread(float("nan"), 3, (1.17, 1.19)), spread(float("nan"), 3, (1.17,))
+    ('± 0.012', '1.170, 1.190', '')
+    """
+    if not math.isnan(half):
+        return f"± {half:.{digits}f}"
+    return ", ".join(fixed(value, digits) for value in values) if 1 < len(values) < 3 else ""
 
 
 def duration(seconds: float) -> str:

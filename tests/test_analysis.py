@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -241,15 +242,19 @@ def test_table_2_holds_means_and_intervals_over_seeds():
     cells, _ = page(results).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
     half = 4.302653 * statistics.stdev(n for _, n in scores) / math.sqrt(3)  # Student's t, two degrees of freedom
     assert (numbers["log_loss_low"], numbers["log_loss_high"]) == pytest.approx((1.18 - half, 1.18 + half))
-    loss = ["1.167", "1.180± 0.066", "+0.013", "? 3 seeds are too few"]
-    accuracy = ["60.8", "60.5± 1.7", "−0.3", "? 3 seeds are too few"]
-    cells, _ = page(results).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
-    assert cells[1:] == [*loss, *accuracy, "3"]
+    loss = ["1.167", "1.180± 0.066", "+0.013", "? cannot be shown"]
+    accuracy = ["60.8", "60.5± 1.7", "−0.3", "? cannot be shown"]
+    shown = page(results)
+    cells, _ = shown.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
+    assert cells[1:] == [*loss, *accuracy, "—", "3"]
+    noise = 1.959964 * statistics.stdev(n for _, n in scores)
+    assert f"one printed run tells its system's mean only to ± {noise:.3f} (margin 0.030) of log loss" in shown.text
+    assert "no number of seeds can show that it is reproduced" in shown.text
 
 
 def test_one_seed_has_no_interval_and_no_verdict():
     cells, _ = page([trial(settings(), accuracy=0.61)]).row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
-    assert cells[5:] == ["60.8", "61.0", "+0.2", "? one seed", "1"]
+    assert cells[5:] == ["60.8", "61.0", "+0.2", "? one seed", "—", "1"]
 
 
 def test_enough_seeds_say_reproduced_higher_or_lower():
@@ -259,7 +264,13 @@ def test_enough_seeds_say_reproduced_higher_or_lower():
     assert numbers.loc["BC-Res2Net-40 w/ MFA & FPM", "accuracy_verdict"] == "= reproduced"
     assert numbers.loc["BC-Res2Net-40 w/ MFA & FPM", "log_loss_verdict"] == "▲ higher"
     assert numbers.loc["BC-Res2Net-40", "accuracy_verdict"] == "▼ lower"
-    assert numbers.loc["BC-Res2Net-40", "log_loss_verdict"] == "= reproduced"  # five equal values, without any spread
+    assert (
+        numbers.loc["BC-Res2Net-40", "log_loss_verdict"] == "= reproduced"
+    )  # five equal values; the other row has a spread
+    equal = [trial(settings(seed=s), accuracy=0.5, log_loss=1.5) for s in range(5)]
+    numbers = table2(trials_frame(equal), []).loc["BC-Res2Net-40 w/ MFA & FPM"]
+    assert numbers["accuracy_verdict"] == numbers["log_loss_verdict"] == "? seeds do not differ"
+    assert math.isnan(numbers["accuracy_p"])
     generated = [trial(settings(seed=s), accuracy=0.608, generated=True) for s in range(5)]
     assert set(table2(trials_frame(generated), [])["accuracy_verdict"]) == {""}
 
@@ -276,16 +287,31 @@ def test_table_4_starts_with_the_trial_that_fine_tuning_starts_from():
 
 
 def test_table_4_shows_every_device_of_paper_and_measurement():
-    results = [trial(settings(seed=s, drop=0.5), accuracy=a) for s, a in enumerate((0.6, 0.62))]
+    results = [trial(settings(seed=s, drop=0.5), accuracy=a) for s, a in enumerate((0.6, 0.62, 0.64))]
     rows = page(results).tables["table-4-scores"]
     position = next(i for i, row in enumerate(rows) if row[0] == "0.50")
     printed = ["73.0", "67.8", "70.1", "62.9", "61.6", "66.5", "55.2", "56.8", "48.4", "67.0", "53.5", "1.085", "62.5"]
     assert rows[position][1:-1] == ["paper", *printed]
-    interval = "61.0± 12.7"  # 12.7 standard errors of one point: two seeds say little
-    assert rows[position + 1] == ["measured", *[interval] * 11, "1.200± 0.000", interval, "2"]
-    differences, verdict = rows[position + 2], "? 2 seeds are too few"
-    assert differences[:2] == ["difference", f"−12.0{verdict}"]
-    assert differences[-3:] == ["+0.115▲ higher", f"−1.5{verdict}", ""]
+    interval = "62.0± 5.0"
+    assert rows[position + 1] == ["measured", *[interval] * 11, "1.200± 0.000", interval, "3"]
+    differences = rows[position + 2]
+    assert differences[:2] == ["difference", "−11.0"]  # a device's cell has no verdict
+    assert differences[-4:] == ["+8.5? cannot be shown", "+0.115? seeds do not differ", "−0.5? cannot be shown", ""]
+    two = page(results[:2]).tables["table-4-scores"]
+    assert two[position + 1][1:3] == ["61.060.0, 62.0"] * 2  # the values themselves
+
+
+def test_log_loss_is_shown_by_device_and_over_scenes():
+    results = [trial(settings(seed=s, drop=0.5), log_loss=1.2 + s / 10) for s in range(3)]
+    results = [
+        dataclasses.replace(r, scores=[*r.scores, Score("test", "overall", "macro", 1, 1.5, 0.5)]) for r in results
+    ]
+    shown = page(results)
+    (row,) = shown.tables["table-4-log-loss"][2:]
+    assert row[:4] == ["0.50", "1.300± 0.248", "1.500± 0.000", "1.300± 0.248"]
+    assert len(row) == 3 + 9 + 2
+    ablation = page([trial(settings(), log_loss=1.2), results[0]])
+    assert "Macro log loss" in ablation.tables["table-2-scores"][0]
 
 
 def test_a_mean_over_devices_needs_all_of_them():
@@ -387,7 +413,7 @@ def test_an_empty_workspace_says_how_to_fill_each_table(empty):
     for study in ("table2_ablation", "table4_drop_rate", "figure3_widths"):
         line = f"No trial of this table is finished; run asc-sweeps sweep {study} or asc-sweeps sweep {study} --mini"
         assert line in empty.text
-    assert empty.row("table-2-scores", "BC-ResNet-40")[0][1:] == ["1.327", "—", "57.1", "—", "—"]
+    assert empty.row("table-2-scores", "BC-ResNet-40")[0][1:] == ["1.327", "—", "57.1", "—", "—", "—"]
 
 
 @pytest.mark.parametrize(("generated", "command"), [(False, ""), (True, " --mini")])
@@ -441,19 +467,22 @@ def of_precision(precision, seed, log_loss):
 
 
 def test_a_study_of_ones_own_has_a_row_a_configuration_beside_the_first_of_them():
-    found = [of_precision("float32", seed, 1.0 + seed / 10) for seed in (0, 1)]
-    found += [of_precision("bfloat16", seed, 1.2 + seed / 5) for seed in (0, 1)]
+    found = [of_precision("float32", seed, 1.0 + seed / 10) for seed in (0, 1, 2)]
+    found += [of_precision("bfloat16", seed, 1.2 + seed / 5) for seed in (0, 1, 2)]
     numbers = grid_table(trials_frame(found))
     assert list(numbers["compute.precision"]) == ["float32", "bfloat16"]
     assert list(numbers.columns)[:2] == ["compute.precision", "log_loss"]  # nothing else differs
-    assert list(numbers["log_loss"]) == pytest.approx([1.05, 1.3])
-    assert list(numbers["log_loss_change"]) == pytest.approx([0.0, 0.25])
-    # Paired by seed: 0.2 and 0.3, whose t interval is 0.25 ± 12.706 x 0.0707 / sqrt(2)
-    assert numbers["log_loss_change_half"].iloc[1] == pytest.approx(12.7062 * 0.05, rel=1e-4)
+    assert list(numbers["log_loss"]) == pytest.approx([1.1, 1.4])
+    assert list(numbers["log_loss_change"]) == pytest.approx([0.0, 0.3])
+    # Paired by seed: 0.2, 0.3 and 0.4, whose t interval is 0.3 ± 4.303 x 0.1 / sqrt(3)
+    assert numbers["log_loss_change_half"].iloc[1] == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-4)
     drawn = page(found, studies=[study_of(found)]).tables["own-study-0"]
     assert drawn[0][:3] == ["compute.precision", "Log loss", "against the first"]
-    assert [row[:2] for row in drawn[1:]] == [["float32", "1.050± 0.635"], ["bfloat16", "1.300± 1.271"]]
-    assert [row[2] for row in drawn[1:]] == ["—", "+0.250± 0.635"]
+    assert [row[:2] for row in drawn[1:]] == [["float32", "1.100± 0.248"], ["bfloat16", "1.400± 0.497"]]
+    assert [row[2] for row in drawn[1:]] == ["—", "+0.300± 0.248"]
+    two = [one for one in found if one.settings["seed"] < 2]
+    drawn = page(two, studies=[study_of(two)]).tables["own-study-0"]
+    assert [row[1:3] for row in drawn[1:]] == [["1.0501.000, 1.100", "—"], ["1.3001.200, 1.400", "+0.2500.200, 0.300"]]
 
 
 def test_differences_are_of_the_seeds_that_both_configurations_have():

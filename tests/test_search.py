@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from asc_sweeps.cli.study_commands import _tell_search
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.finished import complexity_of
 from asc_sweeps.request import Request, load_studies
@@ -174,3 +175,16 @@ def test_a_database_that_is_none_is_told_by_its_url(opened, tmp_path):
     (tmp_path / "o.db").write_text("this is no database, but a text that is long enough to be one" * 100)
     with pytest.raises(WorkspaceError, match=r"o\.db: cannot be used as the database of searches"):
         opened()
+
+
+def test_the_command_tells_no_best_without_the_advice_to_confirm_it(opened, capsys):
+    search = opened(trials=2)
+    _tell_search(search)
+    assert "confirm" not in capsys.readouterr().out  # nothing is finished
+    for loss in (1.25, 1.5):
+        asked = search.ask()
+        search.tell_done(asked.number, result(asked.config, loss))
+    _tell_search(search)
+    best, advice = capsys.readouterr().out.splitlines()[-2:]
+    assert "validation_log_loss 1.2500" in best
+    assert advice.startswith("  chosen from 2 trials by one seed each, so too good: confirm with other seeds")

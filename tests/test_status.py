@@ -73,6 +73,7 @@ def test_a_trial_whose_folder_is_held_runs_and_gives_the_eta(workspace):
 def test_the_command_tells_it_in_words_and_as_json(workspace):
     words = CliRunner().invoke(cli, ["status", "--workspace", str(workspace.root)]).output
     assert "s: 1 done, 1 begun, 1 planned, 1 failed" in words
+    assert "  best so far (unconfirmed)  " in words
     assert "seed 1: epoch 2 of 3, validation log loss" in words
     assert "nan: the loss is nan" in words
     (told,) = json.loads(CliRunner().invoke(cli, ["status", "s", "--json", "--workspace", str(workspace.root)]).output)

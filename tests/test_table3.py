@@ -6,11 +6,16 @@ import dataclasses
 import math
 import statistics
 
+import numpy as np
 import pytest
-from test_analysis import page, settings, trial
+from test_analysis import Page, page, settings, trial
 
+from analysis.evidence import Evidence
 from analysis.frames import trials_frame
 from analysis.paper import TABLE2, TABLE3
+from analysis.pieces import controls, mean_of_pieces
+from analysis.predictions import Predictions
+from analysis.report import render
 from analysis.section6 import section6, section6_family
 from analysis.table2 import table2
 from analysis.table3 import table3, table3_family
@@ -66,6 +71,34 @@ def test_verdicts_of_table_3_are_those_of_equivalence_and_difference():
     )
 
 
+def test_a_second_is_judged_in_table_2_alone():
+    found = [clips("BC-ResNet-40", d, seed=s, accuracy=0.3 + s / 1000) for d in (1, 2) for s in range(5)]
+    rows = table3(trials_frame(found))
+    assert rows.loc[("BC-ResNet-40", 1), "accuracy_verdict"] == ""
+    assert rows.loc[("BC-ResNet-40", 2), "accuracy_verdict"] == "▼ lower"
+
+
+def test_the_control_of_a_clip_is_the_mean_of_its_pieces_probabilities():
+    generator = np.random.default_rng(0)
+    probability = generator.dirichlet(np.ones(10), 20)
+    names = np.array([f"audio/bus-paris-1-{r}-{piece}-a.wav" for r in (7, 8) for piece in range(10)])
+    segments = Predictions(names, np.ones(20, int), np.log(probability).astype(np.float32))
+    clips_of = Predictions(names[::5], np.ones(4, int), np.zeros((4, 10)))
+    control = mean_of_pieces(clips_of, segments, 5)
+    assert np.exp(control.log_probability) == pytest.approx(probability.reshape(4, 5, 10).mean(axis=1), rel=1e-5)
+    assert mean_of_pieces(clips_of, segments, 6) is None  # a piece beyond the recording's end
+    result, longer = clips("BC-ResNet-40", 1), clips("BC-ResNet-40", 5)
+    evidence = Evidence([result, longer], [], [])
+    evidence._read.update({result.signature: segments, longer.signature: clips_of})
+    found = controls(evidence.frame, evidence)
+    assert found["log_loss"].tolist() == pytest.approx(
+        [-np.log(probability.reshape(4, 5, 10).mean(axis=1)[:, 1]).mean()]
+    )
+    assert found["seed"].tolist() == [0]
+    text = Page(render(evidence)).tables["table-3-scores"]
+    assert f"{found['log_loss'][0]:.3f}" in next(row for row in text if row[0] == "5 s")
+
+
 def test_clips_of_two_policies_are_never_mixed():
     results = [clips("BC-ResNet-40", d, crops=c) for c in ("all", "first") for d in (2, 5)]
     family = table3_family(trials_frame([*results, clips("BC-ResNet-40", 1), clips("BC-ResNet-40", 10)]))
@@ -103,6 +136,7 @@ def test_section_6_has_the_float_network_the_converted_and_the_trained_one():
         "61.0",
         "−1.2",
         "? one seed",
+        "—",
         "1",
     ]
 

@@ -9,7 +9,14 @@ import sys
 import click
 
 from asc_sweeps import __version__
-from asc_sweeps.cli import data_commands, export_commands, look_commands, study_commands, trial_commands
+from asc_sweeps.cli import (
+    data_commands,
+    export_commands,
+    look_commands,
+    power_command,
+    study_commands,
+    trial_commands,
+)
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.console import make_output_inert
 from asc_sweeps.errors import AscSweepsError, in_words
@@ -58,6 +65,7 @@ for command in (
     look_commands.status,
     study_commands.report,
     look_commands.table,
+    power_command.power,
     look_commands.doctor,
     trial_commands.train,
     trial_commands.complexity,

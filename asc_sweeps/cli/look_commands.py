@@ -181,7 +181,8 @@ def _tell_status(studies: list[StudyStatus]) -> None:
         if study.best:
             best = study.best
             click.echo(
-                f"  best     {best.signature}  {best.system}, {best.phase}: validation log loss {best.validation_log_loss:.4f}"
+                f"  best so far (unconfirmed)  {best.signature}  {best.system}, {best.phase}: "
+                f"validation log loss {best.validation_log_loss:.4f}"
             )
         for t in study.trials:
             if t.state in ("running", "begun", "stopped", "failed"):
@@ -195,7 +196,7 @@ def _tell_status(studies: list[StudyStatus]) -> None:
 
 
 @click.command()
-@click.argument("which", type=click.Choice(["2", "3", "4", "section6", "figure3"]))
+@click.argument("which", type=click.Choice(["effects", "2", "3", "4", "section6", "figure3"]))
 @workspace_option
 @also_option
 @click.option(
@@ -209,8 +210,8 @@ def _tell_status(studies: list[StudyStatus]) -> None:
 def table(which: str, place: str, others: tuple[str, ...], form: str) -> None:
     """Print one of the paper's tables, filled.
 
-    2 is the ablation, 3 the durations of test clips, 4 the drop rates, section6 the INT8 networks, figure3 the points of the curves:
-    the paper's numbers and the measured ones.
+    effects is what each change does, 2 the ablation, 3 the durations of test clips, 4 the drop rates, section6 the INT8 networks,
+    figure3 the points of the curves: the paper's numbers and the measured ones.
     """
     from analysis.print import print_table
 

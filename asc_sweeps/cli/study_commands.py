@@ -61,6 +61,7 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
     code = _sweep(Request(MINI_STUDIES, mini=True, options=_options()), workspace, Cluster(workers=workers))
     if code != 130:
         _report([workspace], out)
+        _tell_precision(workspace)
     sys.exit(code)
 
 
@@ -251,11 +252,26 @@ def _tell_search(search: SearchStudy) -> None:
     click.echo(f"{search.name}: {search.drawn} of {search.search.trials} trials drawn, {search.refused} points refused")
     if search.note:
         click.echo(f"{search.name}: {search.note}", err=True)
-    for signature, values, drawn in search.best()[:10]:
+    best = search.best()[:10]
+    for signature, values, drawn in best:
         pairs = zip(search.search.objectives, values, strict=True)
         ends = ", ".join(f"{name} {value:,.0f}" if name in SIZES else f"{name} {value:.4f}" for name, value in pairs)
         settings = ", ".join(f"{n}={v:.4g}" if isinstance(v, float) else f"{n}={v}" for n, v in drawn.items())
         click.echo(f"  best {signature}: {ends}; {settings}")
+    if best:
+        click.echo(
+            f"  chosen from {search.drawn} trials by one seed each, so too good: confirm with other seeds "
+            "(the same settings in a grid with seeds: [1, 2, 3])"
+        )
+
+
+def _tell_precision(workspace: Workspace) -> None:
+    """What the numbers in the report can tell, so that nobody sees a winner in noise."""
+    from analysis.evidence import load_evidence
+    from analysis.precision import precision
+
+    for line in precision(load_evidence(workspace)):
+        click.echo(line)
 
 
 def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | None = None) -> None:

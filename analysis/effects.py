@@ -1,0 +1,242 @@
+"""What each change does, beside what the paper found it to do: differences of two rows that share their seeds.
+
+Effects come before scores: a printed score is one run, whose own noise no number of seeds here removes, while most of what seeds
+and places add to two rows alike drops out of their difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.comparisons import compared
+from analysis.evidence import Evidence
+from analysis.families import Family
+from analysis.measures import ACCURACY, LOG_LOSS, PRIMARY, PRIMARY_BY_DEVICE, UNSEEN_ACCURACY, Measure
+from analysis.paper import DURATIONS, SECTION6, TABLE2, TABLE3, TABLE4, DropRow
+from analysis.section6 import section6_family, section6_rows
+from analysis.statistics import Difference, holm, seed_spread, smallest_effect
+from analysis.table2 import table2_family, table2_rows
+from analysis.table3 import table3_family, table3_rows
+from analysis.table4 import NO_FINETUNING, table4_family, table4_rows
+from analysis.verdicts import effect_verdict, seed_table
+
+Row = Hashable
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Two rows of a table: the first minus the second."""
+
+    key: str
+    """Its name in commands."""
+    name: str
+    first: Row
+    second: Row
+    pool: tuple[Row, ...] = ()
+    """Rows whose seeds scatter alike, all of the table where there are none named."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the paper's tables: its effects, and its rows as printed and as measured."""
+
+    table: str
+    measures: tuple[Measure, ...]
+    """Primary outcomes."""
+    effects: Sequence[Effect]
+    printed: Mapping[Row, Mapping[str, float]]
+    rows: Mapping[Row, pd.DataFrame] = field(default_factory=dict)
+    group: Mapping[Row, object] = field(default_factory=dict)
+    """Of rows in which a seed means something else: seeds of two groups have nothing in common."""
+    family: Family | None = None
+
+    def printed_effect(self, effect: Effect, measure: Measure) -> float:
+        """Of the paper; NaN where it prints one row only."""
+        first, second = (self.printed.get(row, {}).get(measure.column, np.nan) for row in (effect.first, effect.second))
+        return round(float(first - second), 6)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An effect on one measure as it was measured."""
+
+    table: str
+    effect: Effect
+    measure: Measure
+    printed: float
+    difference: Difference
+    seeds: tuple[int, ...]
+    """Those that both rows have."""
+    left_out: tuple[int, ...]
+    """Those that one row has alone."""
+    generated: bool
+
+
+def sources(evidence: Evidence | None = None) -> list[Source]:
+    """The paper's tables with all effects of its own rows and of rows that trials add; without `evidence` as printed."""
+    frame = evidence.frame if evidence else None
+    two, three, four, six = (
+        (None, None, None, None)
+        if evidence is None
+        else (evidence.of(f) for f in (table2_family, table3_family, table4_family, section6_family))
+    )
+    return [
+        _table4(four, {} if frame is None else evidence.of(table4_rows)),
+        _table2(two, {} if frame is None else evidence.of(table2_rows)),
+        _table3(three, {} if frame is None else evidence.of(table3_rows)),
+        _section6(six, {} if frame is None else evidence.of(section6_rows), frame),
+    ]
+
+
+def _table2(family: Family | None, rows: Mapping[int, pd.DataFrame]) -> Source:
+    names = {1: ("res2net", "BC-Res2Net minus BC-ResNet"), 2: ("mfa", "MFA minus none"), 3: ("fpm", "FPM minus none")}
+    names[4] = ("mfa-fpm", "MFA & FPM minus none")
+    effects = [Effect(key, name, row, 0 if row == 1 else 1) for row, (key, name) in names.items()]
+    printed = {i: {m.column: getattr(row, m.column) for m in PRIMARY} for i, row in enumerate(TABLE2)}
+    return Source("Table 2", PRIMARY, effects, printed, rows, family=family)
+
+
+def _table3(family: Family | None, rows: Mapping[tuple[str, int], pd.DataFrame]) -> Source:
+    short = {"BC-ResNet-40": "resnet", "BC-Res2Net-40": "res2net", "BC-Res2Net-40 w/ MFA & FPM": "mfa-fpm"}
+    effects = [
+        Effect(
+            f"{seconds}s-{short[system]}",
+            f"{system.replace('-40', '')}: {seconds} s minus 1 s",
+            (system, seconds),
+            (system, 1),
+        )
+        for system in TABLE3
+        for seconds in DURATIONS[1:]
+    ]
+    cells = {(system, d): numbers for system, row in TABLE3.items() for d, numbers in row.items()}
+    printed = {cell: {LOG_LOSS.column: n, ACCURACY.column: a} for cell, (n, a) in cells.items()}
+    return Source("Table 3", PRIMARY, effects, printed, rows, {cell: cell[0] for cell in cells}, family)
+
+
+def _table4(family: Family | None, rows: Mapping[float, pd.DataFrame]) -> Source:
+    printed = {NO_FINETUNING if row.max_drop_rate is None else row.max_drop_rate: _printed(row) for row in TABLE4}
+    rates = [rate for rate in dict.fromkeys((*printed, *rows)) if rate != NO_FINETUNING]
+    effects = [
+        Effect(f"finetuning-{rate:g}", f"fine-tuned, drop rate {rate:.2f}, minus its start", rate, NO_FINETUNING)
+        for rate in rates
+    ]
+    effects += [
+        Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, tuple(rates)) for rate in rates if rate
+    ]
+    return Source("Table 4", PRIMARY_BY_DEVICE, effects, printed, rows, family=family)
+
+
+def _printed(row: DropRow) -> dict[str, float]:
+    return {
+        LOG_LOSS.column: row.log_loss,
+        "accuracy_devices": row.accuracy,
+        UNSEEN_ACCURACY.column: row.mean(UNSEEN_ACCURACY.devices),
+    }
+
+
+def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd.DataFrame | None) -> Source:
+    numbers = {i: {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy} for i, row in enumerate(SECTION6)}
+    printed: dict[Row, dict[str, float]] = dict(numbers)
+    start, tuned = (next(row for row in TABLE4 if row.max_drop_rate == rate) for rate in (None, 0.9))
+    for i, row in ((0, start), (2, tuned)):  # lambda 0.04 was printed as INT8 alone
+        printed["float", i] = {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy}
+    kinds = {"": "no fine-tuning", "-lambda-0.04": "fine-tuned, lambda 0.04", "-lambda-0.4": "fine-tuned, lambda 0.4"}
+    effects = [
+        Effect(f"int8{key}", f"INT8 minus float: {kind}", i, ("float", i))
+        for i, (key, kind) in enumerate(kinds.items())
+    ]
+    effects += [
+        Effect("distilled", "INT8: distilled (teacher as large as the student) minus not", 3, 2),
+        Effect("distilled-others", "INT8: distilled (other teachers) minus not", 4, 2),
+    ]
+    measured: dict[Row, pd.DataFrame] = dict(rows)
+    for i in range(len(kinds)) if frame is not None and rows else ():
+        measured["float", i] = frame[frame["signature"].isin(rows[i]["start"])]
+    return Source("Section 6", PRIMARY, effects, printed, measured, family=family)
+
+
+def found_effects(evidence: Evidence) -> list[Found]:
+    """Every effect with a measured seed in both rows, for each primary outcome."""
+    return [one for source in sources(evidence) for one in _of(source, evidence)]
+
+
+def _of(source: Source, evidence: Evidence) -> list[Found]:
+    if source.family is None:
+        return []
+    columns = ["signature", "seed", *(measure.column for measure in source.measures)]
+    by_row = {row: its[columns].drop_duplicates("seed").set_index("seed") for row, its in source.rows.items()}
+    found = []
+    for effect in source.effects:
+        if effect.first not in by_row or effect.second not in by_row:
+            continue
+        first, second = by_row[effect.first], by_row[effect.second]
+        shared = sorted(set(first.index) & set(second.index))
+        alone = tuple(sorted(set(first.index) ^ set(second.index)))
+        pairs = [tuple(evidence.predictions(side.loc[s, "signature"]) for side in (first, second)) for s in shared]
+        pool = {row: source.rows[row] for row in effect.pool or source.rows if row in source.rows}
+        for measure in source.measures:
+            by_seed = (first.loc[shared, measure.column] - second.loc[shared, measure.column]).dropna()
+            if by_seed.empty:
+                continue
+            spread = seed_spread(seed_table(pool, measure.column, source.group))
+            difference = compared(by_seed, pairs, measure, spread)
+            printed = source.printed_effect(effect, measure)
+            told = (source.table, effect, measure, printed, difference, tuple(by_seed.index), alone)
+            found.append(Found(*told, source.family.generated))
+    return found
+
+
+def effects(evidence: Evidence) -> pd.DataFrame:
+    """One row an effect and primary outcome, in the order of the report.
+
+    Columns: table, effect, name, measure, paper (NaN where it prints none), difference (first minus second, mean over `seeds`
+    that both rows have), by_seed, low, high (95 %, NaN below three seeds), p, p_holm (over all rows), verdict (empty on generated
+    data), seeds, seed_numbers, places (0 where predictions are not stored), resolves (found with 80 % power at 5 %).
+    """
+    found = found_effects(evidence)
+    judged = [not one.generated and one.difference.seeds > 1 for one in found]
+    nothing = [one.difference.p if ok else np.nan for one, ok in zip(found, judged, strict=True)]
+    beside = [
+        one.difference.beside(one.printed) if ok else (np.nan, np.nan) for one, ok in zip(found, judged, strict=True)
+    ]
+    corrected = (holm(nothing), holm([other for other, _ in beside]), holm([same for _, same in beside]))
+    rows = []
+    for one, *p_holm in zip(found, *corrected, strict=True):
+        d = one.difference
+        systems = d.seeds > 1  # one seed compares two networks, and the table is of systems
+        rows.append(
+            {
+                **{
+                    "table": one.table,
+                    "effect": one.effect.key,
+                    "name": one.effect.name,
+                    "measure": one.measure.column,
+                },
+                **{"paper": one.printed, "difference": d.mean, "by_seed": d.by_seed},
+                **{"low": d.mean - d.half if systems else np.nan, "high": d.mean + d.half if systems else np.nan},
+                **{"p": d.p if systems else np.nan, "p_holm": p_holm[0]},
+                "verdict": "" if one.generated else effect_verdict(one.measure, d, one.printed, *p_holm),
+                **{"seeds": d.seeds, "seed_numbers": one.seeds, "left_out": one.left_out, "places": d.places},
+                "resolves": smallest_effect(d.error, d.freedom) if systems and d.error > 0 else np.nan,
+            }
+        )
+    columns = [
+        "table",
+        "effect",
+        "name",
+        "measure",
+        "paper",
+        "difference",
+        "by_seed",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "verdict",
+    ]
+    columns += ["seeds", "seed_numbers", "left_out", "places", "resolves"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,104 @@
+"""The effects in the report: the table that opens it, with what its verdicts mean and what it can resolve."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, heads, paper, row_head, words
+from analysis.effects import effects
+from analysis.evidence import Evidence
+from analysis.measures import ACCURACY, LOG_LOSS, MEAN_ACCURACY, MEASURES, UNSEEN_ACCURACY, Measure
+from analysis.verdicts import verdict_cell
+from analysis.words import MISSING, listed, signed
+
+COLUMNS = (LOG_LOSS, ACCURACY, UNSEEN_ACCURACY)
+PRIMARY = (
+    "Primary outcomes: log loss and mean accuracy; in Table 4 mean accuracy over the nine devices, and over the devices unseen "
+    "in training. Holm's correction is over the {tests} tests of this table, at 5 %."
+)
+PAIRING = (
+    "Each difference is of trials of the same seed, for the seeds that both rows have; where others are left out, the column "
+    "Seeds names those used. Below three seeds the values stand in place of an interval; one seed compares two networks, not two "
+    "systems."
+)
+INTERVALS = (
+    "95 % intervals and p values are Student's, with two sources of variance: seeds (their spread is pooled over rows of the table "
+    "unless a pair scatters more) and, where predictions are stored, the test places (scene and identifier); degrees of freedom "
+    "are Satterthwaite's. Without stored predictions (places: —) an interval is for these test places alone."
+)
+VERDICTS = (
+    "Same direction: not zero, with the paper's sign. And size: within half of the paper's effect, which is taken as one run. "
+    "Opposite: not zero, with the other sign, and farther from the paper's effect than one run of it could be. Effects that the "
+    "paper does not print are better or worse."
+)
+
+
+def section(evidence: Evidence) -> Section:
+    """The effects in the report."""
+    frame = effects(evidence)
+    sentence = "What each change of the paper does to the scores, beside what the paper found it to do."
+    if frame.empty:
+        none = Text("No two rows of the paper's tables share a seed yet.")
+        return Section("effects", "Effects", sentence, (none,))
+    judged = bool(frame["verdict"].ne("").any())
+    tests = int(frame["p_holm"].notna().sum())
+    above = PRIMARY.format(tests=tests) if judged else "Generated data: no effect is compared with the paper's."
+    return Section("effects", "Effects", sentence, (Text(above), _table(frame, judged)))
+
+
+def _table(frame: pd.DataFrame, judged: bool) -> Table:
+    groups = []
+    for (table, _), its in frame.groupby(["table", "effect"], sort=False):
+        first, by_measure = its.iloc[0], {_column(row["measure"]): row for _, row in its.iterrows()}
+        cells = [words(str(table)), row_head(first["name"])]
+        for measure in COLUMNS:
+            cells += _cells(by_measure.get(measure.column), measure, judged)
+        used = ", ".join(map(str, first["seed_numbers"])) if first["left_out"] else ""
+        cells += [Cell(str(first["seeds"]), small=used), Cell(str(first["places"]) if first["places"] else MISSING)]
+        groups.append([cells])
+    names = heads("paper", "measured", row_head("verdict")) if judged else []
+    titles = [(measure.title, max(1, len(names))) for measure in COLUMNS]
+    top = [(row_head("Table"), 1), (row_head("Effect"), 1), *titles, ("Seeds", 1), ("Places", 1)]
+    head = head_of(*top, below=names * len(COLUMNS)) if judged else [heads(*(title for title, _ in top))]
+    notes = [PAIRING, *([INTERVALS] if frame["low"].notna().any() else []), *([VERDICTS] if judged else [])]
+    caption = "Effects, measured and printed, test split" if judged else "Effects, test split"
+    return Table("effects-list", caption, head, groups, (*map(Text, notes), _resolved(frame)))
+
+
+def _column(measure: str) -> str:
+    """Where a measure stands: the mean over devices in the place of accuracy."""
+    return ACCURACY.column if measure == MEAN_ACCURACY.column else measure
+
+
+def _cells(row: pd.Series | None, measure: Measure, judged: bool) -> list[Cell]:
+    if row is None:
+        return [MISSING_CELL] * (3 if judged else 1)
+
+    def text(value: float) -> str:
+        return MISSING if pd.isna(value) else signed(measure.scale * value, measure.digits)
+
+    small = f"{text(row['low'])} to {text(row['high'])}"
+    if pd.isna(row["low"]):
+        small = ", ".join(map(text, row["by_seed"])) if row["seeds"] > 1 else ""
+    measured = Cell(text(row["difference"]), small=small)
+    if not judged:
+        return [measured]
+    p = "" if pd.isna(row["p_holm"]) else "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.2g}"
+    return [paper(text(row["paper"])), measured, verdict_cell(row["verdict"])._replace(small=p)]
+
+
+def _resolved(frame: pd.DataFrame) -> Text:
+    """What a test of this table would find, table by table: the median over its effects."""
+    parts = []
+    for table, its in frame[frame["resolves"].notna()].groupby("table", sort=False):
+        medians = its.groupby("measure", sort=False)["resolves"].median()
+        amounts = [f"{MEASURES[name].amount(value)} {MEASURES[name].unit}" for name, value in medians.items()]
+        parts.append(f"{table}: {listed(amounts)}")
+    if not parts:
+        text = (
+            "What these effects can resolve: nothing about systems, which takes three seeds. How many an effect needs:"
+        )
+    else:
+        text = f"What can be resolved (80 % power at 5 %, a single test, the median effect): {'; '.join(parts)}. "
+        text += "How many seeds another effect needs:"
+    return Text(text, ("asc-sweeps power",))

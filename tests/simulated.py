@@ -1,0 +1,130 @@
+"""Reports on simulated trials whose truth is known: what share of them says something false, and what they find.
+
+Two generators. `planted` draws scores of Tables 2 and 4 with the seeds' spread that was measured; `predicted` draws predictions of
+segments at places, with effects of seeds, places and both, of one and the same system under several names.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from test_analysis import settings, trial
+
+from analysis import effects_section, section6, table2, table3, table4
+from analysis.evidence import Evidence
+from analysis.paper import DEVICES, TABLE2, TABLE4
+from analysis.predictions import Predictions
+from asc_sweeps.data.labels import SCENES
+
+SECTIONS = (effects_section.section, table2.section, table3.section, table4.section, section6.section)
+LOG_LOSS_SD, ACCURACY_SD, DEVICE_SD, SHARED = 0.018, 0.008, 0.013, 0.8
+"""Of one seed; the share of the variance that a fine-tuning has in common with its start."""
+RATES = [row.max_drop_rate for row in TABLE4[1:]]
+
+
+def said(evidence):
+    """Every verdict of the report: the texts of verdict cells, by table."""
+    found = {}
+    for section in SECTIONS:
+        for table in section(evidence).blocks:
+            cells = [cell for group in getattr(table, "groups", ()) for row in group for cell in row]
+            words = [word for cell in cells for word in (cell.text, cell.small) if word[:1] in tuple("=≠▲▼?")]
+            if words:
+                found[table.id] = words
+    return found
+
+
+def rows_of_both_tables(seeds):
+    """Configurations of Table 2's rows, then of Table 4's drop rates, by seed; the last of Table 2 is Table 4's first."""
+    return [[settings(row, seed=s) for s in seeds] for row in TABLE2] + [
+        [settings(seed=s, drop=rate) for s in seeds] for rate in RATES
+    ]
+
+
+def noise(generator, seeds, sd):
+    """Of one measure, shape [9 rows, seeds]: Table 2's rows by themselves, the fine-tunings sharing with their start."""
+    own = generator.normal(0, sd, (9, seeds))
+    tuned = np.sqrt(SHARED) * own[4] + np.sqrt(1 - SHARED) * own[5:]
+    return np.vstack([own[:5], tuned])
+
+
+def planted(generator, seeds, truth=None, off=(0.0, 0.0)):
+    """Evidence of stored results alone. The paper's numbers are one run of the systems whose other runs are the trials.
+
+    `truth`: `equal` makes all rows one system; `printed` takes the printed numbers for the truth, without noise. `off`: added to
+    every log loss and accuracy.
+    """
+    printed_loss = np.array([r.log_loss for r in TABLE2] + [r.log_loss for r in TABLE4[1:]])
+    printed_micro = np.array([r.accuracy for r in TABLE2] + [r.accuracy for r in TABLE4[1:]])
+    printed_devices = np.array([[r.devices[d] for d in DEVICES] for r in [TABLE4[0]] * 5 + list(TABLE4[1:])])
+    if truth == "equal":
+        printed_loss, printed_micro = printed_loss * 0 + 1.2, printed_micro * 0 + 0.6
+        printed_devices = printed_devices * 0 + 0.6
+    runs = 1 + seeds  # the paper's and those measured here
+    loss, micro = noise(generator, runs, LOG_LOSS_SD), noise(generator, runs, ACCURACY_SD)
+    common = noise(generator, runs, np.sqrt(ACCURACY_SD**2 - DEVICE_SD**2 / len(DEVICES) * 0.5))
+    devices = np.stack([common + noise(generator, runs, DEVICE_SD * 0.7) for _ in DEVICES], axis=1)
+    start = 1 if truth else 0  # otherwise the paper's run is taken off: the truth is not known
+    loss, micro, devices = (part[..., 1:] - (0 if start else part[..., :1]) for part in (loss, micro, devices))
+    results = []
+    for row, configs in enumerate(rows_of_both_tables(range(seeds))):
+        for s, config in enumerate(configs):
+            by_device = dict(zip(DEVICES, printed_devices[row] + devices[row, :, s] + off[1], strict=True))
+            accuracy, log_loss = printed_micro[row] + micro[row, s] + off[1], printed_loss[row] + loss[row, s] + off[0]
+            made = trial(config, accuracy=accuracy, log_loss=log_loss, devices=by_device)
+            results.append(made)
+    return Evidence(results, [], [])
+
+
+def predicted(generator, seeds, places=146, recordings=4, gain=0.0, systems=9):
+    """Evidence with predictions of one system under the names of Tables 2 and 4; `gain` is added to the logit of the later half.
+
+    Each place is heard by a few devices; a seed has an effect of its own, one at each place, and one on each segment.
+    """
+    names, scenes = segments(places, recordings)
+    place, device = (
+        np.unique(np.array(["-".join(n.split("-")[:3]) for n in names]), return_inverse=True)[1],
+        [DEVICES.index(n[:-4].rsplit("-", 1)[1]) for n in names],
+    )
+    base = 1.0 + generator.normal(0, 1.0, place.max() + 1)[place] + generator.normal(0, 0.2, 9)[device]
+    base = base + generator.normal(0, 1.5, len(names))
+    results, stored = [], {}
+    for row, configs in list(enumerate(rows_of_both_tables(range(seeds))))[:systems]:
+        for config in configs:
+            own = generator.normal(0, 0.06) + generator.normal(0, 0.35, place.max() + 1)[place]
+            own = own + generator.normal(0, 0.15, 9)[device]
+            logit = base + own + generator.normal(0, 0.5, len(names)) + (gain if row >= systems // 2 + 1 else 0.0)
+            log_probability = np.zeros((len(names), len(SCENES)))
+            log_probability[np.arange(len(names)), scenes] = logit
+            log_probability -= np.log(np.exp(log_probability).sum(axis=1, keepdims=True))
+            p = Predictions(names, scenes, log_probability)
+            right, device_of = p.right, np.array(device)
+            by_device = {d: right[device_of == i].mean() for i, d in enumerate(DEVICES)}
+            made = trial(config, accuracy=right.mean(), log_loss=p.log_loss.mean(), devices=by_device)
+            results.append(made)
+            stored[made.signature] = p
+    evidence = Evidence(results, [], [])
+    evidence._read.update(stored)
+    return evidence
+
+
+def segments(places, recordings):
+    """File names and scenes of a test split, each place heard by three devices."""
+    rows = [
+        (place % 10, f"audio/{SCENES[place % 10]}-city-{place}-{place * recordings + r}-{piece}-{DEVICES[d]}.wav")
+        for place in range(places)
+        for r in range(recordings)
+        for d in [(place // 10 + place + 3 * k + r) % 9 for k in range(2)]
+        for piece in range(2)
+    ]
+    return np.array([name for _, name in rows]), np.array([scene for scene, _ in rows])
+
+
+def false_about_one_system(words):
+    """Verdicts of the effects' table on rows that are one system: all but those that cannot tell."""
+    return [word for word in words.get("effects-list", ()) if word[0] != "?"]
+
+
+def false_of_a_faithful_reproduction(words):
+    """Verdicts that a printed number is no run of its system, or an effect the opposite of the printed one."""
+    scores = [word for table in ("table-2-scores", "table-4-scores") for word in words.get(table, ())]
+    return [word for word in scores if word[0] in "▲▼"] + [w for w in words.get("effects-list", ()) if w[0] == "≠"]
