@@ -24,12 +24,12 @@ __all__ = ["tracing", "warmed"]  # fixtures of one process for all modules
 # Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.
 torch.set_num_threads(1)
 
-SMALL = Plan("mini", train_locations=2, test_locations=1, recordings=1, scenes=("airport", "metro_station"))
+SMALL = Plan("mini", train_locations=2, test_locations=4, recordings=1, scenes=("airport", "metro_station"))
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated data set `tiny`: ten scenes, 1,350 segments. To be read only."""
+    """The generated data set `tiny`: ten scenes, 650 segments. To be read only."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     synthesize(folder, "tiny")
     return folder
@@ -50,15 +50,15 @@ def _small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
-    """A generated data set of two scenes and 240 segments that a test may change and break."""
+    """A generated data set of two scenes, all nine devices and 220 segments that a test may change and break."""
     return shutil.copytree(_small_folder, tmp_path / "small")
 
 
 @pytest.fixture(scope="session")
 def three_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest data set that a sweep trains on: three scenes. To be read only."""
+    """The smallest data set that a sweep trains on: three scenes, tested on all nine devices. To be read only."""
     path = tmp_path_factory.mktemp("data") / "set"
-    synthesize(path, Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(path, Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return path
 
 

@@ -200,7 +200,7 @@ def test_validation_is_taken_from_the_subset_too(workspace):
 @pytest.fixture
 def own_workspace(tmp_path):
     made = Workspace(tmp_path / "w", accelerator="cpu")
-    synthesize(made.data / "set", Plan("mini", 2, 1, 1, scenes=("airport", "bus")), workers=1)
+    synthesize(made.data / "set", Plan("mini", 2, 4, 1, scenes=("airport", "bus")), workers=1)
     return made
 
 

@@ -74,7 +74,7 @@ class Lab:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data set, and the cache that all workspaces share."""
     made = tmp_path_factory.mktemp("lab")
-    synthesize(made / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:1]), workers=1)
+    synthesize(made / "set", Plan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
     (made / "prepared").mkdir()
     return made
 

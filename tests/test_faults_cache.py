@@ -24,7 +24,7 @@ from asc_sweeps.errors import DataError
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data") / "set"
-    synthesize(made, Plan("mini", 2, 1, 1, scenes=SCENES[:1]), workers=1)
+    synthesize(made, Plan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
     return made
 
 

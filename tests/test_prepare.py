@@ -273,7 +273,7 @@ def test_an_interrupted_run_ends_at_once_and_is_continued(small_tree: Path, cach
     with pytest.raises(KeyboardInterrupt):
         prepare(small_tree, caches, interrupt_at(1))
     assert not finished(caches)
-    assert len(prepare(small_tree, caches).filenames) == 230
+    assert len(prepare(small_tree, caches).filenames) == 210
 
 
 # What cannot be prepared
@@ -323,7 +323,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_not_a_crash(small_tree: Path, 
             prepare(small_tree, caches)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert len(prepare(small_tree, caches).filenames) == 230
+    assert len(prepare(small_tree, caches).filenames) == 210
 
 
 # A damaged cache
@@ -343,9 +343,9 @@ DAMAGES = {
     "torn header": lambda made: os.truncate(made.folder / "waveforms.npy", 60),
     "samples empty": lambda made: os.truncate(made.folder / "waveforms.npy", 0),
     "no samples": lambda made: (made.folder / "waveforms.npy").unlink(),
-    "other samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((230, 16_000), np.float32)),
+    "other samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((210, 16_000), np.float32)),
     "a flipped bit": lambda made: flip(made.folder / "waveforms.npy", 4_000_123),
-    "fewer samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((229, 16_000), np.int16)),
+    "fewer samples": lambda made: np.save(made.folder / "waveforms.npy", np.zeros((209, 16_000), np.int16)),
     "no manifest": lambda made: (made.folder / "manifest.json").unlink(),
     "torn manifest": lambda made: os.truncate(made.folder / "manifest.json", 50),
     "empty manifest": lambda made: (made.folder / "manifest.json").write_text("{}"),

@@ -6,25 +6,32 @@ And that they are never taken for TAU, nor a half-written folder for a whole one
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from asc_sweeps.data.catalog import open_dataset
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES, SEEN_DEVICES, UNSEEN_DEVICES
+from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import GENERATED_STAMP, PLANS, Plan, plan_recordings, synthesize
+from asc_sweeps.data.synthetic.plan import Recording
 from asc_sweeps.errors import DataError
+from asc_sweeps.workspace import Workspace
 
 SEED = 3
-MINI = Plan("mini", train_locations=1, test_locations=1, recordings=1, scenes=("bus",))  # 100 segments and a few
+MINI = Plan("mini", train_locations=1, test_locations=5, recordings=1, scenes=("bus",))  # 110 segments and a few
+ONE_SCENE = Plan("small", train_locations=1, test_locations=1, recordings=1, scenes=("bus",))
 NAME = re.compile(
     rf"audio/(?P<scene>{'|'.join(SCENES)})-(?P<city>{'|'.join(CITIES)})-(?P<location>\d+)-(?P<recording>\d+)"
     rf"-(?P<piece>\d)-(?P<device>{'|'.join(DEVICES)})\.wav"
@@ -41,7 +48,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One scene, two places, written once."""
+    """One scene, six places, all nine devices, written once."""
     folder = tmp_path_factory.mktemp("generated") / "mini"
     synthesize(folder, MINI, SEED, workers=1)
     return folder
@@ -137,11 +144,34 @@ def test_location_and_recording_numbers_are_unique_and_every_city_occurs(plan: s
     assert {CITIES[r.city] for r in recordings if r.part == "test"} == set(CITIES)
 
 
-def test_every_test_recording_was_made_by_all_nine_devices(tiny: Path) -> None:
+@pytest.mark.parametrize("scene", SCENES)
+def test_any_nine_test_locations_of_a_scene_in_a_row_hear_each_of_the_nine_devices_twice(scene: str) -> None:
+    plan = Plan("long", train_locations=0, test_locations=40, recordings=1, scenes=(scene,))
+    heard_at = {recording.location: recording.devices for recording in plan_recordings(plan)}
+    for first in range(40 - 9 + 1):
+        heard = [device for location in range(first, first + 9) for device in heard_at[location]]
+        assert sorted(heard) == sorted(2 * DEVICES)
+
+
+@pytest.mark.parametrize(("plan", "places"), [("tiny", 10), ("small", 90), ("medium", 270)])
+def test_test_has_many_places_heard_by_two_devices_each_and_all_nine_in_all(plan: str, places: int) -> None:
     devices = defaultdict(set)
-    for parts in listed(tiny, "test"):
-        devices[parts["recording"]].add(parts["device"])
-    assert all(found == set(DEVICES) for found in devices.values())
+    for recording in plan_recordings(PLANS[plan]):
+        if recording.part == "test":
+            devices[recording.location_number] |= set(recording.devices)
+    assert len(devices) == places
+    assert all(len(its) == 2 for its in devices.values())
+    assert set().union(*devices.values()) == set(DEVICES)
+
+
+def test_test_segments_are_shared_evenly_by_scenes_and_devices() -> None:
+    count = Counter(
+        (segment.scene_label, segment.source_label)
+        for recording in plan_recordings(PLANS["small"])
+        for segment in recording.segments()
+        if segment.part == "test"
+    )
+    assert count == dict.fromkeys(itertools.product(SCENES, DEVICES), 20)  # 1,800 in all
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -183,21 +213,19 @@ def test_pieces_of_one_recording_are_nearer_to_each_other_than_to_other_places_o
 
 
 def test_the_scene_of_a_new_location_is_recognized_far_above_chance(tiny: Path) -> None:
-    spectra = {}
-    for part in ("train", "evaluate"):
-        found = defaultdict(list)
-        for filename, scene in rows(tiny, f"evaluation_setup/fold1_{part}.csv"):
-            if filename.endswith("-a.wav"):
-                power = np.abs(np.fft.rfft(soundfile.read(tiny / filename)[0])) ** 2
-                found[scene].append(np.log10(np.add.reduceat(power, [2**k for k in range(5, 14)])))
-        spectra[part] = found
-    centers = np.stack([np.mean(spectra["train"][scene], axis=0) for scene in SCENES])
-    hits = [
-        SCENES[np.argmin(np.linalg.norm(centers - spectrum, axis=1))] == scene
-        for scene in SCENES
-        for spectrum in spectra["evaluate"][scene]
-    ]
-    assert np.mean(hits) > 0.3  # chance is 0.1; nearest of ten mean spectra from three places each
+    spectra = defaultdict(list)
+    for parts, row in zip(listed(tiny, "train"), rows(tiny, "evaluation_setup/fold1_train.csv"), strict=True):
+        if parts["device"] == "a":
+            power = np.abs(np.fft.rfft(soundfile.read(tiny / row[0])[0])) ** 2
+            spectra[parts["scene"], parts["location"]].append(
+                np.log10(np.add.reduceat(power, [2**k for k in range(5, 14)]))
+            )
+    hits = []
+    for (truth, new), its in spectra.items():
+        known = [[s for (scene, at), s in spectra.items() if scene == name and at != new] for name in SCENES]
+        centers = np.stack([np.mean(np.concatenate(of_scene), axis=0) for of_scene in known])
+        hits += [SCENES[np.argmin(np.linalg.norm(centers - spectrum, axis=1))] == truth for spectrum in its]
+    assert np.mean(hits) > 0.3  # chance is 0.1; nearest of ten mean spectra, of the two or three other places
 
 
 # The same bytes
@@ -216,7 +244,7 @@ def test_another_seed_gives_other_sound_under_the_same_names(mini: Path, tmp_pat
 
 
 def test_a_bigger_plan_contains_the_smaller_one_byte_for_byte(mini: Path, tmp_path: Path) -> None:
-    bigger = Plan("bigger", train_locations=2, test_locations=1, recordings=2, scenes=("airport", "bus"))
+    bigger = Plan("bigger", train_locations=2, test_locations=6, recordings=2, scenes=("airport", "bus"))
     synthesize(tmp_path / "bigger", bigger, SEED, workers=1)
     ours, theirs = contents(mini), contents(tmp_path / "bigger")
     audio = {name: sound for name, sound in ours.items() if name.startswith("audio")}
@@ -238,7 +266,7 @@ def test_a_bigger_plan_keeps_each_file_in_the_list_it_was_in() -> None:
 def test_the_folder_is_stamped_as_generated_for_programs_and_people(tiny: Path) -> None:
     stamp = json.loads((tiny / GENERATED_STAMP).read_text())
     assert stamp["generated"] is True
-    assert (stamp["generator"], stamp["version"]) == ("asc_sweeps data synthesize", 1)
+    assert (stamp["generator"], stamp["version"]) == ("asc_sweeps data synthesize", 2)
     assert (stamp["plan"], stamp["seed"]) == ("tiny", SEED)
     assert "not TAU" in stamp["note"]
     assert stamp["note"] in (tiny / "README.md").read_text()
@@ -330,3 +358,62 @@ def test_a_second_run_keeps_its_hands_off_a_folder_that_is_being_written(tmp_pat
 def test_generating_needs_no_torch() -> None:
     code = "import sys, asc_sweeps.data.synthetic; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+# Sets of an earlier version
+
+
+@pytest.fixture(scope="module")
+def of_version_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set called small as version 1 wrote it, of one scene: all nine devices at its test location."""
+    folder = tmp_path_factory.mktemp("generated") / "small"
+    now = Recording.devices.fget
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recording, "devices", property(lambda its: DEVICES if its.part == "test" else now(its)))
+        patch.setattr("asc_sweeps.data.synthetic.stamp.VERSION", 1)
+        synthesize(folder, ONE_SCENE, workers=1)
+    assert json.loads((folder / GENERATED_STAMP).read_text())["version"] == 1
+    assert len(rows(folder, "evaluation_setup/fold1_test.csv")) == 90
+    return folder
+
+
+def test_a_workspaces_set_of_version_1_goes_on_being_used_as_it_lies_so_its_trials_stay_valid(
+    of_version_1: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    folder = shutil.copytree(of_version_1, workspace.data / "synthetic-small")
+    before = prepare(folder, workspace.prepared)
+    calls: list[tuple[str, int, int]] = []
+    made = open_dataset("synthetic-small", workspace, lambda *call: calls.append(call))
+    assert made.fingerprint == before.fingerprint  # which is part of every trial's signature
+    assert not calls
+    assert contents(folder) == contents(of_version_1)
+    assert synthesize(folder, "small") == len(list((folder / "audio").iterdir())) < 200
+
+
+def test_a_set_of_version_1_that_lost_files_is_not_passed_off_as_finished(of_version_1: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(of_version_1, tmp_path / "set")
+    next((folder / "audio").iterdir()).unlink()
+    with pytest.raises(DataError, match="generate it again"):
+        synthesize(folder, "small")
+
+
+@pytest.mark.parametrize("odd", [{"seed": 1}, {"plan": "tiny"}, {"version": 3}, {"version": "1"}, {"sizes": {}}])
+def test_a_set_of_another_seed_plan_or_a_later_version_or_without_sizes_is_refused(
+    odd: dict, of_version_1: Path, tmp_path: Path
+) -> None:
+    stamp = json.loads((of_version_1 / GENERATED_STAMP).read_text())
+    (tmp_path / GENERATED_STAMP).write_text(json.dumps(stamp | odd))
+    with pytest.raises(DataError, match="holds another generated data set"):
+        synthesize(tmp_path, "small")
+
+
+def test_what_two_versions_share_is_the_same_to_the_byte_and_so_is_all_of_train(
+    of_version_1: Path, tmp_path: Path
+) -> None:
+    synthesize(tmp_path / "now", ONE_SCENE, workers=1)
+    ours, theirs = contents(tmp_path / "now"), contents(of_version_1)
+    audio = [name for name in ours if name.startswith("audio")]
+    assert len(rows(tmp_path / "now", "evaluation_setup/fold1_test.csv")) == 20
+    for name in (*audio, "evaluation_setup/fold1_train.csv", "evaluation_setup/split25.csv"):
+        assert ours[name] == theirs[name]

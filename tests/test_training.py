@@ -49,7 +49,7 @@ from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("training")
-    synthesize(root / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(root / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return prepare(root / "set", root / "prepared")
 
 

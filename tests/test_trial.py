@@ -38,7 +38,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(workspace):
-    synthesize(workspace.data / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(workspace.data / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return prepare(workspace.data / "set", workspace.prepared)
 
 

@@ -71,13 +71,14 @@ _REAL = ("a", "b", "c")
 
 
 def record(heard: Floats, recording: Recording, seed: int) -> Iterator[tuple[str, Floats]]:
-    """The recording by each of its devices, a first, below full scale. Shape: [10, 44100] -> (device, [10, 44100])."""
+    """The recording by each of its devices, below full scale. Shape: [10, 44100] -> (device, [10, 44100])."""
     scene = np.fft.rfft(heard, axis=1)
-    by_a = _through("a", scene, _noise(recording, seed, "a"))
-    yield "a", by_a
-    of_a = np.fft.rfft(by_a, axis=1)
-    for device in recording.devices[1:]:
-        yield device, _through(device, scene if device in _REAL else of_a, _noise(recording, seed, device))
+    by_a = _through("a", scene, _noise(recording, seed, "a"))  # even where a is not among them: s1..s6 come of it
+    simulated = set(recording.devices) - set(_REAL)
+    of_a = np.fft.rfft(by_a, axis=1) if simulated else scene
+    for device in recording.devices:
+        source = of_a if device in simulated else scene
+        yield device, by_a if device == "a" else _through(device, source, _noise(recording, seed, device))
 
 
 def _noise(recording: Recording, seed: int, device: str) -> np.random.Generator:

@@ -14,13 +14,13 @@ from asc_sweeps.data.synthetic.plan import Plan
 from asc_sweeps.data.tau import GENERATED_STAMP
 from asc_sweeps.errors import DataError
 
-VERSION = 1  # of the sound and of the plan's rules: raise it when the bytes of a seed change
+VERSION = 2  # of the sound and of the plan's rules: raise it when the files of a seed or their bytes change
 
 _NOTE = (
     "Procedurally generated sound in the layout of TAU Urban Acoustic Scenes 2022 Mobile. It is not TAU and holds no "
     "real recording: no figure measured on it says anything about real recordings."
 )
-_WHAT_MAKES_THE_BYTES = ("generated", "generator", "version", "plan", "sizes", "seed")
+_ASKED_FOR = ("generated", "generator", "plan", "seed")
 
 
 def make_stamp(plan: Plan, seed: int, segments: int) -> dict[str, Any]:
@@ -54,30 +54,31 @@ def write_stamp(stamp: dict[str, Any], folder: Path) -> None:
     (folder / GENERATED_STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
-def is_finished(folder: Path, stamp: dict[str, Any]) -> bool:
-    """True if the folder holds this very set, False if it is free; a folder with anything else is refused."""
+def count_finished(folder: Path, stamp: dict[str, Any]) -> int | None:
+    """The segments of the set if the folder holds it, None if it is free; a folder with anything else is refused."""
     if not folder.exists():
-        return False
+        return None
     if not folder.is_dir():
         raise DataError(f"{folder}: is a file; a generated data set needs a folder of its own; name another")
     if not any(folder.iterdir()):
         if os.path.ismount(folder):
             raise DataError(f"{folder}: is a mount point, which nothing can be renamed to; name a folder inside it")
-        return False
+        return None
     found = _read_stamp(folder / GENERATED_STAMP)
     if found.get("generated") is not True:
         raise DataError(
             f"{folder}: is not empty and holds no generated data set; generated sound is written only to a folder "
             "of its own, so that it never mixes with real recordings; name another folder"
         )
-    if any(found.get(key) != stamp[key] for key in _WHAT_MAKES_THE_BYTES):
+    if not _is_asked_for(found, stamp):
         there, asked = (", ".join(f"{key} {s.get(key)}" for key in ("plan", "seed", "version")) for s in (found, stamp))
         raise DataError(
             f"{folder}: holds another generated data set ({there}) than the one asked for ({asked}); "
             "name another folder, or delete this one"
         )
-    check_count(folder, stamp["sizes"]["segments"])
-    return True
+    count = found["sizes"]["segments"]
+    check_count(folder, count)
+    return count
 
 
 def check_count(folder: Path, expected: int) -> None:
@@ -88,6 +89,18 @@ def check_count(folder: Path, expected: int) -> None:
         raise DataError(
             f"{audio}: holds {found} files, not the {expected} of its plan; delete {folder}, generate it again"
         )
+
+
+def _is_asked_for(found: dict[str, Any], stamp: dict[str, Any]) -> bool:
+    """Whether the found stamp is of the set that `stamp` asks for, as this version or an earlier one makes it."""
+    if any(found.get(key) != stamp[key] for key in _ASKED_FOR):
+        return False
+    if found.get("version") == VERSION:
+        return found.get("sizes") == stamp["sizes"]
+    # A set of an earlier version is used as it lies, whole by its own count: trials belong to their data's content,
+    # so those that a workspace has on it stay valid, and writing the set anew would mean to train them all again.
+    sizes = found.get("sizes")
+    return found.get("version") in range(1, VERSION) and isinstance(sizes, dict) and "segments" in sizes
 
 
 def _read_stamp(file: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from asc_sweeps.data.synthetic.devices import record
 from asc_sweeps.data.synthetic.folder import whole_folder
 from asc_sweeps.data.synthetic.plan import PIECES, PLANS, Plan, Recording, Segment, plan_recordings
 from asc_sweeps.data.synthetic.sound import hear
-from asc_sweeps.data.synthetic.stamp import check_count, is_finished, make_stamp, write_stamp
+from asc_sweeps.data.synthetic.stamp import check_count, count_finished, make_stamp, write_stamp
 from asc_sweeps.errors import DataError, did_you_mean
 
 SEGMENT_BYTES = 132_344  # of a file: 44 of header, 44,100 samples of 3
@@ -36,8 +36,9 @@ def synthesize(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write a generated data set and return its number of segments; a finished equal one is left as it is.
+    """Write a generated data set and return its number of segments.
 
+    A finished one of the same plan and seed is left as it is, also one that an earlier version wrote.
     `workers`: processes, by default one a core, fewer for a small plan. `progress`: called with segments done, all.
     """
     plan = _find_plan(plan)
@@ -49,8 +50,9 @@ def synthesize(
     recordings = plan_recordings(plan)
     segments = [segment for recording in recordings for segment in recording.segments()]
     stamp = make_stamp(plan, seed, len(segments))
-    if is_finished(folder, stamp):
-        return len(segments)
+    there = count_finished(folder, stamp)
+    if there is not None:
+        return there
 
     workers = workers or _default_workers(len(recordings))
     with whole_folder(folder, SEGMENT_BYTES * len(segments)) as unfinished:
