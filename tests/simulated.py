@@ -1,19 +1,22 @@
 """Reports on simulated trials whose truth is known: what share of them says something false, and what they find.
 
-Two generators. `planted` draws scores of Tables 2 and 4 with the seeds' spread that was measured; `predicted` draws predictions of
-segments at places, with effects of seeds, places and both, of one and the same system under several names.
+`planted` draws scores of Tables 2 and 4 with the seeds' spread that was measured; `predicted` draws predictions of segments at
+places, with effects of seeds, places and both, of one system under several names; `relabelled` takes trained trials.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
-from test_analysis import settings, trial
 
 from analysis import effects_section, section6, table2, table3, table4
+from analysis.effects import effects
 from analysis.evidence import Evidence
 from analysis.paper import DEVICES, TABLE2, TABLE4
 from analysis.predictions import Predictions
 from asc_sweeps.data.labels import SCENES
+from tests.test_analysis import settings, trial
 
 SECTIONS = (effects_section.section, table2.section, table3.section, table4.section, section6.section)
 LOG_LOSS_SD, ACCURACY_SD, DEVICE_SD, SHARED = 0.018, 0.008, 0.013, 0.8
@@ -22,7 +25,7 @@ RATES = [row.max_drop_rate for row in TABLE4[1:]]
 
 
 def said(evidence):
-    """Every verdict of the report: the texts of verdict cells, by table."""
+    """Every verdict that the report's sections print, by table."""
     found = {}
     for section in SECTIONS:
         for table in section(evidence).blocks:
@@ -30,6 +33,14 @@ def said(evidence):
             words = [word for cell in cells for word in (cell.text, cell.small) if word[:1] in tuple("=≠▲▼?")]
             if words:
                 found[table.id] = words
+    return found
+
+
+def verdicts(evidence):
+    """The same of the effects and of Tables 2 and 4, without drawing tables and figures."""
+    found = {"effects-list": effects(evidence)["verdict"].tolist()}
+    for name, judged in (("table-2-scores", table2.table2_judged), ("table-4-scores", table4.table4_judged)):
+        found[name] = list(evidence.of(judged).texts.values())
     return found
 
 
@@ -119,12 +130,38 @@ def segments(places, recordings):
     return np.array([name for _, name in rows]), np.array([scene for scene, _ in rows])
 
 
-def false_about_one_system(words):
-    """Verdicts of the effects' table on rows that are one system: all but those that cannot tell."""
-    return [word for word in words.get("effects-list", ()) if word[0] != "?"]
+def relabelled(generator, trials, seeds):
+    """Evidence of trials of one configuration, each a result with its predictions, as if they were Table 2's systems by seed."""
+    chosen = generator.permutation(len(trials))[: seeds * len(TABLE2)].reshape(len(TABLE2), seeds)
+    results, stored = [], {}
+    for row, numbers in zip(TABLE2, chosen, strict=True):
+        for seed, number in enumerate(numbers):
+            result, predictions = trials[number]
+            made = dataclasses.replace(trial(settings(row, seed=seed)), scores=result.scores)
+            results.append(made)
+            stored[made.signature] = predictions
+    evidence = Evidence(results, [], [])
+    evidence._read.update(stored)
+    return evidence
 
 
-def false_of_a_faithful_reproduction(words):
-    """Verdicts that a printed number is no run of its system, or an effect the opposite of the printed one."""
+def false_of_one_system(words):
+    """Verdicts that rows of one and the same system differ."""
+    return [word for word in words["effects-list"] if word[0] != "?"]
+
+
+def false_of_a_reproduction(words):
+    """Verdicts on a faithful reproduction that a printed number is no run of its system, or an effect the opposite one."""
     scores = [word for table in ("table-2-scores", "table-4-scores") for word in words.get(table, ())]
-    return [word for word in scores if word[0] in "▲▼"] + [w for w in words.get("effects-list", ()) if w[0] == "≠"]
+    return [word for word in scores if word[0] in "▲▼"] + [w for w in words["effects-list"] if w[0] == "≠"]
+
+
+def found_off(words):
+    """Share of scores that are called higher or lower than printed."""
+    scores = [word for table in ("table-2-scores", "table-4-scores") for word in words[table]]
+    return sum(word[0] in "▲▼" for word in scores) / len(scores)
+
+
+def found_effects(words):
+    """Share of effects that are found with the paper's direction."""
+    return sum(word[0] == "=" for word in words["effects-list"]) / len(words["effects-list"])

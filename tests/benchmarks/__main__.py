@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "report": [],
     "overhead": [],
     "early_stopping": ["--searches", "3"],
+    "verdicts": [],
 }
 
 

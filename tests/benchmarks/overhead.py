@@ -112,7 +112,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        synthesize(root / "set", Plan("mini", 2, 1, 1), workers=1)
+        synthesize(root / "set", Plan("mini", 2, 5, 1), workers=1)
         data = prepare(root / "set", root / "prepared")
         path = root / "overhead.yaml"
         seeds = f"  finetune: null\n  seed: {list(range(given.trials))}\n"

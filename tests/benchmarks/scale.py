@@ -111,7 +111,7 @@ def main() -> None:
         print(
             f"{timed(lambda: read_and_split(root / 'lists'), given.runs):7.2f} s  read, checked and split", flush=True
         )
-        synthesize(root / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:3]), workers=1)
+        synthesize(root / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
         seeds = list(range(-(-given.trials // len(WIDTHS))))
         (root / "large.yaml").write_text(STUDY.format(folder=root / "set", widths=WIDTHS, seeds=seeds))
         command = [sys.executable, "-m", "asc_sweeps", "plan", str(root / "large.yaml"), "--workspace", str(root / "w")]
