@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, heads, paper, row_head, words
+from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, heads, paper, row_group, row_head
 from analysis.effects import effects
 from analysis.evidence import Evidence
 from analysis.measures import ACCURACY, LOG_LOSS, MEAN_ACCURACY, MEASURES, UNSEEN_ACCURACY, Measure
@@ -48,14 +48,9 @@ def section(evidence: Evidence) -> Section:
 
 def _table(frame: pd.DataFrame, judged: bool) -> Table:
     groups = []
-    for (table, _), its in frame.groupby(["table", "effect"], sort=False):
-        first, by_measure = its.iloc[0], {_column(row["measure"]): row for _, row in its.iterrows()}
-        cells = [words(str(table)), row_head(first["name"])]
-        for measure in COLUMNS:
-            cells += _cells(by_measure.get(measure.column), measure, judged)
-        used = ", ".join(map(str, first["seed_numbers"])) if first["left_out"] else ""
-        cells += [Cell(str(first["seeds"]), small=used), Cell(str(first["places"]) if first["places"] else MISSING)]
-        groups.append([cells])
+    for table, rows in frame.groupby("table", sort=False):
+        lines = [_line(its, judged) for _, its in rows.groupby("effect", sort=False)]
+        groups.append(row_group(row_head(str(table)), lines))
     names = heads("paper", "measured", row_head("verdict")) if judged else []
     titles = [(measure.title, max(1, len(names))) for measure in COLUMNS]
     top = [(row_head("Table"), 1), (row_head("Effect"), 1), *titles, ("Seeds", 1), ("Places", 1)]
@@ -63,6 +58,15 @@ def _table(frame: pd.DataFrame, judged: bool) -> Table:
     notes = [PAIRING, *([INTERVALS] if frame["low"].notna().any() else []), *([VERDICTS] if judged else [])]
     caption = "Effects, measured and printed, test split" if judged else "Effects, test split"
     return Table("effects-list", caption, head, groups, (*map(Text, notes), _resolved(frame)))
+
+
+def _line(its: pd.DataFrame, judged: bool) -> list[Cell]:
+    first, by_measure = its.iloc[0], {_column(row["measure"]): row for _, row in its.iterrows()}
+    cells = [row_head(first["name"])]
+    for measure in COLUMNS:
+        cells += _cells(by_measure.get(measure.column), measure, judged)
+    used = ", ".join(map(str, first["seed_numbers"])) if first["left_out"] else ""
+    return [*cells, Cell(str(first["seeds"]), small=used), Cell(str(first["places"]) if first["places"] else MISSING)]
 
 
 def _column(measure: str) -> str:

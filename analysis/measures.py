@@ -33,7 +33,7 @@ class Measure:
     @property
     def unit(self) -> str:
         """Behind a difference, within a sentence."""
-        return f"of {self.name}" if self.lower_is_better else f"points of {self.name}"
+        return f"in {self.name}" if self.lower_is_better else f"points of {self.name}"
 
     def amount(self, value: float) -> str:
         """A size of a difference, as it is written."""

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.comparisons import place_error
 from analysis.effects import found_effects
 from analysis.evidence import Evidence
-from analysis.measures import ACCURACY, LOG_LOSS, MEASURES, UNSEEN_ACCURACY
+from analysis.measures import ACCURACY, LOG_LOSS, UNSEEN_ACCURACY
 from analysis.statistics import FEWEST_SEEDS, smallest_effect
 from analysis.table2 import table2_family
 from analysis.words import listed, plural
@@ -20,31 +20,22 @@ def precision(evidence: Evidence) -> list[str]:
     stored = [p for signature in signatures if (p := evidence.predictions(signature))]
     if not stored:
         return []
-    places = len(np.unique(stored[0].places))
-    errors = []
+    found = found_effects(evidence)
+    errors, unresolved = [], []
     for measure in (LOG_LOSS, ACCURACY, UNSEEN_ACCURACY):
         error = float(np.median([place_error(p, measure) for p in stored]))
-        if not np.isnan(error):
-            errors.append(f"{measure.amount(error)} {measure.unit}")
-    lines = [
-        f"test split: {plural(places, 'place')}; standard error over places of one network's score: {listed(errors)}"
-    ]
-    found = found_effects(evidence)
-    told = {
-        measure: [
-            smallest_effect(f.difference.error, f.difference.freedom)
-            for f in found
-            if f.measure == measure and f.difference.error > 0
-        ]
-        for measure in MEASURES.values()
-    }
-    amounts = listed([f"{m.amount(float(np.median(values)))} {m.unit}" for m, values in told.items() if values])
-    fewest = min((f.difference.seeds for f in found), default=0)
-    if fewest >= FEWEST_SEEDS:
-        return [*lines, f"not resolved (80 % power, a single test): differences between two rows below {amounts}"]
-    if amounts:
-        lines.append(f"not resolved between two networks of one seed: differences below {amounts}")
-    return [
-        *lines,
-        f"nothing is resolved about systems, which takes {FEWEST_SEEDS} seeds of each row; see asc-sweeps power",
-    ]
+        pairs = [f.difference for f in found if f.measure == measure and f.difference.error > 0]
+        smallest = [smallest_effect(pair.error, pair.freedom) for pair in pairs]
+        errors += [] if np.isnan(error) else [f"{measure.amount(error)} {measure.unit}"]
+        unresolved += [f"{measure.amount(float(np.median(smallest)))} {measure.unit}"] if smallest else []
+    places = plural(len(np.unique(stored[0].places)), "place")
+    lines = [f"test split: {places}; standard error over places of one network's score: {listed(errors)}"]
+    systems = min((f.difference.seeds for f in found), default=0) >= FEWEST_SEEDS
+    if unresolved:
+        what = "differences of two rows" if systems else "differences of two networks, one seed each,"
+        lines.append(f"not resolved (80 % power, a single test): {what} below {listed(unresolved)}")
+    if not systems:
+        lines.append(
+            f"nothing is resolved about systems: that takes {FEWEST_SEEDS} seeds of each row (see asc-sweeps power)"
+        )
+    return lines

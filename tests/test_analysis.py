@@ -248,7 +248,7 @@ def test_table_2_holds_means_and_intervals_over_seeds():
     cells, _ = shown.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
     assert cells[1:] == [*loss, *accuracy, "—", "3"]
     noise = 1.959964 * statistics.stdev(n for _, n in scores)
-    assert f"one printed run tells its system's mean only to ± {noise:.3f} (margin 0.030) of log loss" in shown.text
+    assert f"one printed run tells its system's mean only to ± {noise:.3f} (margin 0.030) in log loss" in shown.text
     assert "no number of seeds can show that it is reproduced" in shown.text
 
 
