@@ -29,6 +29,8 @@ class Calibration:
     """Sum of confidence, of that shape."""
     counts: np.ndarray
     """Segments, of that shape."""
+    places: np.ndarray
+    """Their names."""
 
     @cached_property
     def segments(self) -> np.ndarray:
@@ -75,26 +77,29 @@ def calibration(
         np.bincount(cell, weights, size).reshape(bins, -1)
         for weights in (right - confidence, confidence, right * 0 + 1)
     ]
-    return Calibration(*sums)
+    return Calibration(*sums, names)
 
 
 def calibration_interval(seeds: Sequence[Calibration], seed: int = 0) -> tuple[Interval, float]:
-    """Mean calibration error of one system's seeds with its 95 % interval over places, and what perfect calibration would read.
+    """Mean calibration error of one system's seeds with its interval over places, and what perfect calibration would read.
 
     Each seed's error is taken for itself: errors in opposite directions must not cancel. An error is a sum of absolute values, so
-    chance alone makes it larger than zero; the interval is the basic bootstrap's, which takes that off, and the second number is
-    the mean error of resamples whose every bin is right on average. All seeds must have the same places.
+    chance alone makes it larger than zero. The interval, of about 95 %, is the basic bootstrap's, which takes that off, and begins
+    at zero where the error is no larger than perfect calibration reads; the second number is the mean error of resamples whose
+    every bin is right on average. Without ends where seeds were tested at different places, or at one.
     """
+    error = float(np.mean([one.error for one in seeds]))
+    places = seeds[0].places
+    if len(places) < 2 or any(not np.array_equal(one.places, places) for one in seeds):
+        return Interval(error, NAN, NAN, len(seeds)), NAN
     gaps = np.stack([one.gaps for one in seeds])  # [seeds, bins, places]
     counts = np.stack([one.counts for one in seeds])
-    error = float(np.mean([one.error for one in seeds]))
     shares = np.divide(counts, counts.sum(axis=2, keepdims=True), out=np.zeros_like(counts), where=counts > 0)
     perfect = gaps - shares * gaps.sum(axis=2, keepdims=True)
-    places = gaps.shape[2]
-    if places < 2:
-        return Interval(error, NAN, NAN, len(seeds)), NAN
-    times = np.random.default_rng(seed).multinomial(places, np.full(places, 1 / places), RESAMPLES).T.astype(float)
+    count = len(places)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES).T.astype(float)
     sizes = counts.sum(axis=1) @ times  # [seeds, resamples]
     drawn, chance = (((np.abs(part @ times)).sum(axis=1) / sizes).mean(axis=0) for part in (gaps, perfect))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(error, max(0.0, 2 * error - high), 2 * error - low, len(seeds)), float(chance.mean())
+    low, high = 2 * error - np.quantile(drawn, [0.975, 0.025])
+    low = 0.0 if error <= np.quantile(chance, 0.975) else max(0.0, low)
+    return Interval(error, low, max(high, error), len(seeds)), float(chance.mean())

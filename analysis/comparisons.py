@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.measures import LOG_LOSS, MEASURES, Measure
 from analysis.predictions import Predictions
-from analysis.statistics import Difference, SeedSpread, difference, seed_spread
+from analysis.statistics import difference
 
 COLUMNS = ("measure", "difference", "low", "high", "p", "seeds", "places", "of")
 
@@ -31,33 +31,18 @@ def compare(first: Sequence[Predictions], second: Sequence[Predictions]) -> pd.D
         influence = influences(list(zip(first, second, strict=True)), measure)
         if influence is None:
             raise ValueError("the two systems must have been tested at the same places")
-        spread = seed_spread(np.array(sides))
-        found = difference(np.subtract(*sides).tolist(), influence, spread)
+        found = difference(np.subtract(*sides).tolist(), influence)
         of = "networks" if found.seeds == 1 else "systems"
         ends = (found.mean - found.half, found.mean + found.half)
         rows.append((measure.column, found.mean, *ends, found.p, found.seeds, found.places, of))
     return pd.DataFrame(rows, columns=list(COLUMNS)).dropna(subset="difference", ignore_index=True)
 
 
-def compared(
-    by_seed: pd.Series,
-    pairs: Sequence[tuple[Predictions | None, Predictions | None]],
-    measure: Measure,
-    spread: SeedSpread,
-) -> Difference:
-    """The difference of two rows of a table: `by_seed` by seed, `pairs` their predictions, where they are stored."""
-    stored = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return difference(by_seed.tolist(), influences(stored, measure), spread)
-
-
 def place_error(predictions: Predictions, measure: Measure) -> float:
     """Standard error of one network's score over the test places; NaN where a device that it averages has no segment."""
     influence = _influence(predictions, measure)
-    return (
-        float(np.sqrt(len(influence) / (len(influence) - 1) * (influence**2).sum()))
-        if len(influence) > 1
-        else float("nan")
-    )
+    places = len(influence)
+    return float(np.sqrt(places / (places - 1) * (influence**2).sum())) if places > 1 else float("nan")
 
 
 def influences(pairs: Sequence[tuple[Predictions, Predictions]], measure: Measure) -> np.ndarray | None:

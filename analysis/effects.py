@@ -12,19 +12,35 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparisons import compared
+from analysis.comparisons import influences
 from analysis.evidence import Evidence
 from analysis.families import Family
 from analysis.measures import ACCURACY, LOG_LOSS, PRIMARY, PRIMARY_BY_DEVICE, UNSEEN_ACCURACY, Measure
 from analysis.paper import DURATIONS, SECTION6, TABLE2, TABLE3, TABLE4, DropRow
 from analysis.section6 import section6_family, section6_rows
 from analysis.statistics import Difference, holm, seed_spread, smallest_effect
+from analysis.statistics import difference as difference_of
 from analysis.table2 import table2_family, table2_rows
 from analysis.table3 import table3_family, table3_rows
 from analysis.table4 import NO_FINETUNING, table4_family, table4_rows
 from analysis.verdicts import effect_verdict, seed_table
 
 Row = Hashable
+COLUMNS = (
+    "table",
+    "effect",
+    "name",
+    "measure",
+    "paper",
+    "difference",
+    "by_seed",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+)
+COLUMNS += ("resolves", "seeds", "seed_numbers", "left_out", "places", "generated")
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,9 @@ class Effect:
     name: str
     first: Row
     second: Row
-    pool: tuple[Row, ...] = ()
-    """Rows whose seeds scatter alike, all of the table where there are none named."""
+    alike: str = ""
+    """Effects of one such name scatter alike, and pool their differences' spread. Without it the table's rows are trained apart from
+    each other, and pool what is left of their scores once what a seed does to all of them is taken out."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +138,13 @@ def _table4(family: Family | None, rows: Mapping[float, pd.DataFrame]) -> Source
     printed = {NO_FINETUNING if row.max_drop_rate is None else row.max_drop_rate: _printed(row) for row in TABLE4}
     rates = [rate for rate in dict.fromkeys((*printed, *rows)) if rate != NO_FINETUNING]
     effects = [
-        Effect(f"finetuning-{rate:g}", f"fine-tuned, drop rate {rate:.2f}, minus its start", rate, NO_FINETUNING)
+        Effect(
+            f"finetuning-{rate:g}", f"fine-tuned, drop rate {rate:.2f}, minus its start", rate, NO_FINETUNING, "start"
+        )
         for rate in rates
     ]
     effects += [
-        Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, tuple(rates)) for rate in rates if rate
+        Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, "drop") for rate in rates if rate
     ]
     return Source("Table 4", PRIMARY_BY_DEVICE, effects, printed, rows, family=family)
 
@@ -146,12 +165,12 @@ def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd
         printed["float", i] = {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy}
     kinds = {"": "no fine-tuning", "-lambda-0.04": "fine-tuned, lambda 0.04", "-lambda-0.4": "fine-tuned, lambda 0.4"}
     effects = [
-        Effect(f"int8{key}", f"INT8 minus float: {kind}", i, ("float", i))
+        Effect(f"int8{key}", f"INT8 minus float: {kind}", i, ("float", i), "int8")
         for i, (key, kind) in enumerate(kinds.items())
     ]
     effects += [
-        Effect("distilled", "INT8: distilled (teacher as large as the student) minus not", 3, 2),
-        Effect("distilled-others", "INT8: distilled (other teachers) minus not", 4, 2),
+        Effect("distilled", "INT8: distilled (teacher as large as the student) minus not", 3, 2, "distilled"),
+        Effect("distilled-others", "INT8: distilled (other teachers) minus not", 4, 2, "distilled"),
     ]
     measured: dict[Row, pd.DataFrame] = dict(rows)
     for i in range(len(kinds)) if frame is not None and rows else ():
@@ -160,42 +179,62 @@ def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd
 
 
 def found_effects(evidence: Evidence) -> list[Found]:
-    """Every effect with a measured seed in both rows, for each primary outcome."""
-    return [one for source in sources(evidence) for one in _of(source, evidence)]
+    """Every effect whose rows are both measured, for each primary outcome; also where they share no seed."""
+    return [
+        one for source in sources(evidence) if source.family is not None for one in _of(source, source.family, evidence)
+    ]
 
 
-def _of(source: Source, evidence: Evidence) -> list[Found]:
-    if source.family is None:
-        return []
+def _of(source: Source, family: Family, evidence: Evidence) -> list[Found]:
     columns = ["signature", "seed", *(measure.column for measure in source.measures)]
     by_row = {row: its[columns].drop_duplicates("seed").set_index("seed") for row, its in source.rows.items()}
-    found = []
-    for effect in source.effects:
-        if effect.first not in by_row or effect.second not in by_row:
-            continue
-        first, second = by_row[effect.first], by_row[effect.second]
-        shared = sorted(set(first.index) & set(second.index))
-        alone = tuple(sorted(set(first.index) ^ set(second.index)))
-        pairs = [tuple(evidence.predictions(side.loc[s, "signature"]) for side in (first, second)) for s in shared]
-        pool = {row: source.rows[row] for row in effect.pool or source.rows if row in source.rows}
-        for measure in source.measures:
-            by_seed = (first.loc[shared, measure.column] - second.loc[shared, measure.column]).dropna()
-            if by_seed.empty:
+    measured = [effect for effect in source.effects if effect.first in by_row and effect.second in by_row]
+    found: dict[str, list[Found]] = {effect.key: [] for effect in measured}
+    for measure in source.measures:
+        by_seed = {
+            effect.key: (by_row[effect.first][measure.column] - by_row[effect.second][measure.column])
+            .dropna()
+            .sort_index()
+            for effect in measured
+        }
+        pooled = _pooled(source, measure, measured, by_seed)
+        for effect in measured:
+            values, sides = by_seed[effect.key], (by_row[effect.first], by_row[effect.second])
+            if any(side[measure.column].dropna().empty for side in sides):
                 continue
-            spread = seed_spread(seed_table(pool, measure.column, source.group))
-            difference = compared(by_seed, pairs, measure, spread)
-            printed = source.printed_effect(effect, measure)
-            told = (source.table, effect, measure, printed, difference, tuple(by_seed.index), alone)
-            found.append(Found(*told, source.family.generated))
-    return found
+            pairs = [
+                tuple(evidence.predictions(side.loc[seed, "signature"]) for side in sides) for seed in values.index
+            ]
+            stored = [(a, b) for a, b in pairs if a is not None and b is not None]
+            difference = difference_of(values.tolist(), influences(stored, measure), pooled[effect.key])
+            alone = tuple(sorted((set(sides[0].index) | set(sides[1].index)) - set(values.index)))
+            told = (source.table, effect, measure, source.printed_effect(effect, measure), difference)
+            found[effect.key].append(Found(*told, tuple(values.index), alone, family.generated))
+    return [one for effect in measured for one in found[effect.key]]
+
+
+def _pooled(
+    source: Source, measure: Measure, measured: Sequence[Effect], by_seed: Mapping[str, pd.Series]
+) -> dict[str, tuple[float, float]]:
+    """For each effect the variance of one seed's difference and its degrees of freedom, pooled as `Effect.alike` says."""
+    rows = seed_spread(seed_table(source.rows, measure.column, source.group))
+    pooled = {effect.key: (2 * rows.residual, rows.residual_freedom) for effect in measured}
+    for name in {effect.alike for effect in measured if effect.alike}:
+        alike = [effect for effect in measured if effect.alike == name]
+        group = {effect.key: source.group.get(effect.first) for effect in alike}
+        differences = {effect.key: by_seed[effect.key].rename("difference").reset_index() for effect in alike}
+        spread = seed_spread(seed_table(differences, "difference", group))
+        pooled |= {effect.key: (spread.variance, spread.freedom) for effect in alike}
+    return pooled
 
 
 def effects(evidence: Evidence) -> pd.DataFrame:
     """One row an effect and primary outcome, in the order of the report.
 
-    Columns: table, effect, name, measure, paper (NaN where it prints none), difference (first minus second, mean over `seeds`
-    that both rows have), by_seed, low, high (95 %, NaN below three seeds), p, p_holm (over all rows), verdict (empty on generated
-    data), seeds, seed_numbers, places (0 where predictions are not stored), resolves (found with 80 % power at 5 %).
+    Columns (COLUMNS): `paper` is NaN where it prints none; `difference` is first minus second, the mean over the `seeds` that both
+    rows have, `by_seed` its values; `low` and `high` its 95 % interval, NaN below three seeds; `p_holm` is corrected over all rows;
+    `verdict` is empty on generated data; `resolves` would be found with 80 % power at 5 %; `places` is 0 where predictions are not
+    stored.
     """
     found = found_effects(evidence)
     judged = [not one.generated and one.difference.seeds > 1 for one in found]
@@ -207,36 +246,12 @@ def effects(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for one, *p_holm in zip(found, *corrected, strict=True):
         d = one.difference
-        systems = d.seeds > 1  # one seed compares two networks, and the table is of systems
-        rows.append(
-            {
-                **{
-                    "table": one.table,
-                    "effect": one.effect.key,
-                    "name": one.effect.name,
-                    "measure": one.measure.column,
-                },
-                **{"paper": one.printed, "difference": d.mean, "by_seed": d.by_seed},
-                **{"low": d.mean - d.half if systems else np.nan, "high": d.mean + d.half if systems else np.nan},
-                **{"p": d.p if systems else np.nan, "p_holm": p_holm[0]},
-                "verdict": "" if one.generated else effect_verdict(one.measure, d, one.printed, *p_holm),
-                **{"seeds": d.seeds, "seed_numbers": one.seeds, "left_out": one.left_out, "places": d.places},
-                "resolves": smallest_effect(d.error, d.freedom) if systems and d.error > 0 else np.nan,
-            }
-        )
-    columns = [
-        "table",
-        "effect",
-        "name",
-        "measure",
-        "paper",
-        "difference",
-        "by_seed",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "verdict",
-    ]
-    columns += ["seeds", "seed_numbers", "left_out", "places", "resolves"]
-    return pd.DataFrame(rows, columns=columns)
+        verdict = "" if one.generated else effect_verdict(one.measure, d, one.printed, *p_holm)
+        ends, p, resolves = (np.nan, np.nan), np.nan, np.nan
+        if d.seeds > 1:  # one seed compares two networks, and the table is of systems
+            ends, p = (d.mean - d.half, d.mean + d.half), d.p
+            resolves = smallest_effect(d.error, d.freedom) if d.error > 0 else np.nan
+        names = (one.table, one.effect.key, one.effect.name, one.measure.column)
+        told = (one.printed, d.mean, d.by_seed, *ends, p, p_holm[0], verdict, resolves)
+        rows.append((*names, *told, d.seeds, one.seeds, one.left_out, d.places, one.generated))
+    return pd.DataFrame(rows, columns=list(COLUMNS))

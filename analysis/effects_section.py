@@ -8,13 +8,15 @@ from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, h
 from analysis.effects import effects
 from analysis.evidence import Evidence
 from analysis.measures import ACCURACY, LOG_LOSS, MEAN_ACCURACY, MEASURES, UNSEEN_ACCURACY, Measure
+from analysis.statistics import FEWEST_SEEDS
 from analysis.verdicts import verdict_cell
-from analysis.words import MISSING, listed, signed
+from analysis.words import MISSING, listed, plural, signed
 
 COLUMNS = (LOG_LOSS, ACCURACY, UNSEEN_ACCURACY)
 PRIMARY = (
     "Primary outcomes: log loss and mean accuracy; in Table 4 mean accuracy over the nine devices, and over the devices unseen "
-    "in training. Holm's correction is over the {tests} tests of this table, at 5 %."
+    "in training. Holm's correction is over the {tests} of this table, at 5 %; verdicts on single scores, below, have 5 % of their "
+    "own."
 )
 PAIRING = (
     "Each difference is of trials of the same seed, for the seeds that both rows have; where others are left out, the column "
@@ -22,14 +24,15 @@ PAIRING = (
     "systems."
 )
 INTERVALS = (
-    "95 % intervals and p values are Student's, with two sources of variance: seeds (their spread is pooled over rows of the table "
-    "unless a pair scatters more) and, where predictions are stored, the test places (scene and identifier); degrees of freedom "
-    "are Satterthwaite's. Without stored predictions (places: —) an interval is for these test places alone."
+    "95 % intervals and p values are Student's, with two sources of variance: seeds (their spread is pooled over effects alike "
+    "unless one scatters more) and, where predictions are stored, the test places (scene and identifier); degrees of freedom "
+    "are Satterthwaite's. Without stored predictions (places: —) an interval is for these test places alone. p values are after "
+    "Holm's correction, intervals are each for itself. Seeds are taken to scatter normally."
 )
 VERDICTS = (
     "Same direction: not zero, with the paper's sign. And size: within half of the paper's effect, which is taken as one run. "
     "Opposite: not zero, with the other sign, and farther from the paper's effect than one run of it could be. Effects that the "
-    "paper does not print are better or worse."
+    "paper does not print, or prints as zero, are better or worse."
 )
 
 
@@ -42,7 +45,11 @@ def section(evidence: Evidence) -> Section:
         return Section("effects", "Effects", sentence, (none,))
     judged = bool(frame["verdict"].ne("").any())
     tests = int(frame["p_holm"].notna().sum())
-    above = PRIMARY.format(tests=tests) if judged else "Generated data: no effect is compared with the paper's."
+    above = (
+        PRIMARY.format(tests=plural(tests, "test"))
+        if judged
+        else "Generated data: no effect is compared with the paper's."
+    )
     return Section("effects", "Effects", sentence, (Text(above), _table(frame, judged)))
 
 
@@ -57,16 +64,23 @@ def _table(frame: pd.DataFrame, judged: bool) -> Table:
     head = head_of(*top, below=names * len(COLUMNS)) if judged else [heads(*(title for title, _ in top))]
     notes = [PAIRING, *([INTERVALS] if frame["low"].notna().any() else []), *([VERDICTS] if judged else [])]
     caption = "Effects, measured and printed, test split" if judged else "Effects, test split"
-    return Table("effects-list", caption, head, groups, (*map(Text, notes), _resolved(frame)))
+    return Table(
+        "effects-list",
+        caption,
+        head,
+        groups,
+        (*map(Text, notes), _resolved(frame[~frame["generated"]] if judged else frame)),
+    )
 
 
 def _line(its: pd.DataFrame, judged: bool) -> list[Cell]:
     first, by_measure = its.iloc[0], {_column(row["measure"]): row for _, row in its.iterrows()}
-    cells = [row_head(first["name"])]
+    cells = [row_head(first["name"], "generated data" if judged and first["generated"] else "")]
     for measure in COLUMNS:
         cells += _cells(by_measure.get(measure.column), measure, judged)
-    used = ", ".join(map(str, first["seed_numbers"])) if first["left_out"] else ""
-    return [*cells, Cell(str(first["seeds"]), small=used), Cell(str(first["places"]) if first["places"] else MISSING)]
+    fewest = its.loc[its["seeds"].idxmin()]
+    used = ", ".join(map(str, fewest["seed_numbers"])) if fewest["left_out"] else ""
+    return [*cells, Cell(str(fewest["seeds"]), small=used), Cell(str(first["places"]) if first["places"] else MISSING)]
 
 
 def _column(measure: str) -> str:
@@ -88,6 +102,8 @@ def _cells(row: pd.Series | None, measure: Measure, judged: bool) -> list[Cell]:
     if not judged:
         return [measured]
     p = "" if pd.isna(row["p_holm"]) else "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.2g}"
+    if row["generated"]:
+        return [MISSING_CELL, measured, MISSING_CELL]
     return [paper(text(row["paper"])), measured, verdict_cell(row["verdict"])._replace(small=p)]
 
 
@@ -99,9 +115,12 @@ def _resolved(frame: pd.DataFrame) -> Text:
         amounts = [f"{MEASURES[name].amount(value)} {MEASURES[name].unit}" for name, value in medians.items()]
         parts.append(f"{table}: {listed(amounts)}")
     if not parts:
-        text = (
-            "What these effects can resolve: nothing about systems, which takes three seeds. How many an effect needs:"
+        why = (
+            "their seeds do not differ"
+            if (frame["seeds"] >= FEWEST_SEEDS).any()
+            else f"that takes {FEWEST_SEEDS} seeds"
         )
+        text = f"What these effects can resolve: nothing about systems; {why}. How many an effect needs:"
     else:
         text = f"What can be resolved (80 % power at 5 %, a single test, the median effect): {'; '.join(parts)}. "
         text += "How many seeds another effect needs:"

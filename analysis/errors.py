@@ -178,18 +178,24 @@ def _calibration_table(found: Sureness, who: str) -> Table:
     groups = [[[Cell(percent(c)), Cell(percent(a)), Cell(f"{n:,.0f}")]] for c, a, n in found.bins]
     note = (
         f"{who} Expected calibration error, computed for each seed and averaged: {_error(found)}, in {BINS} bins of confidence. "
-        f"A perfectly calibrated network would read {percent(found.chance)} points on these places. Rows are means "
+        f"{_chance(found)}Rows are means "
         "over seeds, of the bins that every seed fills."
     )
     head = [heads("Confidence, %", "Accuracy, %", "Segments")]
     return Table("errors-calibration", "Calibration: accuracy by confidence", head, groups, (Text(note),))
 
 
+def _chance(found: Sureness) -> str:
+    if np.isnan(found.chance):
+        return "Its seeds were not tested at the same places, two at least, so there is no interval. "
+    return f"A perfectly calibrated network would read {percent(found.chance)} points on these places. "
+
+
 def _error(found: Sureness) -> str:
     if np.isnan(found.error.low):
         return f"{percent(found.error.mean)} points"
     ends = f"{percent(found.error.low)} to {percent(found.error.high)}"
-    return f"{percent(found.error.mean)} points (95 % over places: {ends})"
+    return f"{percent(found.error.mean)} points (about 95 % over places: {ends})"
 
 
 def _calibration_plot(found: Sureness, who: str) -> Plot:

@@ -20,17 +20,19 @@ def precision(evidence: Evidence) -> list[str]:
     stored = [p for signature in signatures if (p := evidence.predictions(signature))]
     if not stored:
         return []
-    found = found_effects(evidence)
+    found = [f for f in found_effects(evidence) if f.difference.error > 0]
+    systems = any(f.difference.seeds >= FEWEST_SEEDS for f in found)
     errors, unresolved = [], []
     for measure in (LOG_LOSS, ACCURACY, UNSEEN_ACCURACY):
         error = float(np.median([place_error(p, measure) for p in stored]))
-        pairs = [f.difference for f in found if f.measure == measure and f.difference.error > 0]
+        pairs = [f.difference for f in found if f.measure == measure and (f.difference.seeds > 1) == systems]
         smallest = [smallest_effect(pair.error, pair.freedom) for pair in pairs]
         errors += [] if np.isnan(error) else [f"{measure.amount(error)} {measure.unit}"]
         unresolved += [f"{measure.amount(float(np.median(smallest)))} {measure.unit}"] if smallest else []
+    if not errors:
+        return []
     places = plural(len(np.unique(stored[0].places)), "place")
     lines = [f"test split: {places}; standard error over places of one network's score: {listed(errors)}"]
-    systems = min((f.difference.seeds for f in found), default=0) >= FEWEST_SEEDS
     if unresolved:
         what = "differences of two rows" if systems else "differences of two networks, one seed each,"
         lines.append(f"not resolved (80 % power, a single test): {what} below {listed(unresolved)}")

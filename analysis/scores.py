@@ -11,8 +11,8 @@ from analysis import missing
 from analysis.blocks import MISSING_CELL, Cell, Text, heads, paper, row_head
 from analysis.families import Family
 from analysis.measures import Measure
-from analysis.verdicts import Judged, explained, resolved, verdict_cell
-from analysis.words import MISSING, fixed, listed, signed, spread
+from analysis.verdicts import Judged, resolved, verdict_cell
+from analysis.words import MISSING, fixed, signed, spread
 
 
 def measured(row: Mapping[str, Any] | pd.Series, column: str, scale: float, digits: int) -> Cell:
@@ -50,7 +50,9 @@ def seeds_cell(seeds: Sequence[int], others: Sequence[Sequence[int]]) -> Cell:
     return Cell(str(len(seeds)), small=", ".join(map(str, seeds)) if differs else "") if len(seeds) else Cell(MISSING)
 
 
-def score_notes(family: Family | None, fill: tuple[str, ...], judged: Judged | None = None) -> tuple[Text, ...]:
+def score_notes(
+    family: Family | None, fill: tuple[str, ...], judged: Judged | None = None, rows: str = "two rows"
+) -> tuple[Text, ...]:
     """The lines under a table of scores: which trials it shows, what its numbers are and can tell, or what fills it."""
     if family is None:
         return (missing.empty(fill),)
@@ -59,15 +61,8 @@ def score_notes(family: Family | None, fill: tuple[str, ...], judged: Judged | N
     how = (
         "Measured: mean over seeds, ± half of its 95 % t interval over seeds; below three seeds the values themselves."
     )
-    seeds = family.trials.groupby("row")["seed"].apply(lambda its: tuple(sorted(its)))
-    if seeds.nunique() > 1:
-        how += f" Rows have different seeds; two rows are compared on those they share. {_by_row(seeds)}"
-    notes = (Text(family.describe()), Text(how))
-    if judged is None:
-        return notes
-    return (*notes, *explained(judged), *resolved(judged.spreads, min(map(len, seeds))))
-
-
-def _by_row(seeds: pd.Series) -> str:
-    usual = seeds.value_counts().index[0]
-    return f"Seeds of most rows: {listed([str(seed) for seed in usual])}; the column Seeds names the others'."
+    if family.trials.groupby("row")["seed"].apply(lambda its: tuple(sorted(its))).nunique() > 1:
+        how += (
+            " Rows have different seeds, which the column Seeds names; two rows are compared on those that they share."
+        )
+    return (Text(family.describe()), Text(how), *(resolved(judged.spreads, rows) if judged else ()))

@@ -12,7 +12,7 @@ from analysis.frames import setting_columns
 from analysis.measures import PRIMARY
 from analysis.paper import SECTION6, ExtraRow
 from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
-from analysis.verdicts import Judged, judge_rows
+from analysis.verdicts import Judged, explained, judge_rows
 from analysis.words import fixed
 
 STUDY = "section6_extras"
@@ -115,7 +115,12 @@ def section(evidence: Evidence) -> Section:
         "What was submitted: networks of 8-bit integers. Rounding alone costs a little; training with the rounding in place should "
         "win it back, and distillation more."
     )
-    return Section("section-6", "Section 6", sentence, (_table(numbers, family, evidence),))
+    return Section(
+        "section-6",
+        "Section 6",
+        sentence,
+        (*explained(evidence.of(section6_judged)), _table(numbers, family, evidence)),
+    )
 
 
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:

@@ -102,7 +102,8 @@ def seed_spread(scores: np.ndarray) -> SeedSpread:
     """Pool the spread of `scores`, shape [rows, seeds], NaN where a row lacks a seed.
 
     Rows that share nothing but a seed's number stand in columns of their own. The degrees of freedom are Satterthwaite's of a sum
-    of correlated variances: with R rows of S seeds and correlation r, R (S - 1) / (1 + (R - 1) r^2).
+    of correlated variances: with R rows of S seeds and correlation r, R (S - 1) / (1 + (R - 1) r^2), where r is taken for
+    (r + (1 - r) / S), which matters for two or three seeds.
 
     >>> spread = seed_spread(np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]))
     >>> spread.variance, round(spread.freedom, 6), round(spread.residual, 6)  # two rows that move together
@@ -113,9 +114,11 @@ def seed_spread(scores: np.ndarray) -> SeedSpread:
     counts = there.sum(axis=1)
     means = np.divide(np.nansum(values, axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0)
     squares = np.nansum((values - means[:, None]) ** 2, axis=1)
-    own = np.divide(squares, counts - 1, out=np.full(len(values), np.nan), where=counts > 1)
+    own = [
+        _or_zero(s / (n - 1), values) if n > 1 else NAN for s, n in zip(squares.tolist(), counts.tolist(), strict=True)
+    ]
     freedom = float((counts[counts > 1] - 1).sum())
-    rows = tuple(own.tolist()), tuple(counts.tolist())
+    rows = tuple(own), tuple(counts.tolist())
     if not freedom:
         return SeedSpread(NAN, 0.0, NAN, 0.0, *rows)
     variance = _or_zero(float(squares.sum()) / freedom, values)
@@ -123,7 +126,9 @@ def seed_spread(scores: np.ndarray) -> SeedSpread:
     found = SeedSpread(variance, freedom, _or_zero(residual, values), residual_freedom, *rows)
     centred = [np.diag(row.astype(float)) - np.outer(row, row) / row.sum() for row in there[counts > 1]]
     overlap = np.array([[float((a * b).sum()) for b in centred] for a in centred])
-    shared = found.correlation**2 * (overlap.sum() - np.trace(overlap)) + np.trace(overlap)
+    # Where seeds are few the correlation is uncertain, and small by chance when the variance is: it leans to one.
+    correlation = found.correlation + (1 - found.correlation) / counts[counts > 1].min()
+    shared = correlation**2 * (overlap.sum() - np.trace(overlap)) + np.trace(overlap)
     return replace(found, freedom=float(freedom**2 / shared))
 
 
@@ -174,14 +179,13 @@ def one_sided_p(t: float, freedom: float) -> float:
     return float(special.stdtr(freedom, -t))
 
 
-def noise_of_one_run(variance: float) -> float:
-    """Half of the 95 % interval that one printed run leaves for its system's mean, however many seeds are measured here."""
-    return float(special.ndtri(0.975)) * math.sqrt(variance)
+def noise_of_one_run(variance: float, level: float = LEVEL) -> float:
+    """How far one run may lie from its system's mean, two-sided at `level`: what no number of other runs removes.
 
-
-def equivalence_is_possible(margin: float, variance: float, level: float) -> bool:
-    """Whether, with infinitely many seeds that agree perfectly, equivalence within `margin` of one run could be shown."""
-    return bool(special.ndtr(-margin / math.sqrt(variance)) < level) if variance > 0 else False
+    >>> round(noise_of_one_run(0.018**2), 3)
+    0.035
+    """
+    return -float(special.ndtri(level / 2)) * math.sqrt(variance)
 
 
 # -- two systems
@@ -235,21 +239,22 @@ class Difference:
 
 
 def difference(
-    by_seed: Sequence[float], influence: np.ndarray | None = None, spread: SeedSpread | None = None
+    by_seed: Sequence[float], influence: np.ndarray | None = None, pooled: tuple[float, float] | None = None
 ) -> Difference:
     """The mean of paired differences, one a seed, with both sources of variance.
 
     `influence`: shape [seeds, places], what each place adds to its seed's difference beyond its share of the mean (`influence`
-    sums to zero over places); seeds without stored predictions may be missing from it. `spread`: of the table that the pair is
-    of, whose residual is used where the pair's own seeds scatter no more than that. The variance of the mean is that of two
-    crossed random effects: seeds' part plus places' part minus what both hold of their interaction.
+    sums to zero over places); seeds without stored predictions may be missing from it. `pooled`: the variance of one
+    seed's difference and its degrees of freedom from several pairs alike, used where the pair's own seeds scatter no more than that.
+    The variance of the mean is that of two crossed random effects: seeds' part plus places' part minus what both hold of their
+    interaction.
     """
     values = np.asarray(by_seed, float)
     seeds = len(values)
     own = float(values.var(ddof=1)) if seeds > 1 else NAN
     variance, seed_freedom = (_or_zero(own, values), seeds - 1.0) if seeds > 1 else (NAN, 0.0)
-    if spread and 2 * spread.residual >= variance:
-        variance, seed_freedom = 2 * spread.residual, spread.residual_freedom
+    if pooled and pooled[0] >= variance:
+        variance, seed_freedom = pooled
     place, both, places = _place_variances(influence)
     told = (tuple(values.tolist()), variance, seed_freedom, max(0.0, place - both) if places else NAN, places)
     if seeds == 1 and places > 1:  # of these two networks
@@ -262,6 +267,8 @@ def difference(
         terms += [(place, places - 1.0), (-both, (places - 1.0) * max(count - 1, 1))]
     total = sum(part for part, _ in terms)
     freedom = total**2 / sum(part**2 / f for part, f in terms)
+    # A total of which much was subtracted has few by that formula, but never fewer than the lesser of its sources.
+    freedom = max(freedom, min(seed_freedom, places - 1.0)) if len(terms) > 1 else freedom
     return Difference(*told, math.sqrt(total), freedom)
 
 
@@ -299,10 +306,11 @@ def seeds_needed(
     power: float = POWER,
     most: int = 10_000,
 ) -> int | None:
-    """Seeds of each system that find `effect` with this power, paired by seed, at least 2; None where no number does.
+    """Seeds of each system that find `effect` with this power, paired by seed; None where no number does.
 
-    `variance`: of one seed's score; `correlation`: of two systems over seeds, 0 where they do not share a start. `place_error`:
-    standard error that places alone leave, whatever the seeds, with its degrees of freedom.
+    At least FEWEST_SEEDS, below which the report gives no interval. `variance`: of one seed's score; `correlation`: of two systems
+    over seeds, 0 where they do not share a start. `place_error`: standard error that places alone leave, whatever the seeds, with
+    its degrees of freedom.
 
     >>> seeds_needed(0.007, 0.018**2, correlation=0.8)
     23
@@ -317,7 +325,7 @@ def seeds_needed(
 
     if effect == 0 or not paired > 0 or not enough(most):
         return None
-    low, high = 1, most  # the first is too few, the last enough
+    low, high = FEWEST_SEEDS - 1, most  # the first is too few, the last enough
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -31,7 +31,7 @@ from analysis.measures import PRIMARY
 from analysis.paper import TABLE2, WIDTH
 from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import BLUE, paper_marker, shown, styled
-from analysis.verdicts import Judged, judge_rows
+from analysis.verdicts import Judged, explained, judge_rows
 from analysis.words import MISSING, fixed, listed, millions, percent, thousands
 
 STUDY = "table2_ablation"
@@ -101,7 +101,7 @@ def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
     numbers = table2(evidence.frame, evidence.counts)
     family = evidence.of(table2_family)
-    blocks: list[Table | Plot] = [_sizes(evidence), _scores(numbers, family, evidence)]
+    blocks = [_sizes(evidence), *explained(evidence.of(table2_judged)), _scores(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     return Section(

@@ -16,7 +16,7 @@ from analysis.paper import DURATIONS, TABLE2, TABLE3
 from analysis.pieces import controls
 from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import DASHES, SERIES, paper_marker, styled
-from analysis.verdicts import Judged, judge_rows
+from analysis.verdicts import Judged, explained, judge_rows
 from analysis.words import MISSING, fixed, percent
 
 STUDY = "table3_durations"
@@ -93,7 +93,7 @@ def table3(frame: pd.DataFrame) -> pd.DataFrame:
 def section(evidence: Evidence) -> Section:
     """Table 3 in the report."""
     numbers, family = evidence.of(table3), evidence.of(table3_family)
-    blocks: list[Block] = [_table(numbers, family, evidence)]
+    blocks: list[Block] = [*explained(evidence.of(table3_judged)), _table(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     sentence = (
@@ -124,7 +124,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     names = [*score_heads(compare), *heads("mean of pieces")]
     top = [(row_head("System"), 1), (row_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
     head = head_of(*top, ("Macro log loss", 1), ("Clips", 1), ("Seeds", 1), below=[*names, *names])
-    notes = score_notes(family, fill, evidence.of(table3_judged))
+    notes = score_notes(family, fill, evidence.of(table3_judged), "two durations of one system")
     crops = "all" if family is None else str(family.trials["evaluate.crops"].iloc[0])
     policy = {"all": "all clips of a recording that do not overlap", "first": "the first clip of each recording"}[crops]
     notes += (

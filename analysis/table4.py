@@ -7,14 +7,28 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis import missing
-from analysis.blocks import Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head, words
+from analysis.blocks import (
+    MISSING_CELL,
+    Block,
+    Cell,
+    Plot,
+    Section,
+    Table,
+    Text,
+    head_of,
+    heads,
+    paper,
+    row_group,
+    row_head,
+    words,
+)
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
 from analysis.paper import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
 from analysis.scores import measured, score_notes, seeds_cell, verdict_columns
 from analysis.style import BLUE, PAPER, paper_marker, styled
-from analysis.verdicts import Judged, judge_rows, verdict_cell
+from analysis.verdicts import Judged, explained, judge_rows, verdict_cell
 from analysis.words import fixed, percent, signed
 
 STUDY = "table4_drop_rate"
@@ -108,7 +122,7 @@ def _printed(row: DropRow | None) -> dict[str, float]:
 def section(evidence: Evidence) -> Section:
     """Table 4 in the report."""
     numbers, family = evidence.of(table4), evidence.of(table4_family)
-    blocks: list[Table | Plot] = [_table(numbers, family, evidence)]
+    blocks: list[Block] = [*explained(evidence.of(table4_judged)), _table(numbers, family, evidence)]
     if family:
         blocks += [_log_losses(numbers, family), _plot(numbers, family)]
     return Section(
@@ -133,13 +147,16 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
             scale, digits = _unit(name)
             printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
             scores.append(measured(row, name, scale, digits))
+            if pd.isna(row[name] - row[f"paper_{name}"]):
+                found.append(MISSING_CELL)
+                continue
             difference = signed(scale * (row[name] - row[f"paper_{name}"]), digits)
             verdict = row[f"{name}_verdict"] if name in JUDGED else ""
             found.append(
                 verdict_cell(verdict)._replace(text=difference, small=verdict) if verdict else Cell(difference)
             )
         lines = [[*printed, Cell("")], [*scores, seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]]
-        if done and compare and row["accuracy_verdict"]:
+        if done and compare and any(row[f"{name}_verdict"] for name in JUDGED):
             lines.append([*found, Cell("")])
         name = row_head(str(rate), "no fine-tuning" if rate == "X" else "")
         groups.append(row_group(name, lines, missing.remark(failures, done, fill if family else ())))

@@ -16,7 +16,6 @@ from analysis.statistics import (
     LEVEL,
     Difference,
     SeedSpread,
-    equivalence_is_possible,
     holm,
     new_observation_equivalence_p,
     new_observation_p,
@@ -24,7 +23,7 @@ from analysis.statistics import (
     seed_spread,
     smallest_effect,
 )
-from analysis.words import listed
+from analysis.words import listed, plural
 
 MARGINS = {"accuracy": 0.01, "log_loss": 0.03}
 """Within so much of the printed number a score counts as reproduced."""
@@ -77,12 +76,14 @@ def judge(
     texts, p_values = {}, {}
     for (row, measure), known, other, equal in zip(cells, tested, holm(differs), holm(same), strict=True):
         key = (names[row], measure)
-        possible = equivalence_is_possible(_margin(measure), spreads[measure].of(row)[0], strictest)
-        texts[key], p_values[key] = _text(*known, other, equal, possible, level), other
+        variance, _ = spreads[measure].of(row)
+        hidden = abs(known[0] - known[2]) < noise_of_one_run(variance, strictest)
+        never = hidden and _margin(measure) < _least_margin(variance, strictest)
+        texts[key], p_values[key] = _text(*known, other, equal, never, level), other
     return Judged(texts, p_values, spreads)
 
 
-def _text(mean: float, count: int, printed: float, other: float, same: float, possible: bool, level: float) -> str:
+def _text(mean: float, count: int, printed: float, other: float, same: float, never: bool, level: float) -> str:
     if count < 2:
         return "? one seed"
     if math.isnan(other):
@@ -91,7 +92,7 @@ def _text(mean: float, count: int, printed: float, other: float, same: float, po
         return "= reproduced"
     if other < level:
         return "▲ higher" if mean > printed else "▼ lower"
-    if not possible:
+    if never:  # with infinitely many seeds the printed run would still be too noisy to tell either way
         return CANNOT
     return f"? {count} seeds are too few" if count < 5 else "? undecided"
 
@@ -103,7 +104,10 @@ def judge_rows(
     group: Mapping[object, object] | None = None,
 ) -> Judged:
     """Verdicts on one of the paper's tables: by row its trials and its printed numbers; seeds of other `group`s are others."""
-    scores = {measure: seed_table(trials, measure, group) for measure in measures}
+    scores = {}
+    for measure in measures:  # a row in which a seed lacks it has no mean to judge
+        whole = {row: its if its[measure].notna().all() else its.iloc[:0] for row, its in trials.items()}
+        scores[measure] = seed_table(whole, measure, group)
     numbers = {measure: [float(printed[row][measure]) for row in trials] for measure in measures}
     return judge(scores, numbers, list(trials), LEVEL / TABLES)
 
@@ -132,7 +136,7 @@ def effect_verdict(
     (`same_holm`). `opposite` takes an effect that is neither zero nor one of which the paper's could be a run (`other_holm`).
     """
     if found.seeds < FEWEST_SEEDS:
-        return f"? {('no', 'one', 'two')[found.seeds]} seed{'s' if found.seeds != 1 else ''}"
+        return ("? no seed in common", "? one seed", "? two seeds")[found.seeds]
     if math.isnan(p_holm):
         return "? seeds do not differ"
     if not p_holm < LEVEL:
@@ -151,51 +155,61 @@ def verdict_cell(text: str) -> Cell:
 
 
 def explained(judged: Judged) -> tuple[Text, ...]:
-    """The lines under a table of scores: what its verdicts are, on which cells, and what one printed run can tell at all."""
+    """What stands above a table of scores: what its verdicts are, on which cells, and what one printed run can tell at all."""
+    tests = sum(not math.isnan(p) for p in judged.p_values.values())
     if not judged.texts:
         return ()
     measures = {name: MEASURES.get(name, ACCURACY) for name in judged.spreads}
     text = (
-        f"Verdicts are on the primary outcomes, {listed([m.name for m in measures.values()])}: = reproduced, within 0.03 of log "
-        "loss or 1 point of accuracy; ▲ higher or ▼ lower than printed. A printed number is one run, so the standard error is "
-        "that of a new observation (t tests, the spread of seeds pooled over the rows). Holm's correction is over the "
-        f"{len(judged.texts)} verdicts of the table, at {100 * LEVEL / TABLES:g} %: a quarter of the 5 % that {TABLES} tables share."
+        f"Primary outcomes: {listed([m.name for m in measures.values()])}; other cells have no verdict. = reproduced, within 0.03 of "
+        "log loss or 1 point of accuracy; ▲ higher or ▼ lower than printed. A printed number is one run, so the standard error is "
+        "that of a new observation (t tests, the spread of seeds pooled over the rows and taken to be normal). Holm's correction is "
+        f"over the {plural(tests, 'test')} of the table, at {100 * LEVEL / TABLES:g} %: its part of the 5 % of {TABLES} tables."
     )
     noise, beyond = [], []
     for name, spread in judged.spreads.items():
-        if spread.variance > 0:
-            of, margin = measures[name], _margin(name)
-            noise.append(f"{of.amount(noise_of_one_run(spread.variance))} (margin {of.amount(margin)}) {of.unit}")
-            if not equivalence_is_possible(margin, spread.variance, LEVEL / TABLES / len(judged.texts)):
-                beyond.append(of.name)
+        if spread.variance > 0 and tests:
+            of, needed = measures[name], _least_margin(spread.variance, LEVEL / TABLES / tests)
+            noise.append(
+                f"± {of.amount(noise_of_one_run(spread.variance))} {of.unit} (margin {of.amount(_margin(name))})"
+            )
+            beyond += [f"{of.amount(needed)} {of.unit}"] if _margin(name) < needed else []
     if noise:
-        text += f" However many seeds are measured, one printed run tells its system's mean only to ± {listed(noise)}."
+        text += f" However many seeds are measured, one printed run tells its system's mean only to {listed(noise)}, by this spread."
     if beyond:
         text += (
-            f" So of {listed(beyond)} no number of seeds can show that it is reproduced: “{CANNOT[2:]}” stands in place of a count "
-            "of seeds. Effects can be shown; they open the report."
+            f" So no number of seeds can show a score to be reproduced within less than {listed(beyond)}: “{CANNOT[2:]}” stands in "
+            "place of a count of seeds. Effects can be shown; they open the report."
         )
     return (Text(text),)
 
 
-def resolved(spreads: Mapping[str, SeedSpread], seeds: int) -> tuple[Text, ...]:
-    """The line under a table that says which difference of two of its rows these seeds would find."""
-    if seeds < FEWEST_SEEDS:
-        text = f"What this table can resolve: nothing about systems below {FEWEST_SEEDS} seeds a row."
-        return (Text(text), Text("How many seeds an effect needs:", ("asc-sweeps power",)))
+def resolved(spreads: Mapping[str, SeedSpread], rows: str = "two rows") -> tuple[Text, ...]:
+    """The line under a table that says which difference of two of its rows their seeds would find."""
+    counts = [n for spread in spreads.values() for n in spread.counts if n >= FEWEST_SEEDS]
+    needed = Text("How many seeds another effect needs:", ("asc-sweeps power",))
+    if not counts:
+        return Text(
+            f"What this table can resolve: nothing about systems; that takes {FEWEST_SEEDS} seeds a row."
+        ), needed
     parts = []
     for name, spread in spreads.items():
         if spread.residual > 0:
             measure = MEASURES.get(name, ACCURACY)
-            found = smallest_effect(math.sqrt(2 * spread.residual / seeds), spread.residual_freedom)
+            found = smallest_effect(math.sqrt(2 * spread.residual / min(counts)), spread.residual_freedom)
             parts.append(f"{measure.amount(found)} {measure.unit}")
     if not parts:
         return ()
     text = (
-        f"What this table can resolve with {seeds} seeds a row, on these places (80 % power at 5 %, a single test): a difference "
-        f"between two rows of {listed(parts)}."
+        f"What this table can resolve with {min(counts)} seeds a row, on these places (80 % power at 5 %, a single test): a "
+        f"difference between {rows} of {listed(parts)}."
     )
-    return (Text(text), Text("How many seeds another effect needs:", ("asc-sweeps power",)))
+    return Text(text), needed
+
+
+def _least_margin(variance: float, level: float) -> float:
+    """Within which infinitely many seeds that agree with one run would show equivalence, by two one-sided tests at `level`."""
+    return noise_of_one_run(variance, 2 * level)
 
 
 def _margin(measure: str) -> float:

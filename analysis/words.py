@@ -58,7 +58,11 @@ def spread(half: float, digits: int, values: Sequence[float] = ()) -> str:
     """
     if not math.isnan(half):
         return f"± {half:.{digits}f}"
-    return ", ".join(fixed(value, digits) for value in values) if 1 < len(values) < 3 else ""
+    return (
+        ", ".join(fixed(value, digits) for value in values)
+        if len(values) == 2 and not any(map(math.isnan, values))
+        else ""
+    )
 
 
 def duration(seconds: float) -> str:

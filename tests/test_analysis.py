@@ -248,8 +248,8 @@ def test_table_2_holds_means_and_intervals_over_seeds():
     cells, _ = shown.row("table-2-scores", "BC-Res2Net-40 w/ MFA & FPM")
     assert cells[1:] == [*loss, *accuracy, "—", "3"]
     noise = 1.959964 * statistics.stdev(n for _, n in scores)
-    assert f"one printed run tells its system's mean only to ± {noise:.3f} (margin 0.030) in log loss" in shown.text
-    assert "no number of seeds can show that it is reproduced" in shown.text
+    assert f"one printed run tells its system's mean only to ± {noise:.3f} in log loss (margin 0.030)" in shown.text
+    assert "no number of seeds can show a score to be reproduced within less than" in shown.text
 
 
 def test_one_seed_has_no_interval_and_no_verdict():
@@ -296,7 +296,7 @@ def test_table_4_shows_every_device_of_paper_and_measurement():
     assert rows[position + 1] == ["measured", *[interval] * 11, "1.200± 0.000", interval, "3"]
     differences = rows[position + 2]
     assert differences[:2] == ["difference", "−11.0"]  # a device's cell has no verdict
-    assert differences[-4:] == ["+8.5? cannot be shown", "+0.115? seeds do not differ", "−0.5? cannot be shown", ""]
+    assert differences[-4:] == ["+8.5? 3 seeds are too few", "+0.115? seeds do not differ", "−0.5? cannot be shown", ""]
     two = page(results[:2]).tables["table-4-scores"]
     assert two[position + 1][1:3] == ["61.060.0, 62.0"] * 2  # the values themselves
 
