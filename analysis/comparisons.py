@@ -49,8 +49,8 @@ def influences(pairs: Sequence[tuple[Predictions, Predictions]], measure: Measur
     """What each place adds to each pair's difference beyond its share of the mean, [pairs, places]; None for other places."""
     if not pairs:
         return None
-    names = np.unique(pairs[0][0].places)
-    if any(not np.array_equal(np.unique(p.places), names) for pair in pairs for p in pair):
+    names = pairs[0][0].place_names
+    if any(not np.array_equal(p.place_names, names) for pair in pairs for p in pair):
         return None
     return np.array([_influence(a, measure) - _influence(b, measure) for a, b in pairs])
 
@@ -80,7 +80,7 @@ def _weights(predictions: Predictions, measure: Measure) -> tuple[np.ndarray, np
     count = len(predictions.scenes)
     if not measure.devices:
         return np.full(count, 1 / count), np.zeros(count, np.int64)
-    names, group, sizes = np.unique(predictions.devices, return_inverse=True, return_counts=True)
+    names, group, sizes = predictions.device_groups
     if not set(measure.devices) <= set(names.tolist()):
         return np.full(count, np.nan), group
     counted = np.isin(names, measure.devices) / (len(measure.devices) * sizes)

@@ -66,10 +66,11 @@ class Source:
     """Primary outcomes."""
     effects: Sequence[Effect]
     printed: Mapping[Row, Mapping[str, float]]
-    rows: Mapping[Row, pd.DataFrame] = field(default_factory=dict)
+    rows: Mapping[Row, pd.DataFrame]
+    family: Family | None
+    """None without a trial."""
     group: Mapping[Row, object] = field(default_factory=dict)
     """Of rows in which a seed means something else: seeds of two groups have nothing in common."""
-    family: Family | None = None
 
     def printed_effect(self, effect: Effect, measure: Measure) -> float:
         """Of the paper; NaN where it prints one row only."""
@@ -93,20 +94,19 @@ class Found:
     generated: bool
 
 
-def sources(evidence: Evidence | None = None) -> list[Source]:
-    """The paper's tables with all effects of its own rows and of rows that trials add; without `evidence` as printed."""
-    frame = evidence.frame if evidence else None
-    two, three, four, six = (
-        (None, None, None, None)
-        if evidence is None
-        else (evidence.of(f) for f in (table2_family, table3_family, table4_family, section6_family))
-    )
+def sources(evidence: Evidence) -> list[Source]:
+    """The paper's tables with the effects of their rows, and of drop rates that trials add."""
     return [
-        _table4(four, {} if frame is None else evidence.of(table4_rows)),
-        _table2(two, {} if frame is None else evidence.of(table2_rows)),
-        _table3(three, {} if frame is None else evidence.of(table3_rows)),
-        _section6(six, {} if frame is None else evidence.of(section6_rows), frame),
+        _table4(evidence.of(table4_family), evidence.of(table4_rows)),
+        _table2(evidence.of(table2_family), evidence.of(table2_rows)),
+        _table3(evidence.of(table3_family), evidence.of(table3_rows)),
+        _section6(evidence.of(section6_family), evidence.of(section6_rows), evidence.frame),
     ]
+
+
+def papers_sources() -> list[Source]:
+    """The same as printed, without any trial."""
+    return sources(Evidence([], [], []))
 
 
 def _table2(family: Family | None, rows: Mapping[int, pd.DataFrame]) -> Source:
@@ -114,7 +114,7 @@ def _table2(family: Family | None, rows: Mapping[int, pd.DataFrame]) -> Source:
     names[4] = ("mfa-fpm", "MFA & FPM minus none")
     effects = [Effect(key, name, row, 0 if row == 1 else 1) for row, (key, name) in names.items()]
     printed = {i: {m.column: getattr(row, m.column) for m in PRIMARY} for i, row in enumerate(TABLE2)}
-    return Source("Table 2", PRIMARY, effects, printed, rows, family=family)
+    return Source("Table 2", PRIMARY, effects, printed, rows, family)
 
 
 def _table3(family: Family | None, rows: Mapping[tuple[str, int], pd.DataFrame]) -> Source:
@@ -125,13 +125,14 @@ def _table3(family: Family | None, rows: Mapping[tuple[str, int], pd.DataFrame])
             f"{system.replace('-40', '')}: {seconds} s minus 1 s",
             (system, seconds),
             (system, 1),
+            f"{seconds} s",
         )
         for system in TABLE3
         for seconds in DURATIONS[1:]
     ]
     cells = {(system, d): numbers for system, row in TABLE3.items() for d, numbers in row.items()}
     printed = {cell: {LOG_LOSS.column: n, ACCURACY.column: a} for cell, (n, a) in cells.items()}
-    return Source("Table 3", PRIMARY, effects, printed, rows, {cell: cell[0] for cell in cells}, family)
+    return Source("Table 3", PRIMARY, effects, printed, rows, family, {cell: cell[0] for cell in cells})
 
 
 def _table4(family: Family | None, rows: Mapping[float, pd.DataFrame]) -> Source:
@@ -146,7 +147,7 @@ def _table4(family: Family | None, rows: Mapping[float, pd.DataFrame]) -> Source
     effects += [
         Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, "drop") for rate in rates if rate
     ]
-    return Source("Table 4", PRIMARY_BY_DEVICE, effects, printed, rows, family=family)
+    return Source("Table 4", PRIMARY_BY_DEVICE, effects, printed, rows, family)
 
 
 def _printed(row: DropRow) -> dict[str, float]:
@@ -157,7 +158,7 @@ def _printed(row: DropRow) -> dict[str, float]:
     }
 
 
-def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd.DataFrame | None) -> Source:
+def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd.DataFrame) -> Source:
     numbers = {i: {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy} for i, row in enumerate(SECTION6)}
     printed: dict[Row, dict[str, float]] = dict(numbers)
     start, tuned = (next(row for row in TABLE4 if row.max_drop_rate == rate) for rate in (None, 0.9))
@@ -173,9 +174,9 @@ def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd
         Effect("distilled-others", "INT8: distilled (other teachers) minus not", 4, 2, "distilled"),
     ]
     measured: dict[Row, pd.DataFrame] = dict(rows)
-    for i in range(len(kinds)) if frame is not None and rows else ():
+    for i in range(len(kinds)):
         measured["float", i] = frame[frame["signature"].isin(rows[i]["start"])]
-    return Source("Section 6", PRIMARY, effects, printed, measured, family=family)
+    return Source("Section 6", PRIMARY, effects, printed, measured, family)
 
 
 def found_effects(evidence: Evidence) -> list[Found]:

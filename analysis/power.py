@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import found_effects, sources
+from analysis.effects import found_effects, papers_sources, sources
 from analysis.evidence import Evidence
 from analysis.measures import MEASURES
 from analysis.statistics import LEVEL, POWER, places_needed, seed_spread, seeds_needed
@@ -56,7 +56,7 @@ def questions_of_the_paper() -> list[Question]:
     """Every effect that the paper prints and that is not zero, on its primary outcomes."""
     asked = [
         Question(effect.key, source.table, measure.column, source.printed_effect(effect, measure))
-        for source in sources()
+        for source in papers_sources()
         for effect in source.effects
         for measure in source.measures
     ]

@@ -31,7 +31,7 @@ def precision(evidence: Evidence) -> list[str]:
         unresolved += [f"{measure.amount(float(np.median(smallest)))} {measure.unit}"] if smallest else []
     if not errors:
         return []
-    places = plural(len(np.unique(stored[0].places)), "place")
+    places = plural(len(stored[0].place_names), "place")
     lines = [f"test split: {places}; standard error over places of one network's score: {listed(errors)}"]
     if unresolved:
         what = "differences of two rows" if systems else "differences of two networks, one seed each,"

@@ -42,10 +42,24 @@ class Predictions:
         """Where each segment was recorded: its scene and the identifier of `meta.csv`. Recordings of one place are alike."""
         return np.array(["-".join(_parts(name)[:3]) for name in self.filenames.tolist()])
 
-    @cached_property
+    @property
+    def place_names(self) -> np.ndarray:
+        """The different places, sorted."""
+        return self._places[0]
+
+    @property
     def place_numbers(self) -> np.ndarray:
-        """Place of each segment as an index into the sorted names of places."""
-        return np.unique(self.places, return_inverse=True)[1]
+        """Place of each segment as an index into `place_names`."""
+        return self._places[1]
+
+    @cached_property
+    def device_groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The different devices, sorted; that of each segment as an index into them; their segments."""
+        return np.unique(self.devices, return_inverse=True, return_counts=True)
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self.places, return_inverse=True)
 
 
 def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:

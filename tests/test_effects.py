@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from test_analysis import Page, page, settings, trial
 
 from analysis.comparisons import place_error
-from analysis.effects import effects, sources
+from analysis.effects import effects, papers_sources
 from analysis.evidence import Evidence
 from analysis.measures import ACCURACY, LOG_LOSS
 from analysis.paper import TABLE2
@@ -54,7 +54,7 @@ def difference(mean, deviation=0.01, seeds=5):
 def test_the_papers_effects_are_differences_of_its_printed_rows():
     printed = {
         (effect.key, measure.column): source.printed_effect(effect, measure)
-        for source in sources()
+        for source in papers_sources()
         for effect in source.effects
         for measure in source.measures
     }

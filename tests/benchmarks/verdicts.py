@@ -48,7 +48,8 @@ settings:
   pretrain.epochs: 6
   pretrain.warmup_epochs: 2
   pretrain.batch_size: 64
-seeds: {seeds}
+grid:
+  seed: {seeds}
 """
 KINDS = {
     "(a) one system, drawn predictions: any false verdict": (predicted, false_of_one_system),
@@ -74,9 +75,9 @@ def one_relabelled(seeds: int, number: int) -> float:
 def train(folder: Path, seeds: int) -> None:
     """Train that many seeds of one small network by the command, and keep each result with its predictions."""
     path = folder / "one_system.yaml"
-    path.write_text(STUDY.format(seeds=seeds), encoding="utf-8")
+    path.write_text(STUDY.format(seeds=list(range(seeds))), encoding="utf-8")
     command = [sys.executable, "-m", "asc_sweeps", "sweep", str(path), "--workspace", str(folder / "workspace")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     evidence = load_evidence(Workspace(folder / "workspace"))
     trained.extend((result, evidence.predictions(result.signature)) for result in evidence.results)
 
@@ -92,11 +93,11 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=400, help="for each number of seeds")
     parser.add_argument("--trained", type=int, default=60, help="seeds of one network to train and relabel; 0 for none")
     given = parser.parse_args()
-    print("| share of reports, or of cells, at so many seeds a row | " + " | ".join(map(str, SEEDS)) + " |")
-    print("|---" * (1 + len(SEEDS)) + "|")
     with tempfile.TemporaryDirectory() as folder:
         if given.trained:
             train(Path(folder), given.trained)
+        print("| share of reports, or of cells, at so many seeds a row | " + " | ".join(map(str, SEEDS)) + " |")
+        print("|---" * (1 + len(SEEDS)) + "|", flush=True)
         with ProcessPoolExecutor(cores()) as pool:  # forked: the trained trials are there
             for kind in KINDS:
                 shares = {
