@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -268,6 +269,82 @@ def test_layers_that_are_replaced_watched_or_partly_in_training_are_called():
     handle.remove()
     network.stages[0].eval()
     assert not run.can_run(network, x)
+
+
+class Doubled(Network):
+    """A subclass that computes something else."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Louder(nn.ReLU):
+    """A subclass of a layer that computes something else."""
+
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
+def other_layer(**arguments):
+    """Of a block's depthwise filter along frequency, a convolution with other arguments."""
+
+    def change(network):
+        old = network.stages[0][0].frequency.operators[1][0]
+        usual = {"kernel_size": (3, 1), "padding": (1, 0), "groups": old.groups, "bias": False}
+        network.stages[0][0].frequency.operators[1][0] = nn.Conv2d(
+            old.in_channels, old.out_channels, **(usual | arguments)
+        )
+
+    return change
+
+
+CHANGES = {
+    "a bias": other_layer(bias=True),
+    "a dilation": other_layer(dilation=(2, 1), padding=(2, 0)),
+    "a kernel of 5 x 5": other_layer(kernel_size=5, padding=2),
+    "other groups": other_layer(groups=1),
+    "another padding": other_layer(padding_mode="circular"),
+    "a stride": lambda network: setattr(network.stem[0], "stride", (2, 1)),
+    "another activation": lambda network: network.stem.__setitem__(2, nn.GELU()),
+    "a subclass of a layer": lambda network: network.stem.__setitem__(2, Louder()),
+    "a subclass of the network": lambda network: setattr(network, "__class__", Doubled),
+    "a forward of its own": lambda network: setattr(network.stem[2], "forward", lambda x: 3 * x.relu()),
+    "a layer more": lambda network: network.stem.append(nn.ReLU()),
+    "another weight of ResNorm": lambda network: setattr(network.stages[0][2], "weight", 0.7),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_not_exactly_known_goes_through_the_layers_and_gives_their_result(change, monkeypatch):
+    torch.manual_seed(0)
+    network, x = awake(Network(ModelConfig(width=8, dropout=0.0, resnorm=0.1))), torch.randn(3, 1, 32, 16)
+    assert run.can_run(network, x)
+    CHANGES[change](network)
+    for module in network.modules():  # a bias of zeros would be left out unnoticed
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias)
+    assert not run.can_run(network, x)
+    found = network.eval()(x)
+    monkeypatch.setattr(run, "can_run", lambda *_: False)
+    torch.testing.assert_close(found, network(x), rtol=0, atol=0)
+
+
+def test_a_forward_that_was_replaced_in_its_class_is_called(monkeypatch):
+    network, x = Network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16)
+    assert run.can_run(network, x)
+    monkeypatch.setattr(nn.SiLU, "forward", lambda self, x: x)
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x)
+    assert not run.can_run(network, x)
+
+
+def test_arguments_that_are_read_at_each_run_may_change():
+    network, x = Network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.3
+        if isinstance(module, nn.Dropout2d):
+            module.p = 0.0
+    assert run.can_run(network, x)
 
 
 def test_small_mini_batches_are_left_to_the_layers(monkeypatch):

@@ -23,6 +23,7 @@ class Network(nn.Module):
 
     def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
         super().__init__()
+        self.config, self.scenes = config, scenes
         self.width, self.sub_bands = config.width, config.sub_bands
         c = config.width
         channels = stage_channels(c)

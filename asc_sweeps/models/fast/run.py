@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from asc_sweeps.models.fast import memory
 
 if TYPE_CHECKING:
+    from asc_sweeps.config import ModelConfig
     from asc_sweeps.models.fast.program import Map, NormStep, Plan
     from asc_sweeps.models.network import Network
 
@@ -38,18 +39,16 @@ SMALLEST = 2**20
 compiled (12 seconds, once on a machine). By size alone, that a training which was interrupted goes on as it would have."""
 _MOST_PLANS = 16
 """Kept for one network: of as many sizes of mini-batch, each in training or not."""
-_KNOWN_MODULES = {
-    *(f"torch.nn.modules.{name}" for name in ("conv", "batchnorm", "activation", "dropout", "container", "linear")),
-    *("torch.nn.modules.pooling", "torch.nn.modules.pixelshuffle"),
-    *(f"asc_sweeps.models.{name}" for name in ("network", "blocks", "attention", "norms", "res2", "fpm")),
-}
+_READ_AT_EACH_RUN = {nn.BatchNorm2d: ("momentum", "eps"), nn.Dropout2d: ("p",)}
+"""Arguments that a program does not hold, so that they may be others than those a network was made with."""
 
 
 def can_run(network: Network, x: Tensor) -> bool:
-    """Whether the fast form may stand in: plain layers, on a CPU, that nobody traces, replaced or watches.
+    """Whether the fast form may stand in: exactly the layers of its settings, on a CPU, that nobody traces, changed or watches.
 
-    Not on a GPU, whose own kernels do well; not under autocast or in an export, which work on operators; not where a layer was
-    replaced (quantization) or has hooks (counting); not where the plain layers raise an error, for that is theirs.
+    Not on a GPU, whose own kernels do well; not under autocast or in an export, which work on operators; not where a layer, one of
+    its arguments or its forward is another than `Network` makes (a bias, a dilation, another activation, quantization) or has
+    hooks (counting); not where the plain layers raise an error, for that is theirs.
     """
     if x.device.type != "cpu" or x.dtype not in DTYPES or type(x) not in (Tensor, nn.Parameter):
         return False
@@ -59,7 +58,52 @@ def can_run(network: Network, x: Tensor) -> bool:
         return False
     if _get_current_dispatch_mode() or _has_any_global_hook() or x.layout != torch.strided:
         return False
-    return all(_is_plain(module, network, x.dtype) for module in network.modules())
+    layers, made = list(network.modules()), _made(type(network), network.config, network.scenes)
+    if len(layers) != len(made):
+        return False
+    pairs = zip(layers, made, strict=True)
+    return all(known.matches(layer) and _is_plain(layer, network, x.dtype) for layer, known in pairs)
+
+
+class _Layer:
+    """What a layer is but for its numbers: class, forward, weights, arguments, layers within. Compared in each pass, so quickly."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.kind = type(layer)
+        self.attributes, self.inner = frozenset(vars(layer)), tuple(layer._modules)
+        self.weights = {name: weight is not None and weight.shape for name, weight in layer._parameters.items()}
+        left_out = ("training", *_READ_AT_EACH_RUN.get(self.kind, ()))
+        self.arguments = [
+            (name, value) for name, value in vars(layer).items() if name[0] != "_" and name not in left_out
+        ]
+        self.forward = _FORWARD.setdefault(self.kind, self.kind.forward)
+
+    def matches(self, layer: nn.Module) -> bool:
+        """Whether another layer computes the same from the same weights."""
+        own = layer.__dict__
+        if type(layer) is not self.kind or self.kind.forward is not self.forward or own.keys() != self.attributes:
+            return False
+        if tuple(layer._modules) != self.inner or any(own[name] != value for name, value in self.arguments):
+            return False
+        return all(
+            (weight is not None and weight.shape) == self.weights.get(name)
+            for name, weight in layer._parameters.items()
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _made(kind: type[Network], config: ModelConfig, scenes: int) -> list[_Layer]:
+    """The layers of such a network; those of a subclass are never known."""
+    from asc_sweeps.models.network import Network
+
+    if kind is not Network:
+        return []
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # a network of shapes alone
+        return [_Layer(layer) for layer in Network(config, scenes).modules()]
+
+
+_FORWARD: dict[type[nn.Module], object] = {}
+"""Of each class, as it was first seen."""
 
 
 def _has_size(network: Network, x: Tensor) -> bool:
@@ -71,7 +115,7 @@ def _has_size(network: Network, x: Tensor) -> bool:
 
 def _is_plain(module: nn.Module, network: Network, dtype: torch.dtype) -> bool:
     kind = type(module)
-    if kind.__module__ not in _KNOWN_MODULES or module.training != network.training:
+    if module.training != network.training:
         return False
     if module is not network and (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
