@@ -176,7 +176,7 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
     top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
     top += [("Log loss, measured", 1), ("Seeds", 1)]
     head = head_of(*top, below=[*heads(*("paper", "measured") * 2), *scores])
-    notes = score_notes(family, fill)
+    notes = score_notes(family, fill, ("accuracy", "log_loss"))
     if family and not family.generated and (absent := _absent(points)):
         notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)
     notes += (Text("Verdicts on the points of width 40 stand in Table 2."),) if compare else ()

@@ -10,7 +10,8 @@ from analysis.evidence import Evidence
 from analysis.families import all_same, family_keys, setting_text, summarise
 from analysis.frames import setting_columns
 from analysis.scores import measured, seeds_cell
-from analysis.statistics import mean_interval
+from analysis.statistics import mean_interval, seed_spread
+from analysis.verdicts import resolved, seed_table
 from analysis.words import MISSING, duration, plural, signed, spread, thousands
 from asc_sweeps.results import StudyRecord
 
@@ -109,8 +110,13 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
         caption,
         [heads(*named, *titles, "Parameters", "Time", "Seeds")],
         groups,
-        tuple(Text(note) for note in _notes(trials, len(configurations))),
+        (*(Text(note) for note in _notes(trials, len(configurations))), *_resolved(trials, keys)),
     )
+
+
+def _resolved(trials: pd.DataFrame, keys: pd.Series) -> tuple[Text, ...]:
+    rows = {key: its for key, its in trials.groupby(keys)}
+    return resolved({name: seed_spread(seed_table(rows, name)) for name, _, _, _ in MEASURES}, "two configurations")
 
 
 def _notes(trials: pd.DataFrame, configurations: int) -> list[str]:

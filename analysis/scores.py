@@ -11,7 +11,8 @@ from analysis import missing
 from analysis.blocks import MISSING_CELL, Cell, Text, heads, paper, row_head
 from analysis.families import Family
 from analysis.measures import Measure
-from analysis.verdicts import Judged, resolved, verdict_cell
+from analysis.statistics import seed_spread
+from analysis.verdicts import Judged, resolved, seed_table, verdict_cell
 from analysis.words import MISSING, fixed, signed, spread
 
 
@@ -51,18 +52,27 @@ def seeds_cell(seeds: Sequence[int], others: Sequence[Sequence[int]]) -> Cell:
 
 
 def score_notes(
-    family: Family | None, fill: tuple[str, ...], judged: Judged | None = None, rows: str = "two rows"
+    family: Family | None,
+    fill: tuple[str, ...],
+    measures: Sequence[str],
+    group: str | None = None,
 ) -> tuple[Text, ...]:
-    """The lines under a table of scores: which trials it shows, what its numbers are and can tell, or what fills it."""
+    """The lines under a table of scores: which trials it shows, what its numbers are and can tell, or what fills it.
+
+    `group`: the column of the family's trials within whose values alone rows are compared.
+    """
     if family is None:
         return (missing.empty(fill),)
-    if family.generated:
-        return (Text(family.describe()), Text("Generated data: no differences from the paper are drawn."))
+    rows = {row: its for row, its in family.trials.groupby("row")}
     how = (
         "Measured: mean over seeds, ± half of its 95 % t interval over seeds; below three seeds the values themselves."
     )
-    if family.trials.groupby("row")["seed"].apply(lambda its: tuple(sorted(its))).nunique() > 1:
+    if len({tuple(sorted(its["seed"])) for its in rows.values()}) > 1:
         how += (
             " Rows have different seeds, which the column Seeds names; two rows are compared on those that they share."
         )
-    return (Text(family.describe()), Text(how), *(resolved(judged.spreads, rows) if judged else ()))
+    if family.generated:
+        how += " Generated data: no differences from the paper are drawn."
+    groups = {row: its[group].iloc[0] if group else None for row, its in rows.items()}
+    spreads = {measure: seed_spread(seed_table(rows, measure, groups)) for measure in measures}
+    return (Text(family.describe()), Text(how), *resolved(spreads, "two rows of one system" if group else "two rows"))

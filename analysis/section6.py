@@ -133,7 +133,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     before = heads("floating point", "converted, not trained")
     top = [(row_head("Network"), 1), ("Log loss before", 2), ("Log loss", len(names)), ("Accuracy, %", len(names))]
     head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*before, *names, *names])
-    notes = score_notes(family, fill, evidence.of(section6_judged))
+    notes = score_notes(family, fill, MEASURES)
     text = (
         "The paper quantizes in fine-tuning; here fine-tuning comes first and training with rounded numbers after it, at the same "
         "drop rate. Lambda 0.4 and 0.04 without INT8 stand in the column of floating point."

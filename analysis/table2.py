@@ -159,7 +159,7 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
     shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
     top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names))]
     head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*names, *names])
-    notes = score_notes(family, fill, evidence.of(table2_judged))
+    notes = score_notes(family, fill, MEASURES)
     notes += (Text("Macro log loss is the mean over scenes, by which the challenge ranks; the paper prints none."),)
     return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
 

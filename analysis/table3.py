@@ -124,7 +124,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     names = [*score_heads(compare), *heads("mean of pieces")]
     top = [(row_head("System"), 1), (row_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
     head = head_of(*top, ("Macro log loss", 1), ("Clips", 1), ("Seeds", 1), below=[*names, *names])
-    notes = score_notes(family, fill, evidence.of(table3_judged), "two durations of one system")
+    notes = score_notes(family, fill, MEASURES, "paper_system")
     crops = "all" if family is None else str(family.trials["evaluate.crops"].iloc[0])
     policy = {"all": "all clips of a recording that do not overlap", "first": "the first clip of each recording"}[crops]
     notes += (
