@@ -185,7 +185,7 @@ def _timeline(sittings: pd.DataFrame) -> Plot:
     figure.update_xaxes(type="date", title_text="Time (UTC)")
     figure.update_yaxes(type="category", autorange="reversed")
     left = len(sittings) - len(drawn)
-    caption = "One bar a stretch of work on a trial, by worker." + (
+    caption = "One bar a stretch of work on a trial, by worker; colour and hatching say how the trial ended." + (
         f" {left:,} shorter ones are not drawn." if left else ""
     )
     busy = (sittings["ended"] - sittings["began"]).dt.total_seconds().sum()

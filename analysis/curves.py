@@ -81,7 +81,7 @@ def pretraining(evidence: Evidence, curves: pd.DataFrame) -> Plot | None:
         "plot-pretraining",
         f"Loss by epoch of pretraining: {', '.join(drawn)}.",
         figure,
-        f"Pretraining of the trials in Table 2 and Figure 3{left}.",
+        f"Pretraining of the trials in Table 2 and Figure 3{left}. A panel is a system, a line one seed.",
     )
 
 
@@ -149,7 +149,10 @@ def finetuning(curves: pd.DataFrame) -> Plot | None:
     figure.update_xaxes(title_text="Epoch", row=2, col=1)
     figure.update_yaxes(title_text="Training loss", row=1, col=1)
     figure.update_yaxes(title_text="Drop rate", range=[-0.05, 1.05], row=2, col=1)
-    caption = "Fine-tuning of Table 4: the new classifier alone, then the whole network while the drop rate rises."
+    caption = (
+        "Fine-tuning of Table 4: the new classifier alone, then (from the vertical line on) the whole network while the drop rate "
+        "rises. A line is one seed; below, the drop rate's schedule."
+    )
     label = f"Training loss and drop rate by epoch of fine-tuning, up to {', '.join(f'{rate:.2f}' for rate in rates)}."
     return Plot("plot-finetuning", label, figure, caption)
 

@@ -27,20 +27,9 @@ from analysis.verdicts import effect_verdict, seed_table
 
 Row = Hashable
 COLUMNS = (
-    "table",
-    "effect",
-    "name",
-    "measure",
-    "paper",
-    "difference",
-    "by_seed",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "verdict",
+    *("table", "effect", "name", "measure", "paper", "difference", "by_seed", "low", "high", "p", "p_holm", "verdict"),
+    *("resolves", "seeds", "seed_numbers", "left_out", "places", "generated"),
 )
-COLUMNS += ("resolves", "seeds", "seed_numbers", "left_out", "places", "generated")
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasuredEffect:
     """An effect on one measure as it was measured."""
 
     table: str
@@ -179,18 +168,18 @@ def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd
     return Source("Section 6", PRIMARY, effects, printed, measured, family)
 
 
-def found_effects(evidence: Evidence) -> list[Found]:
+def found_effects(evidence: Evidence) -> list[MeasuredEffect]:
     """Every effect whose rows are both measured, for each primary outcome; also where they share no seed."""
     return [
         one for source in sources(evidence) if source.family is not None for one in _of(source, source.family, evidence)
     ]
 
 
-def _of(source: Source, family: Family, evidence: Evidence) -> list[Found]:
+def _of(source: Source, family: Family, evidence: Evidence) -> list[MeasuredEffect]:
     columns = ["signature", "seed", *(measure.column for measure in source.measures)]
     by_row = {row: its[columns].drop_duplicates("seed").set_index("seed") for row, its in source.rows.items()}
     measured = [effect for effect in source.effects if effect.first in by_row and effect.second in by_row]
-    found: dict[str, list[Found]] = {effect.key: [] for effect in measured}
+    found: dict[str, list[MeasuredEffect]] = {effect.key: [] for effect in measured}
     for measure in source.measures:
         by_seed = {
             effect.key: (by_row[effect.first][measure.column] - by_row[effect.second][measure.column])
@@ -210,7 +199,7 @@ def _of(source: Source, family: Family, evidence: Evidence) -> list[Found]:
             difference = difference_of(values.tolist(), influences(stored, measure), pooled[effect.key])
             alone = tuple(sorted((set(sides[0].index) | set(sides[1].index)) - set(values.index)))
             told = (source.table, effect, measure, source.printed_effect(effect, measure), difference)
-            found[effect.key].append(Found(*told, tuple(values.index), alone, family.generated))
+            found[effect.key].append(MeasuredEffect(*told, tuple(values.index), alone, family.generated))
     return [one for effect in measured for one in found[effect.key]]
 
 

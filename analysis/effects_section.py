@@ -8,15 +8,14 @@ from analysis.blocks import MISSING_CELL, Cell, Section, Table, Text, head_of, h
 from analysis.effects import effects
 from analysis.evidence import Evidence
 from analysis.measures import ACCURACY, LOG_LOSS, MEAN_ACCURACY, MEASURES, UNSEEN_ACCURACY, Measure
+from analysis.scores import verdict_cell
 from analysis.statistics import FEWEST_SEEDS
-from analysis.verdicts import verdict_cell
 from analysis.words import MISSING, listed, plural, signed
 
 COLUMNS = (LOG_LOSS, ACCURACY, UNSEEN_ACCURACY)
-PRIMARY = (
+PRIMARY_NOTE = (
     "Primary outcomes: log loss and mean accuracy; in Table 4 mean accuracy over the nine devices, and over the devices unseen "
-    "in training. Holm's correction is over the {tests} of this table, at 5 %; verdicts on single scores, below, have 5 % of their "
-    "own."
+    "in training."
 )
 PAIRING = (
     "Each difference is of trials of the same seed, for the seeds that both rows have; where others are left out, the column "
@@ -24,14 +23,15 @@ PAIRING = (
     "systems."
 )
 INTERVALS = (
-    "95 % intervals and p values are Student's, with two sources of variance: seeds (their spread is pooled over effects alike "
-    "unless one scatters more) and, where predictions are stored, the test places (scene and identifier); degrees of freedom "
-    "are Satterthwaite's. Without stored predictions (places: —) an interval is for these test places alone. p values are after "
-    "Holm's correction, intervals are each for itself. Seeds are taken to scatter normally."
+    "95 % intervals and p values are Student's, with two sources of variance: seeds (their spread is pooled over similar effects "
+    "unless an effect's own is larger) and, where predictions are stored, the test places (scene and identifier); degrees of freedom "
+    "are Satterthwaite's. Without stored predictions (places: —) an interval is for these test places alone. p values are "
+    "of no difference, after Holm's correction; intervals are not corrected. Seed-to-seed variation is assumed normal."
 )
 VERDICTS = (
     "Same direction: not zero, with the paper's sign. And size: within half of the paper's effect, which is taken as one run. "
-    "Opposite: not zero, with the other sign, and farther from the paper's effect than one run of it could be. Effects that the "
+    "Opposite: not zero, with the other sign, and farther from the paper's effect than the noise of one run. Each of these tests is "
+    "Holm-corrected at 5 %. Effects that the "
     "paper does not print, or prints as zero, are better or worse."
 )
 
@@ -45,11 +45,11 @@ def section(evidence: Evidence) -> Section:
         return Section("effects", "Effects", sentence, (none,))
     judged = bool(frame["verdict"].ne("").any())
     tests = int(frame["p_holm"].notna().sum())
-    above = (
-        PRIMARY.format(tests=plural(tests, "test"))
-        if judged
-        else "Generated data: no effect is compared with the paper's."
-    )
+    above = PRIMARY_NOTE if judged else f"Generated data: no effect is compared with the paper's. {PRIMARY_NOTE}"
+    if tests:
+        above += (
+            f" Holm's correction is over its {plural(tests, 'test')}, at 5 %; verdicts on scores have 5 % of their own."
+        )
     return Section("effects", "Effects", sentence, (Text(above), _table(frame, judged)))
 
 

@@ -1,4 +1,4 @@
-"""Where the best row of the tables errs: scene by scene, device by device, and how sure it is of it."""
+"""Where one row of the tables errs: scene by scene, device by device, and its calibration."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def scenes_by_devices(predictions: Sequence[Predictions]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Sureness:
-    """How well a system is calibrated, seed by seed."""
+class CalibrationSummary:
+    """Of a system, seed by seed."""
 
     seeds: Sequence[Calibration]
     error: Interval
     """Mean of the seeds' errors, with its 95 % interval over places."""
     chance: float
-    """What a perfectly calibrated network would read on these places."""
+    """The error that a perfectly calibrated network would show on these places."""
 
     @property
     def bins(self) -> list[tuple[float, float, float]]:
@@ -99,23 +99,23 @@ class Sureness:
         return float(np.mean([one.bias for one in self.seeds]))
 
 
-def sureness(predictions: Sequence[Predictions]) -> Sureness:
+def summarise_calibration(predictions: Sequence[Predictions]) -> CalibrationSummary:
     """Calibration for each seed, then averaged: two seeds that err in opposite directions are not calibrated together."""
     seeds = [calibration(p.log_probability, p.scenes, p.places) for p in predictions]
-    return Sureness(seeds, *calibration_interval(seeds))
+    return CalibrationSummary(seeds, *calibration_interval(seeds))
 
 
 def section(evidence: Evidence) -> Section:
     """Confusions, scenes by devices, and calibration in the report."""
     found = shown(evidence)
-    sentence = "Which scenes are taken for which, on which devices, and whether the network knows how sure it may be."
+    sentence = "Which scenes are predicted as which others, on which devices, and whether confidence matches accuracy."
     if found is None:
         return Section(
-            "errors", "Where it errs", sentence, (Text("No trial of the tables has stored predictions yet."),)
+            "errors", "Error analysis", sentence, (Text("No trial of the tables has stored predictions yet."),)
         )
     caveat = "Generated data. " if found.generated else ""
     who = f"{caveat}{found.name}, {plural(len(found.predictions), 'seed')}, test split."
-    shares, sure = confusion(found.predictions), sureness(found.predictions)
+    shares, sure = confusion(found.predictions), summarise_calibration(found.predictions)
     blocks = (
         _devices_table(scenes_by_devices(found.predictions), who),
         _confusion_table(shares, who),
@@ -123,7 +123,7 @@ def section(evidence: Evidence) -> Section:
         _calibration_table(sure, who),
         _calibration_plot(sure, who),
     )
-    return Section("errors", "Where it errs", sentence, blocks)
+    return Section("errors", "Error analysis", sentence, blocks)
 
 
 def _devices_table(accuracy: pd.DataFrame, who: str) -> Table:
@@ -142,7 +142,7 @@ def _confusion_table(shares: pd.DataFrame, who: str) -> Table:
     groups = [[[row_head(str(scene)), *(Cell(percent(v)) for v in row)]] for scene, row in shares.iterrows()]
     head = head_of(
         (row_head("True scene"), 1),
-        ("taken for, % of the true scene's segments", len(SCENES)),
+        ("predicted, % of the true scene's segments", len(SCENES)),
         below=heads(*SHORT.values()),
     )
     return Table("errors-confusion", "Confusion of scenes", head, groups, (Text(who),))
@@ -161,20 +161,25 @@ def _confusion_plot(shares: pd.DataFrame, who: str) -> Plot:
             texttemplate="%{z:.0f}",
             textfont={"size": 11},
             colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
-            hovertemplate="%{y} taken for %{x}: %{z:.1f} %<extra></extra>",
+            hovertemplate="%{y} predicted as %{x}: %{z:.1f} %<extra></extra>",
         )
     )
     styled(figure, 460)
     figure.update_yaxes(autorange="reversed", title_text="True scene")
-    figure.update_xaxes(title_text="Taken for")
+    figure.update_xaxes(title_text="Predicted scene")
     wrong = shares.where(~np.eye(len(SCENES), dtype=bool)).stack()
     worst = wrong.sort_values(ascending=False).head(3)
-    told = "; ".join(f"{true} for {said} {percent(share)} %" for (true, said), share in worst.items() if share > 0)
+    told = "; ".join(f"{true} as {said} {percent(share)} %" for (true, said), share in worst.items() if share > 0)
     most = f"Most often: {told or 'none'}."
-    return Plot("plot-confusion", f"Confusion of scenes. {most}", figure, f"{who} {most}")
+    return Plot(
+        "plot-confusion",
+        f"Confusion of scenes. {most}",
+        figure,
+        f"{who} A cell is the share of a true scene's segments (row) predicted as the column's scene, over all seeds. {most}",
+    )
 
 
-def _calibration_table(found: Sureness, who: str) -> Table:
+def _calibration_table(found: CalibrationSummary, who: str) -> Table:
     groups = [[[Cell(percent(c)), Cell(percent(a)), Cell(f"{n:,.0f}")]] for c, a, n in found.bins]
     note = (
         f"{who} Expected calibration error, computed for each seed and averaged: {_error(found)}, in {BINS} bins of confidence. "
@@ -185,20 +190,20 @@ def _calibration_table(found: Sureness, who: str) -> Table:
     return Table("errors-calibration", "Calibration: accuracy by confidence", head, groups, (Text(note),))
 
 
-def _chance(found: Sureness) -> str:
+def _chance(found: CalibrationSummary) -> str:
     if np.isnan(found.chance):
         return "Its seeds were not tested at the same places, two at least, so there is no interval. "
-    return f"A perfectly calibrated network would read {percent(found.chance)} points on these places. "
+    return f"A perfectly calibrated network would show {percent(found.chance)} points on these places. "
 
 
-def _error(found: Sureness) -> str:
+def _error(found: CalibrationSummary) -> str:
     if np.isnan(found.error.low):
         return f"{percent(found.error.mean)} points"
     ends = f"{percent(found.error.low)} to {percent(found.error.high)}"
     return f"{percent(found.error.mean)} points (about 95 % over places: {ends})"
 
 
-def _calibration_plot(found: Sureness, who: str) -> Plot:
+def _calibration_plot(found: CalibrationSummary, who: str) -> Plot:
     figure = go.Figure(
         [
             go.Scatter(
@@ -222,4 +227,9 @@ def _calibration_plot(found: Sureness, who: str) -> Plot:
     figure.update_yaxes(title_text="Accuracy, %", range=[0, 102])
     side = "overconfident" if found.bias > 0 else "underconfident"
     label = f"Accuracy by confidence. The network is {side} on average; expected calibration error {_error(found)}."
-    return Plot("plot-calibration", label, figure, f"{who} Below the dotted line the network is overconfident.")
+    return Plot(
+        "plot-calibration",
+        label,
+        figure,
+        f"{who} A dot is a bin of confidence, mean over seeds. Below the dotted line the network is overconfident.",
+    )

@@ -140,7 +140,8 @@ def section(evidence: Evidence) -> Section:
     label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
     caption = family.caveat if family else ""
     caption += (
-        "Bars are 95 % t intervals over seeds, from three seeds on. Open diamonds are the two points the paper prints numbers of; "
+        "A dot is the mean over seeds of one width C, its bar the 95 % t interval from three seeds on; a dashed line is the "
+        "challenge's limit. Open diamonds are the two points the paper prints numbers of; "
         "its other widths it only draws."
     )
     return Section(

@@ -9,9 +9,9 @@ from analysis.blocks import Block, Cell, Section, Table, Text, heads, row_head, 
 from analysis.evidence import Evidence
 from analysis.families import all_same, family_keys, setting_text, summarise
 from analysis.frames import setting_columns
-from analysis.scores import measured, seeds_cell
+from analysis.scores import measured, resolved, seeds_cell
 from analysis.statistics import mean_interval, seed_spread
-from analysis.verdicts import resolved, seed_table
+from analysis.verdicts import seed_table
 from analysis.words import MISSING, duration, plural, signed, spread, thousands
 from asc_sweeps.results import StudyRecord
 

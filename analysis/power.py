@@ -14,6 +14,10 @@ from analysis.evidence import Evidence
 from analysis.measures import MEASURES
 from analysis.statistics import LEVEL, POWER, places_needed, seed_spread, seeds_needed
 from analysis.verdicts import seed_table
+from analysis.words import plural
+
+FEWEST_FREEDOM = 4
+"""Residual degrees of freedom of a table from which its spread is taken rather than the published one."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +68,27 @@ def questions_of_the_paper() -> list[Question]:
 
 
 def measured_spreads(evidence: Evidence) -> dict[tuple[str, str], Spread]:
-    """Spreads of a workspace by table and measure, where two rows or more share two seeds."""
-    found = found_effects(evidence)
-    spreads = {}
+    """Spreads of a workspace by table and measure, where its rows share enough seeds to tell (FEWEST_FREEDOM)."""
+    effects, spreads = found_effects(evidence), {}
     for source in sources(evidence):
         for measure in source.measures if source.family is not None else ():
             spread = seed_spread(seed_table(source.rows, measure.column, source.group))
-            if not (spread.residual_freedom > 0 and spread.variance > 0):
+            if not (spread.residual_freedom >= FEWEST_FREEDOM and spread.variance > 0):
                 continue
-            known = [
-                one.difference.place_variance * one.difference.places
-                for one in found
+            pairs = [
+                one.difference
+                for one in effects
                 if (one.table, one.measure) == (source.table, measure)
                 and one.difference.seeds > 1
                 and one.difference.places
             ]
-            places = max((one.difference.places for one in found if one.table == source.table), default=0)
-            told = f"{source.table} of this workspace, {spread.freedom:.0f} degrees of freedom"
-            deviation = math.sqrt(float(np.median(known))) if known else math.nan
-            correlations = tuple(dict.fromkeys((round(spread.correlation, 2), 0.0)))
+            place_variance = float(np.mean([pair.place_variance * pair.places for pair in pairs])) if pairs else 0.0
             spreads[source.table, measure.column] = Spread(
-                math.sqrt(spread.variance), correlations, told, deviation, places if known else 0
+                math.sqrt(spread.variance),
+                tuple(dict.fromkeys((round(spread.correlation, 2), 0.0))),
+                f"{source.table} of this workspace, {plural(round(spread.freedom), 'degree')} of freedom",
+                math.sqrt(place_variance) if place_variance > 0 else math.nan,
+                max((pair.places for pair in pairs), default=0),
             )
     return spreads
 
@@ -92,9 +96,8 @@ def measured_spreads(evidence: Evidence) -> dict[tuple[str, str], Spread]:
 def spread_for(question: Question, measured: Mapping[tuple[str, str], Spread]) -> Spread:
     """That of the question's own table, else of any table with its measure, else the published one."""
     own = measured.get((question.table, question.measure))
-    return own or next(
-        (s for (_, name), s in measured.items() if name == question.measure), PUBLISHED[question.measure]
-    )
+    of_measure = (spread for (_, measure), spread in measured.items() if measure == question.measure)
+    return own or next(of_measure, PUBLISHED[question.measure])
 
 
 def power_table(
@@ -104,66 +107,63 @@ def power_table(
     power: float = POWER,
     places: int | None = None,
 ) -> pd.DataFrame:
-    """One row a question and correlation of seeds.
+    """One row a question and correlation over seeds.
 
     Columns: effect, measure, size, deviation (of a seed), correlation, seeds (of each system, for these places alone), places (of
-    the test split), seeds_with_places (for new places, too; NaN where no number of seeds suffices or places are not known),
-    places_needed (with any number of seeds), source. `places`: another number of places than the workspace's.
+    the test split; none where their part is not known), seeds_with_places (for other places, too), places_needed (with any number of
+    seeds), source. Numbers are missing where none is enough. `places`: another number of places than the workspace's.
     """
     rows = []
     for question in questions:
         spread = spread_for(question, spreads)
-        count, known = places or spread.places, not math.isnan(spread.place_deviation)
+        count = None if math.isnan(spread.place_deviation) else places or spread.places
         for correlation in spread.correlations:
             asked = (question.effect, spread.deviation**2, correlation)
-            with_places = None
-            if known and count:
-                with_places = seeds_needed(*asked, spread.place_deviation / math.sqrt(count), count - 1, level, power)
-            rows.append(
-                {
-                    **{"effect": question.name, "measure": question.measure, "size": question.effect},
-                    **{"deviation": spread.deviation, "correlation": correlation},
-                    "seeds": seeds_needed(*asked, level=level, power=power),
-                    "places": count if known else None,
-                    "seeds_with_places": with_places,
-                    "places_needed": places_needed(question.effect, spread.place_deviation, level, power)
-                    if known
-                    else None,
-                    "source": spread.source,
-                }
-            )
+            by_places = (None, None)
+            if count:
+                error = spread.place_deviation / math.sqrt(count)
+                with_places = seeds_needed(*asked, error, count - 1, level, power)
+                by_places = with_places, places_needed(question.effect, spread.place_deviation, level, power)
+            seeds = seeds_needed(*asked, level=level, power=power)
+            sizes = (question.name, question.measure, question.effect, spread.deviation, correlation)
+            rows.append((*sizes, seeds, count, *by_places, spread.source))
     integers = dict.fromkeys(("seeds", "places", "seeds_with_places", "places_needed"), "Int64")
     columns = ["effect", "measure", "size", "deviation", "correlation", *integers, "source"]
     return pd.DataFrame(rows, columns=columns).astype(integers)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
-    """The table as lines for a terminal, a line an effect and measure, with seeds by correlation."""
-    wide: list[list[str]] = []
-    kinds = sorted(table["correlation"].unique(), reverse=True)
-    known = table["places"].notna().any()
-    heads = ["effect", "measure", "size", "sd", *(f"r = {kind:g}" if kind else "unpaired" for kind in kinds)]
-    for (name, measure), its in table.groupby(["effect", "measure"], sort=False):
-        first, seeds = its.iloc[0], its.set_index("correlation")
-        m = MEASURES[str(measure)]
-        size = f"{m.scale * first['size']:+.{m.digits}f}"
-        row = [str(name), str(measure), size, m.amount(first["deviation"])]
-        row += [_count(seeds["seeds"].get(kind)) for kind in kinds]
-        if known:
-            row += [_count(first["seeds_with_places"]), _count(first["places_needed"])]
-        wide.append(row)
-    heads += ["+ places", "places needed"] if known else []
-    widths = [max(map(len, column)) for column in zip(heads, *wide, strict=True)]
-    texts = [
-        "  ".join(_set(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in (heads, *wide)
+    """The table as lines for a terminal: for each source of spreads its own, a line an effect and measure."""
+    texts: list[str] = []
+    for source, part in table.groupby("source", sort=False):
+        measured = source != PUBLISHED["log_loss"].source
+        texts += [*([""] if texts else []), f"seed-to-seed standard deviation (sd): {source}", *_lines(part, measured)]
+    return texts
+
+
+def _lines(part: pd.DataFrame, measured: bool) -> list[str]:
+    """Published spreads have their correlations as columns; a workspace has its own in a column, and places."""
+    rows = []
+    for (name, measure), its in part.groupby(["effect", "measure"], sort=False):
+        m, first = MEASURES[str(measure)], its.iloc[0]
+        row = [str(name), str(measure), f"{m.scale * first['size']:+.{m.digits}f}", m.amount(first["deviation"])]
+        row += [f"{first['correlation']:g}"] if measured else []
+        seeds = its["seeds"].tolist()
+        row += [_count(n) for n in ([seeds[0], seeds[-1]] if measured else seeds)]
+        rows.append([*row, *([_count(first["seeds_with_places"]), _count(first["places_needed"])] if measured else [])])
+    correlations = part["correlation"].unique()
+    heads = ["effect", "measure", "size", "sd"]
+    heads += ["r", "paired", "unpaired", "paired, + places", "places needed"] if measured else []
+    heads += [] if measured else [f"r = {r:g}" if r else "unpaired" for r in correlations]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (heads, *rows)
     ]
-    return [text.rstrip() for text in texts]
 
 
-def _set(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < 2 else cell.rjust(width)
-
-
-def _count(value: object) -> str:
-    return "—" if value is None or pd.isna(value) else f"{int(str(value)):,}"
+def _count(value: int | None) -> str:
+    return "—" if value is None or pd.isna(value) else f"{value:,}"

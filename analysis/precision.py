@@ -34,8 +34,10 @@ def precision(evidence: Evidence) -> list[str]:
     places = plural(len(stored[0].place_names), "place")
     lines = [f"test split: {places}; standard error over places of one network's score: {listed(errors)}"]
     if unresolved:
-        what = "differences of two rows" if systems else "differences of two networks, one seed each,"
-        lines.append(f"not resolved (80 % power, a single test): {what} below {listed(unresolved)}")
+        what = "two rows" if systems else "two networks, one seed each,"
+        lines.append(
+            f"not resolved (80 % power, a single test, typical pair): differences of {what} below {listed(unresolved)}"
+        )
     if not systems:
         lines.append(
             f"nothing is resolved about systems: that takes {FEWEST_SEEDS} seeds of each row (see asc-sweeps power)"

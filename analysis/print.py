@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from analysis import effects, effects_section, figure3, section6, table2, table3, table4
-from analysis.blocks import Section, Table
+from analysis.blocks import Section, Table, Text
 from analysis.evidence import Evidence, load_evidence
 from analysis.export import to_latex, to_markdown
 from asc_sweeps.workspace import Workspace
@@ -41,11 +41,13 @@ def print_table(workspaces: Workspace | Sequence[Workspace], which: str, form: s
         return NUMBERS[which](evidence).to_csv(index=False)
     if form == "json":
         return NUMBERS[which](evidence).to_json(orient="records", indent=1) + "\n"
-    tables = [block for block in SHOWN[which](evidence).blocks if isinstance(block, Table)]
+    blocks = SHOWN[which](evidence).blocks
     if form == "latex":
-        return "\n".join(to_latex(table) for table in tables)
-    notes = [
-        "".join(f"{note.text} {' '.join(note.codes)}".strip() + "\n\n" for note in table.notes) for table in tables
-    ]
-    parts = zip(tables, notes, strict=True)
-    return "\n".join(f"{table.caption}\n\n{to_markdown(table)}\n{note}" for table, note in parts).rstrip() + "\n"
+        return "\n".join(to_latex(block) for block in blocks if isinstance(block, Table))
+    return "\n\n".join(_markdown(block) for block in blocks if isinstance(block, Table | Text)).rstrip() + "\n"
+
+
+def _markdown(block: Table | Text) -> str:
+    if isinstance(block, Text):
+        return f"{block.text} {' '.join(block.codes)}".strip()
+    return "\n\n".join([block.caption, to_markdown(block).rstrip(), *map(_markdown, block.notes)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ import pandas as pd
 from analysis import missing
 from analysis.blocks import MISSING_CELL, Cell, Text, heads, paper, row_head
 from analysis.families import Family
-from analysis.measures import Measure
-from analysis.statistics import seed_spread
-from analysis.verdicts import Judged, resolved, seed_table, verdict_cell
-from analysis.words import MISSING, fixed, signed, spread
+from analysis.measures import MEASURES, PRIMARY, Measure
+from analysis.statistics import FEWEST_SEEDS, LEVEL, SeedSpread, seed_spread, smallest_effect
+from analysis.verdicts import TABLES, Judged, least_margin, margin_of, seed_table
+from analysis.words import MISSING, fixed, listed, plural, signed, spread
 
 
 def measured(row: Mapping[str, Any] | pd.Series, column: str, scale: float, digits: int) -> Cell:
@@ -76,3 +77,59 @@ def score_notes(
     groups = {row: its[group].iloc[0] if group else None for row, its in rows.items()}
     spreads = {measure: seed_spread(seed_table(rows, measure, groups)) for measure in measures}
     return (Text(family.describe()), Text(how), *resolved(spreads, "two rows of one system" if group else "two rows"))
+
+
+def verdict_cell(text: str) -> Cell:
+    """A verdict as a cell."""
+    kinds = {"=": "verdict-fits", "≠": "verdict-differs", "▲": "verdict-differs", "▼": "verdict-differs"}
+    return Cell(text, kinds.get(text[:1], "text"))
+
+
+def explained(judged: Judged, measures: Sequence[Measure] = PRIMARY) -> tuple[Text, ...]:
+    """What stands above a table of scores: what its verdicts mean, on which cells, and what one printed run can show at all."""
+    tests = sum(not math.isnan(p) for p in judged.p_values.values())
+    if not judged.texts:
+        return ()
+    level = LEVEL / TABLES
+    what = (
+        f"Primary outcomes: {listed([measure.name for measure in measures])}; other cells have no verdict. = reproduced: within 0.03 "
+        "of log loss or 1 point of accuracy; ▲ higher or ▼ lower than printed. A printed number is one run, so the standard error is "
+        "that of a new observation (t tests; seed-to-seed variation is pooled over the rows and assumed normal)."
+    )
+    if tests:
+        what += (
+            f" Tests of a difference, and of reproduction, are each Holm-corrected over the {plural(tests, 'test')} of the table, at "
+            f"{100 * level:g} % (Tables 2 to 4 and Section 6 share 5 %)."
+        )
+    limits = []
+    for measure, (name, its) in zip(measures, judged.spreads.items(), strict=True):
+        if its.variance > 0 and tests:
+            least, margin = least_margin(its.variance, level), margin_of(name)
+            beyond = ", so it cannot be shown" if margin < least else ""
+            limits.append(f"{measure.amount(least)} {measure.unit} (margin {measure.amount(margin)}{beyond})")
+    if not limits:
+        return (Text(what),)
+    noise = (
+        "However many seeds are measured here, the paper's single run can be shown to be reproduced only within a margin of "
+        f"{listed(limits)}, by the spread of these seeds. Effects can be shown; they open the report."
+    )
+    return Text(what), Text(noise)
+
+
+def resolved(spreads: Mapping[str, SeedSpread], rows: str = "two rows") -> tuple[Text, ...]:
+    """The line under a table that says which difference of two of its rows their seeds would find."""
+    counts = [n for its in spreads.values() for n in its.counts if n >= FEWEST_SEEDS]
+    if not counts:
+        return (Text(f"What this table can resolve: nothing about systems, which takes {FEWEST_SEEDS} seeds a row."),)
+    parts = []
+    for name, its in spreads.items():
+        if its.residual > 0:
+            found = smallest_effect(math.sqrt(2 * its.residual / min(counts)), its.residual_freedom)
+            parts.append(f"{MEASURES[name].amount(found)} {MEASURES[name].unit}")
+    if not parts:
+        return ()
+    text = (
+        f"What this table can resolve with {min(counts)} seeds a row, for these places alone (80 % power at 5 %, a single test): a "
+        f"difference between {rows} of {listed(parts)}."
+    )
+    return (Text(text),)

@@ -128,7 +128,7 @@ class Found:
     def confirmed(self, signature: str, score: str) -> str:
         """What a point's score is worth by its fresh seeds, in words."""
         values = self.fresh.loc[self.fresh["signature"] == signature, score]
-        return f"{fixed(values.mean(), 3)} ({plural(len(values), 'fresh seed')})" if len(values) else "not confirmed"
+        return f"{fixed(values.mean(), 3)} ({plural(len(values), 'new seed')})" if len(values) else "not confirmed"
 
     def seed_deviation(self, score: str) -> float:
         """Standard deviation between the fresh seeds of a point, pooled over all points; NaN where no point has two."""
@@ -271,17 +271,17 @@ def _how_much_too_good(found: Found) -> str:
     score = found.scores[0]
     spread = found.seed_deviation(score)
     text = (
-        f"Chosen from {plural(found.tried, 'trial')}, one seed each, by the very score shown, which is therefore too good. "
-        "After confirmation: the mean over other seeds of the same settings, on the same validation recordings. "
+        f"Chosen from {plural(found.tried, 'trial')}, one seed each, by the score shown, which is therefore optimistic. "
+        "After confirmation: the mean over new seeds of the same settings, on the same validation recordings. "
     )
     if math.isnan(spread):
         return text + (
-            "How much too good is not known: no settings here have two fresh seeds. An example: the best of 60 equal "
+            "How optimistic is not known: no settings here have two new seeds. An example: the best of 60 equal "
             "trials looks 0.04 better than it is where the standard deviation between seeds is 0.018 in log loss."
         )
     better = fixed(spread * optimism(found.tried), 3)
     return text + (
-        f"The standard deviation between fresh seeds of a point is {fixed(spread, 3)} in {figures.TITLES[score].lower()}: "
+        f"The standard deviation between new seeds of a point is {fixed(spread, 3)} in {figures.TITLES[score].lower()}: "
         f"the best of {found.tried} equal trials would look {better} better than it is (the expected largest of as many "
         "normal values, by Blom's approximation)."
     )

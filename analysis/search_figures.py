@@ -49,11 +49,11 @@ def pareto(found: Found, key: str) -> Plot:
         ]
     )  # fmt: skip
     caption = f"{'Generated data. ' if found.generated else ''}{found.name}: a dot is one of "
-    caption += f"{plural(len(found.done), 'trial')}, of one seed; the line is the front, chosen by these scores and so too good; "
+    caption += f"{plural(len(found.done), 'trial')}, of one seed; the line is the front, chosen by these scores and so optimistic; "
     if again.empty:
         caption += "none of it is confirmed by other seeds"
     else:
-        caption += f"a cross is the mean of fresh seeds, of {len(again)} of its {plural(len(front), 'trial')}"
+        caption += f"a cross is the mean of new seeds, of {len(again)} of its {plural(len(front), 'trial')}"
         figure.add_trace(
             go.Scatter(
                 x=again["macs"].tolist(), y=_rounded(after[again["signature"]]), mode="markers",
@@ -243,7 +243,7 @@ def _with_confirmation(found: Found, best: pd.Series, objective: str) -> str:
     if objective not in found.scores:
         return f"{best[objective]:,.0f}"
     after = found.confirmed(best["signature"], objective)
-    return f"{fixed(best[objective], 4)}, chosen for being the best and so too good; after confirmation: {after}"
+    return f"{fixed(best[objective], 4)}, the best of many and so optimistic; after confirmation: {after}"
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

@@ -11,15 +11,16 @@ from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
 from analysis.measures import PRIMARY
 from analysis.paper import SECTION6, ExtraRow
-from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
-from analysis.verdicts import Judged, explained, judge_rows
-from analysis.words import fixed
+from analysis.scores import explained, measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
+from analysis.verdicts import Judged, judge_rows
 
 STUDY = "section6_extras"
 AXES = ("finetune.reg_lambda", "distill.teachers")
 DROP_RATE = 0.9
 MEASURES = ("log_loss", "accuracy")
 SHOWN = (*MEASURES, "log_loss_macro")
+BEFORE = ("log_loss_before", "log_loss_converted")
+"""Of the network in floating point, and of its integers without training."""
 
 
 def section6_family(frame: pd.DataFrame) -> Family | None:
@@ -94,11 +95,7 @@ def section6(frame: pd.DataFrame) -> pd.DataFrame:
             {
                 "row": row.name,
                 **{f"paper_{name}": getattr(row, name) for name in MEASURES},
-                **{
-                    name: these[name].astype(float).mean(skipna=False)
-                    for name in ("log_loss_before", "log_loss_converted")
-                },
-                **summarise(these, SHOWN),
+                **summarise(these.astype(dict.fromkeys(BEFORE, float)), (*BEFORE, *SHOWN)),
                 **verdict_columns(judged, i, MEASURES),
                 "seeds": len(these),
                 "seed_numbers": tuple(sorted(these["seed"])),
@@ -145,7 +142,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
 def _group(row: ExtraRow, numbers: pd.DataFrame, compare: bool, fill: tuple[str, ...]) -> list[list[Cell]]:
     found = numbers.loc[row.name]
     done = found["seeds"] > 0
-    cells = [Cell(fixed(found[name], 3)) for name in ("log_loss_before", "log_loss_converted")]
+    cells = [measured(found, name, 1, 3) for name in BEFORE]
     for measure in PRIMARY:
         cells += score_cells(found, measure, compare)
     cells += [measured(found, "log_loss_macro", 1, 3), seeds_cell(found["seed_numbers"], numbers["seed_numbers"])]

@@ -7,7 +7,7 @@ are the two things that would be others in a repetition: a test that leaves one 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +36,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values, e.g. of seeds; without ends below FEWEST_SEEDS values.
+    """Student's t interval of the mean of independent values, e.g. of seeds; without ends below FEWEST_SEEDS, or for equal values.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])
     >>> round(interval.low, 3), interval.mean, round(interval.high, 3)
@@ -46,7 +46,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if not len(found):
         return Interval(NAN, NAN, NAN, 0)
     mean = float(found.mean())
-    if len(found) < FEWEST_SEEDS:
+    if len(found) < FEWEST_SEEDS or np.ptp(found) == 0:
         return Interval(mean, NAN, NAN, len(found))
     half = float(special.stdtrit(len(found) - 1, (1 + level) / 2) * found.std(ddof=1) / np.sqrt(len(found)))
     return Interval(mean, mean - half, mean + half, len(found))
@@ -304,7 +304,6 @@ def seeds_needed(
     place_freedom: float = math.inf,
     level: float = LEVEL,
     power: float = POWER,
-    most: int = 10_000,
 ) -> int | None:
     """Seeds of each system that find `effect` with this power, paired by seed; None where no number does.
 
@@ -318,46 +317,39 @@ def seeds_needed(
     paired = 2 * variance * (1 - correlation)
 
     def enough(seeds: int) -> bool:
-        from_seeds = paired / seeds
-        total = from_seeds + place_error**2
-        freedom = total**2 / (from_seeds**2 / (seeds - 1) + place_error**4 / place_freedom)
+        total = paired / seeds + place_error**2
+        freedom = total**2 / ((paired / seeds) ** 2 / (seeds - 1) + place_error**4 / place_freedom)
         return power_of(effect, math.sqrt(total), freedom, level) >= power
 
-    if effect == 0 or not paired > 0 or not enough(most):
+    return _fewest(enough, FEWEST_SEEDS, 10_000) if effect and paired > 0 else None
+
+
+def places_needed(effect: float, deviation: float, level: float = LEVEL, power: float = POWER) -> int | None:
+    """Places that find `effect` with any number of seeds, where a difference scatters by `deviation` from place to place.
+
+    None where no number does, or nothing is known of that scatter.
+    """
+
+    def enough(places: int) -> bool:
+        return power_of(effect, deviation / math.sqrt(places), places - 1, level) >= power
+
+    return _fewest(enough, 2, 1_000_000) if effect and deviation > 0 else None
+
+
+def _fewest(enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The smallest number from `low` to `high` that is enough, where more are enough, too."""
+    if not enough(high):
         return None
-    low, high = FEWEST_SEEDS - 1, most  # the first is too few, the last enough
-    while high - low > 1:
+    while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
 
 
-def places_needed(
-    effect: float, deviation: float, level: float = LEVEL, power: float = POWER, most: int = 1_000_000
-) -> int | None:
-    """Places that find `effect` with any number of seeds, where a difference scatters by `deviation` from place to place."""
-    if not deviation > 0:
-        return 2
-    if power_of(effect, deviation / math.sqrt(most), most - 1, level) < power:
-        return None
-    low, high = 1, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = power_of(effect, deviation / math.sqrt(middle), middle - 1, level) >= power
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
-def smallest_effect(error: float, freedom: float, level: float = LEVEL, power: float = POWER) -> float:
-    """The effect that a test with this standard error finds with this power.
+def smallest_effect(error: float, freedom: float) -> float:
+    """The effect that a two-sided t test at LEVEL with this standard error finds with POWER.
 
     >>> round(smallest_effect(1.0, 1e6), 2)  # 1.96 + 0.84
     2.8
     """
-    low, high = 0.0, error
-    while power_of(high, error, freedom, level) < power:
-        high *= 2
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if power_of(middle, error, freedom, level) >= power else (middle, high)
-    return high
+    return error * float(special.nctdtrinc(freedom, 1 - POWER, special.stdtrit(freedom, 1 - LEVEL / 2)))

@@ -29,9 +29,9 @@ from analysis.evidence import Evidence
 from analysis.families import Family, best_family, summarise
 from analysis.measures import PRIMARY
 from analysis.paper import TABLE2, WIDTH
-from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
+from analysis.scores import explained, measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import BLUE, paper_marker, shown, styled
-from analysis.verdicts import Judged, explained, judge_rows
+from analysis.verdicts import Judged, judge_rows
 from analysis.words import MISSING, fixed, listed, millions, percent, thousands
 
 STUDY = "table2_ablation"

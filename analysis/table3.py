@@ -14,9 +14,9 @@ from analysis.frames import PHASE_WORDS
 from analysis.measures import PRIMARY
 from analysis.paper import DURATIONS, TABLE2, TABLE3
 from analysis.pieces import controls
-from analysis.scores import measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
+from analysis.scores import explained, measured, score_cells, score_heads, score_notes, seeds_cell, verdict_columns
 from analysis.style import DASHES, SERIES, paper_marker, styled
-from analysis.verdicts import Judged, explained, judge_rows
+from analysis.verdicts import Judged, judge_rows
 from analysis.words import MISSING, fixed, percent
 
 STUDY = "table3_durations"
@@ -172,4 +172,9 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
         f"{s}, {d} s: {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for (s, d), r in done.iterrows()
     )
     label = f"Log loss and accuracy by duration of the test clip. Measured: {found or 'nothing yet'}."
-    return Plot("plot-table-3", label, figure, f"{family.caveat}Dotted lines and open diamonds are the paper's.")
+    return Plot(
+        "plot-table-3",
+        label,
+        figure,
+        f"{family.caveat}Dots are means over seeds, colour and dashes the system; dotted lines and open diamonds are the paper's.",
+    )

@@ -25,10 +25,11 @@ from analysis.blocks import (
 from analysis.evidence import Evidence
 from analysis.families import Family, choose, family_keys, summarise
 from analysis.frames import setting_columns
+from analysis.measures import PRIMARY_BY_DEVICE
 from analysis.paper import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
-from analysis.scores import measured, score_notes, seeds_cell, verdict_columns
+from analysis.scores import explained, measured, score_notes, seeds_cell, verdict_cell, verdict_columns
 from analysis.style import BLUE, PAPER, paper_marker, styled
-from analysis.verdicts import Judged, explained, judge_rows, verdict_cell
+from analysis.verdicts import Judged, judge_rows
 from analysis.words import fixed, percent, signed
 
 STUDY = "table4_drop_rate"
@@ -122,7 +123,7 @@ def _printed(row: DropRow | None) -> dict[str, float]:
 def section(evidence: Evidence) -> Section:
     """Table 4 in the report."""
     numbers, family = evidence.of(table4), evidence.of(table4_family)
-    blocks: list[Block] = [*explained(evidence.of(table4_judged)), _table(numbers, family, evidence)]
+    blocks: list[Block] = [*explained(evidence.of(table4_judged), PRIMARY_BY_DEVICE), _table(numbers, family, evidence)]
     if family:
         blocks += [_log_losses(numbers, family), _plot(numbers, family)]
     return Section(
@@ -170,7 +171,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         f"Table 4, fine-tuning of {system} by drop rate, test split",
         head_of(*top, below=names),
         groups,
-        (*score_notes(family, fill, ("log_loss", "accuracy_devices", "accuracy_unseen")), Text(averages)),
+        (*score_notes(family, fill, [measure.column for measure in PRIMARY_BY_DEVICE]), Text(averages)),
     )
 
 
@@ -236,7 +237,10 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
         f"{r}: {percent(n['accuracy_seen'])} and {percent(n['accuracy_unseen'])}" for r, n in done.iterrows()
     )
     label = f"Mean accuracy of seen and unseen devices, and log loss, by drop rate. Measured seen and unseen: {found}."
-    caption = f"{family.caveat}Both panels of accuracy span equally many points; bars: 95 % t intervals over seeds, from three on."
+    caption = (
+        f"{family.caveat}Dots are means over seeds, bars 95 % t intervals from three seeds on; dotted lines and diamonds are "
+        "the paper's. Both panels of accuracy span equally many points."
+    )
     return Plot("plot-table-4", label, figure, caption)
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.blocks import Cell, Text
-from analysis.measures import ACCURACY, MEASURES, Measure
+from analysis.measures import Measure
 from analysis.statistics import (
     FEWEST_SEEDS,
     LEVEL,
@@ -21,15 +20,14 @@ from analysis.statistics import (
     new_observation_p,
     noise_of_one_run,
     seed_spread,
-    smallest_effect,
 )
-from analysis.words import listed, plural
 
 MARGINS = {"accuracy": 0.01, "log_loss": 0.03}
 """Within so much of the printed number a score counts as reproduced."""
 TABLES = 4
 """Whose verdicts are corrected together: Tables 2, 3 and 4 and Section 6 share the level in equal parts."""
 CANNOT = "? cannot be shown"
+"""By any number of seeds, at the level of the last of Holm's steps."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,15 @@ def judge(
     for (row, measure), known in zip(cells, tested, strict=True):
         spread, one_seed = spreads[measure].of(row), known[1] < 2
         differs.append(math.nan if one_seed else new_observation_p(*known, *spread))
-        margin = _margin(measure)
+        margin = margin_of(measure)
         same.append(math.nan if one_seed else new_observation_equivalence_p(*known, margin, *spread))
-    strictest = level / max(1, sum(not math.isnan(p) for p in same))
     names = range(max((len(values) for values in arrays.values()), default=0)) if rows is None else rows
     texts, p_values = {}, {}
     for (row, measure), known, other, equal in zip(cells, tested, holm(differs), holm(same), strict=True):
         key = (names[row], measure)
         variance, _ = spreads[measure].of(row)
-        hidden = abs(known[0] - known[2]) < noise_of_one_run(variance, strictest)
-        never = hidden and _margin(measure) < _least_margin(variance, strictest)
+        hidden = abs(known[0] - known[2]) < noise_of_one_run(variance, level)
+        never = hidden and margin_of(measure) < least_margin(variance, level)
         texts[key], p_values[key] = _text(*known, other, equal, never, level), other
     return Judged(texts, p_values, spreads)
 
@@ -124,13 +121,10 @@ def seed_table(
     return table
 
 
-EFFECT_WORDS = ("same direction and size", "same direction", "opposite", "cannot tell")
-
-
 def effect_verdict(
     measure: Measure, found: Difference, printed: float, p_holm: float, other_holm: float, same_holm: float
 ) -> str:
-    """What an effect is beside the paper's (EFFECT_WORDS), or without a printed one whether it is for better or worse.
+    """What an effect is beside the paper's, or without a printed one whether it is for better or worse.
 
     A direction is that of a difference which is not zero (`p_holm`). The size is the paper's where it is within half of it
     (`same_holm`). `opposite` takes an effect that is neither zero nor one of which the paper's could be a run (`other_holm`).
@@ -145,72 +139,14 @@ def effect_verdict(
         return "▲ better" if (found.mean < 0) == measure.lower_is_better else "▼ worse"
     if (found.mean > 0) == (printed > 0):
         return "= same direction and size" if same_holm < LEVEL else "= same direction"
-    return "≠ opposite" if other_holm < LEVEL else "? cannot tell: the paper's may be chance"
+    return "≠ opposite" if other_holm < LEVEL else "? cannot tell: paper's effect within one run's noise"
 
 
-def verdict_cell(text: str) -> Cell:
-    """A verdict as a cell."""
-    kinds = {"=": "verdict-fits", "≠": "verdict-differs", "▲": "verdict-differs", "▼": "verdict-differs"}
-    return Cell(text, kinds.get(text[:1], "text"))
-
-
-def explained(judged: Judged) -> tuple[Text, ...]:
-    """What stands above a table of scores: what its verdicts are, on which cells, and what one printed run can tell at all."""
-    tests = sum(not math.isnan(p) for p in judged.p_values.values())
-    if not judged.texts:
-        return ()
-    measures = {name: MEASURES.get(name, ACCURACY) for name in judged.spreads}
-    text = (
-        f"Primary outcomes: {listed([m.name for m in measures.values()])}; other cells have no verdict. = reproduced, within 0.03 of "
-        "log loss or 1 point of accuracy; ▲ higher or ▼ lower than printed. A printed number is one run, so the standard error is "
-        "that of a new observation (t tests, the spread of seeds pooled over the rows and taken to be normal). Holm's correction is "
-        f"over the {plural(tests, 'test')} of the table, at {100 * LEVEL / TABLES:g} %: its part of the 5 % of {TABLES} tables."
-    )
-    noise, beyond = [], []
-    for name, spread in judged.spreads.items():
-        if spread.variance > 0 and tests:
-            of, needed = measures[name], _least_margin(spread.variance, LEVEL / TABLES / tests)
-            noise.append(
-                f"± {of.amount(noise_of_one_run(spread.variance))} {of.unit} (margin {of.amount(_margin(name))})"
-            )
-            beyond += [f"{of.amount(needed)} {of.unit}"] if _margin(name) < needed else []
-    if noise:
-        text += f" However many seeds are measured, one printed run tells its system's mean only to {listed(noise)}, by this spread."
-    if beyond:
-        text += (
-            f" So no number of seeds can show a score to be reproduced within less than {listed(beyond)}: “{CANNOT[2:]}” stands in "
-            "place of a count of seeds. Effects can be shown; they open the report."
-        )
-    return (Text(text),)
-
-
-def resolved(spreads: Mapping[str, SeedSpread], rows: str = "two rows") -> tuple[Text, ...]:
-    """The line under a table that says which difference of two of its rows their seeds would find."""
-    counts = [n for spread in spreads.values() for n in spread.counts if n >= FEWEST_SEEDS]
-    needed = Text("How many seeds another effect needs:", ("asc-sweeps power",))
-    if not counts:
-        return Text(
-            f"What this table can resolve: nothing about systems; that takes {FEWEST_SEEDS} seeds a row."
-        ), needed
-    parts = []
-    for name, spread in spreads.items():
-        if spread.residual > 0:
-            measure = MEASURES.get(name, ACCURACY)
-            found = smallest_effect(math.sqrt(2 * spread.residual / min(counts)), spread.residual_freedom)
-            parts.append(f"{measure.amount(found)} {measure.unit}")
-    if not parts:
-        return ()
-    text = (
-        f"What this table can resolve with {min(counts)} seeds a row, on these places (80 % power at 5 %, a single test): a "
-        f"difference between {rows} of {listed(parts)}."
-    )
-    return Text(text), needed
-
-
-def _least_margin(variance: float, level: float) -> float:
+def least_margin(variance: float, level: float) -> float:
     """Within which infinitely many seeds that agree with one run would show equivalence, by two one-sided tests at `level`."""
     return noise_of_one_run(variance, 2 * level)
 
 
-def _margin(measure: str) -> float:
+def margin_of(measure: str) -> float:
+    """Within which a score counts as reproduced (MARGINS)."""
     return MARGINS["log_loss" if measure == "log_loss" else "accuracy"]

@@ -51,7 +51,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def spread(half: float, digits: int, values: Sequence[float] = ()) -> str:
-    """What stands beside a mean over seeds: half of its interval, or where seeds are too few for one, each seed's value.
+    """What stands beside a mean over seeds: half of its interval, or where seeds are too few for one, or equal, each seed's value.
 
     >>> spread(0.0123, 3), spread(float("nan"), 3, (1.17, 1.19)), spread(float("nan"), 3, (1.17,))
     ('± 0.012', '1.170, 1.190', '')
@@ -60,7 +60,7 @@ def spread(half: float, digits: int, values: Sequence[float] = ()) -> str:
         return f"± {half:.{digits}f}"
     return (
         ", ".join(fixed(value, digits) for value in values)
-        if len(values) == 2 and not any(map(math.isnan, values))
+        if len(values) > 1 and not any(map(math.isnan, values))
         else ""
     )
 

@@ -106,13 +106,13 @@ def test_the_best_score_never_stands_without_what_confirmation_left_of_it():
     rows = Page(html).tables["search-0-best"]
     assert rows[0][1:3] == ["Validation log loss", "After confirmation"]
     shown = [row[1:3] for row in rows[1:4]]
-    assert shown == [["1.200", "1.400 (2 fresh seeds)"], ["1.280", "1.400 (1 fresh seed)"], ["1.360", "not confirmed"]]
+    assert shown == [["1.200", "1.400 (2 new seeds)"], ["1.280", "1.400 (1 new seed)"], ["1.360", "not confirmed"]]
     (found,) = search.searches(evidence)
     front, history = search.figures.pareto(found, "x"), search.figures.history(found, "x")
     (crosses,) = [trace for trace in front.figure.data if trace.name == "front, after confirmation"]
     assert (list(crosses.x), list(crosses.y)) == ([72_000_000, 80_000_000], [1.4, 1.4])
     for words in (front.label, history.label, history.caption):
-        assert "1.2000, chosen for being the best and so too good; after confirmation: 1.400 (2 fresh seeds)" in words
+        assert "1.2000, the best of many and so optimistic; after confirmation: 1.400 (2 new seeds)" in words
 
 
 def test_what_chose_the_best_is_confirmed_whichever_score_it_was():
@@ -122,7 +122,7 @@ def test_what_chose_the_best_is_confirmed_whichever_score_it_was():
     asked = {**study.search, "objectives": ["validation_accuracy"], "points": points}
     evidence = Evidence(evidence.results, [], [dataclasses.replace(study, search=asked)])
     row = Page(render(evidence)).tables["search-0-best"][2]  # width 40 is the first
-    assert row[1:5] == ["0.192", "0.100 (1 fresh seed)", "1.920", "1.000 (1 fresh seed)"]
+    assert row[1:5] == ["0.192", "0.100 (1 new seed)", "1.920", "1.000 (1 new seed)"]
 
 
 def test_a_trial_that_the_search_drew_or_that_has_its_seed_confirms_nothing():
@@ -154,8 +154,8 @@ def test_how_much_too_good_is_said_by_the_fresh_seeds_own_spread_or_said_to_be_u
     said = Page(render(found.evidence)).text
     assert f"{pooled:.3f} in validation log loss: the best of 10 equal trials" in said
     assert f"would look {pooled * search.optimism(10):.3f} better than it is" in said
-    assert "How much too good is not known" not in said
-    assert "How much too good is not known" in page.text
+    assert "How optimistic is not known" not in said
+    assert "How optimistic is not known" in page.text
     assert "Chosen from 10 trials, one seed each" in page.text
 
 

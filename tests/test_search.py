@@ -187,4 +187,4 @@ def test_the_command_tells_no_best_without_the_advice_to_confirm_it(opened, caps
     _tell_search(search)
     best, advice = capsys.readouterr().out.splitlines()[-2:]
     assert "validation_log_loss 1.2500" in best
-    assert advice.startswith("  chosen from 2 trials by one seed each, so too good: confirm with other seeds")
+    assert advice.startswith("  chosen from 2 trials by one seed each, so optimistic: confirm with other seeds")

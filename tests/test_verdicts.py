@@ -15,7 +15,7 @@ from tests.simulated import (
     verdicts,
 )
 
-REPORTS = 40
+REPORTS = 80
 MOST = int(stats.binom.ppf(0.999, REPORTS, 0.07))
 """Of reports with a false verdict, where at most 7 % are: more are found by chance in a thousandth of runs."""
 
@@ -25,13 +25,13 @@ def share(false, make, seeds):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 6])
+@pytest.mark.parametrize("seeds", [3, 6])
 def test_one_system_under_several_names_is_rarely_called_different(seeds):
     assert share(false_of_one_system, predicted, seeds) <= MOST
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize("seeds", [2, 10])
 def test_a_faithful_reproduction_is_rarely_called_another_system(seeds):
     assert share(false_of_a_reproduction, planted, seeds) <= MOST
 
@@ -46,8 +46,9 @@ def test_what_is_off_by_three_points_is_found_and_so_are_the_papers_large_effect
 
 def test_a_large_effect_in_predictions_is_found_over_seeds_and_places():
     words = verdicts(predicted(np.random.default_rng(0), 5, gain=1.0))["effects-list"]
-    assert any(word[0] == "=" for word in words)
-    assert not any(word.startswith("≠") for word in words[:4])  # what fine-tuning does to log loss and accuracy
+    assert [word[0] for word in words] == ["="] * 12 + ["?"] * (
+        len(words) - 12
+    )  # what fine-tuning does, and nothing else
 
 
 def test_the_reports_tables_print_these_verdicts_and_no_others():

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import click
 
 from asc_sweeps.cli.options import also_option, json_option, workspace_option
 from asc_sweeps.errors import WorkspaceError, did_you_mean
 from asc_sweeps.workspace import Workspace
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from analysis.evidence import Evidence
+    from analysis.power import Question
 
 
 @click.command()
@@ -17,15 +24,24 @@ from asc_sweeps.workspace import Workspace
 @click.option(
     "--measure",
     type=click.Choice(["log_loss", "accuracy", "accuracy_devices", "accuracy_unseen"]),
-    help="Restrict to one measure; of --effect, log_loss by default.",
+    help="Restrict to one measure; with --effect, log_loss by default.",
 )
-@click.option("--published", is_flag=True, help="Use published spreads, whatever the workspace holds.")
+@click.option("--published", is_flag=True, help="Use published standard deviations, whatever the workspace holds.")
 @click.option("--places", type=click.IntRange(2), help="Places of the test split.  [default: those of the workspace]")
 @click.option(
-    "--power", type=click.FloatRange(0.05, 0.999), default=0.8, show_default=True, help="Chance to find the effect."
+    "--power",
+    "wanted",
+    type=click.FloatRange(0.05, 0.999),
+    default=0.8,
+    show_default=True,
+    help="Chance to find the effect.",
 )
 @click.option(
-    "--level", type=click.FloatRange(1e-6, 0.5), default=0.05, show_default=True, help="Of the two-sided test."
+    "--level",
+    type=click.FloatRange(1e-6, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Significance level of the two-sided test.",
 )
 @click.option(
     "--tests", type=click.IntRange(1), default=1, show_default=True, help="Divide the level by so many tests."
@@ -33,49 +49,56 @@ from asc_sweeps.workspace import Workspace
 @json_option
 def power(
     names: tuple[str, ...], place: str, others: tuple[str, ...], effect: float | None, measure: str | None, published: bool,
-    places: int | None, power: float, level: float, tests: int, as_json: bool,
+    places: int | None, wanted: float, level: float, tests: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Say how many seeds each effect of the paper needs.
 
-    EFFECT names some of them (e.g. drop-0.9, res2net, mfa); without one, all. Seeds' spread is that of the workspace's trials where
-    two rows of a table share two seeds, else a published one. `r` is the correlation over seeds of systems that share a start;
-    `unpaired` systems share none.
+    EFFECT names some of them (e.g. drop-0.9, res2net, mfa); without one, all. The seed-to-seed standard deviation is that of the
+    workspace's trials where the rows of a table share enough seeds, else a published one. r is the correlation over seeds of systems
+    that share a start; unpaired systems share none.
     """
-    from analysis.power import Question, lines, measured_spreads, power_table, questions_of_the_paper
+    from analysis.power import lines, measured_spreads, power_table
 
-    if effect is not None and names:
-        raise click.UsageError("name effects of the paper or give --effect, not both")
-    if effect is not None:
-        if effect == 0:
-            raise click.BadParameter("must not be 0: no number of seeds finds nothing", param_hint="--effect")
-        questions = [Question("--effect", "", measure or "log_loss", effect)]
-    else:
-        questions = questions_of_the_paper()
-        known = list(dict.fromkeys(question.name for question in questions))
-        for name in names:
-            if name not in known:
-                raise click.UsageError(
-                    f"unknown effect '{name}'{did_you_mean(name, known) or '; known: ' + ', '.join(known)}"
-                )
-        questions = [q for q in questions if (not names or q.name in names) and measure in (None, q.measure)]
-        if not questions:
-            raise click.UsageError(f"the paper prints no {measure} of {', '.join(names)}; leave out --measure")
-    table = power_table(
-        questions, {} if published else measured_spreads(_evidence(place, others)), level / tests, power, places
-    )
+    questions = _questions(names, effect, measure)
+    spreads = {} if published else measured_spreads(_evidence(place, others))
+    table = power_table(questions, spreads, level / tests, wanted, places)
+    if places and table["places"].isna().all():
+        raise click.UsageError(
+            "--places needs a workspace whose trials have stored test predictions of several shared seeds; leave it out"
+        )
     if as_json:
         click.echo(table.to_json(orient="records", indent=1))
         return
     for line in lines(table):
         click.echo(line)
     click.echo(
-        f"\nseeds of each system for {power:.0%} power, two-sided test at {level / tests:.2g}; — no number is enough, or not known"
+        f"\nseeds of each system for {wanted:.0%} power, two-sided test at {level / tests:.2g}; “+ places”: for other places, too; "
+        "—: no number suffices, or unknown"
     )
-    for source in table["source"].unique():
-        click.echo(f"spread: {source}")
 
 
-def _evidence(place: str, others: tuple[str, ...]):  # noqa: ANN202  (a type of `analysis`, which is imported when it is needed)
+def _questions(names: tuple[str, ...], effect: float | None, measure: str | None) -> list[Question]:
+    from analysis.power import Question, questions_of_the_paper
+
+    if effect is not None:
+        if names:
+            raise click.UsageError("name effects of the paper or give --effect, not both")
+        if effect == 0 or not math.isfinite(effect):
+            raise click.BadParameter(f"must be a number other than 0, got {effect:g}", param_hint="--effect")
+        return [Question("--effect", "", measure or "log_loss", effect)]
+    questions = questions_of_the_paper()
+    known = list(dict.fromkeys(question.name for question in questions))
+    for name in names:
+        if name not in known:
+            near = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+            raise click.UsageError(f"unknown effect '{name}'{near}")
+    questions = [q for q in questions if (not names or q.name in names) and measure in (None, q.measure)]
+    if not questions:
+        raise click.UsageError(f"the paper prints no {measure} of {', '.join(names)}; leave out --measure")
+    return questions
+
+
+def _evidence(place: str, others: tuple[str, ...]) -> Evidence:
     from analysis.evidence import load_evidence
 
     workspaces = []

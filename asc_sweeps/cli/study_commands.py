@@ -260,7 +260,7 @@ def _tell_search(search: SearchStudy) -> None:
         click.echo(f"  best {signature}: {ends}; {settings}")
     if best:
         click.echo(
-            f"  chosen from {search.drawn} trials by one seed each, so too good: confirm with other seeds "
+            f"  chosen from {search.drawn} trials by one seed each, so optimistic: confirm with other seeds "
             "(the same settings in a grid with seeds: [1, 2, 3])"
         )
 
