@@ -17,7 +17,7 @@ from analysis.words import MISSING
 class Cell(NamedTuple):
     """A cell of a table; one of tens of thousands, of which a dataclass would take three times as long to make.
 
-    `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits` or `verdict-differs`.
+    `kind` is `number`, `paper` (a printed number), `text`, `remark`, `verdict-fits`, `verdict-differs` or `verdict-open`.
     """
 
     text: str

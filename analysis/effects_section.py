@@ -58,7 +58,7 @@ def _table(frame: pd.DataFrame, judged: bool) -> Table:
     for table, rows in frame.groupby("table", sort=False):
         lines = [_line(its, judged) for _, its in rows.groupby("effect", sort=False)]
         groups.append(row_group(row_head(str(table)), lines))
-    names = heads("paper", "measured", row_head("verdict")) if judged else []
+    names = heads("paper", "measured", "verdict") if judged else []
     titles = [(measure.title, max(1, len(names))) for measure in COLUMNS]
     top = [(row_head("Table"), 1), (row_head("Effect"), 1), *titles, ("Seeds", 1), ("Places", 1)]
     head = head_of(*top, below=names * len(COLUMNS)) if judged else [heads(*(title for title, _ in top))]

@@ -81,7 +81,13 @@ def score_notes(
 
 def verdict_cell(text: str) -> Cell:
     """A verdict as a cell."""
-    kinds = {"=": "verdict-fits", "≠": "verdict-differs", "▲": "verdict-differs", "▼": "verdict-differs"}
+    kinds = {
+        "=": "verdict-fits",
+        "≠": "verdict-differs",
+        "▲": "verdict-differs",
+        "▼": "verdict-differs",
+        "?": "verdict-open",
+    }
     return Cell(text, kinds.get(text[:1], "text"))
 
 
