@@ -329,6 +329,17 @@ def test_what_is_not_exactly_known_goes_through_the_layers_and_gives_their_resul
     torch.testing.assert_close(found, network(x), rtol=0, atol=0)
 
 
+def test_without_numba_the_layers_are_called():
+    code = (
+        "import sys; sys.modules['numba'] = None; import torch; from asc_sweeps.config import ModelConfig; "
+        "from asc_sweeps.models.network import Network; from asc_sweeps.models.fast import run; run.SMALLEST = 0; "
+        "network, x = Network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16); network(x).sum().backward(); "
+        "print(run.can_run(network, x), network.stem[0].weight.grad is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_a_forward_that_was_replaced_in_its_class_is_called(monkeypatch):
     network, x = Network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16)
     assert run.can_run(network, x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import weakref
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ def can_run(network: Network, x: Tensor) -> bool:
     its arguments or its forward is another than `Network` makes (a bias, a dilation, another activation, quantization) or has
     hooks (counting); not where the plain layers raise an error, for that is theirs.
     """
-    if x.device.type != "cpu" or x.dtype not in DTYPES or type(x) not in (Tensor, nn.Parameter):
+    if x.device.type != "cpu" or x.dtype not in DTYPES or type(x) not in (Tensor, nn.Parameter) or not _has_compiler():
         return False
     if not _has_size(network, x) or torch.is_autocast_enabled("cpu"):
         return False
@@ -63,6 +64,15 @@ def can_run(network: Network, x: Tensor) -> bool:
         return False
     pairs = zip(layers, made, strict=True)
     return all(known.matches(layer) and _is_plain(layer, network, x.dtype) for layer, known in pairs)
+
+
+@functools.cache
+def _has_compiler() -> bool:
+    """Whether numba is installed; without it everything works, only slower."""
+    try:
+        return importlib.util.find_spec("numba") is not None
+    except ValueError:  # it stands in sys.modules as missing
+        return False
 
 
 class _Layer:
