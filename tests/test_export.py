@@ -114,8 +114,20 @@ def test_the_command_prints_each_table_in_each_form(which, tmp_path):
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert printed("markdown").startswith("Table 2" if which == "2" else "Table 4" if which == "4" else "Figure 3")
+    title = {"2": "Table 2, sizes", "4": "Table 4, fine-tuning", "figure3": "Figure 3, its points"}[which]
+    assert f"\n{title}" in "\n" + printed("markdown")  # what stands above it in the report stands above it here
     assert "\\toprule" in printed("latex")
     rows = list(csv.DictReader(io.StringIO(printed("csv"))))
     assert len(rows) == len(json.loads(printed("json")))
     assert {float(row["accuracy"]) for row in rows if row["accuracy"]} == {0.61}
+
+
+def test_the_command_prints_the_effects_with_what_their_verdicts_are_on(tmp_path):
+    for row in TABLE2[:2]:
+        save_result(Workspace(tmp_path), trial(settings(row), accuracy=0.61))
+    done = CliRunner().invoke(cli, ["table", "effects", "--workspace", str(tmp_path)])
+    assert done.output.startswith("Primary outcomes: log loss and mean accuracy")
+    assert "Table 2 | BC-Res2Net minus BC-ResNet | −0.092 | 0.000 | ? one seed" in done.output
+    done = CliRunner().invoke(cli, ["table", "effects", "--workspace", str(tmp_path), "--format", "csv"])
+    rows = list(csv.DictReader(io.StringIO(done.output)))
+    assert [(row["effect"], row["measure"]) for row in rows] == [("res2net", "log_loss"), ("res2net", "accuracy")]
