@@ -88,7 +88,8 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
     trials = trials.sort_values("signature", key=lambda signatures: signatures.map(places))
     keys = family_keys(trials, ())
     configurations = keys.unique()
-    numbers = grid_table(trials[keys.isin(configurations[:MOST_ROWS])])
+    drawn = trials[keys.isin(configurations[:MOST_ROWS])]
+    numbers = grid_table(drawn)
     columns = list(numbers.columns[: numbers.columns.get_loc("log_loss")])
     groups = []
     for at, row in numbers.iterrows():
@@ -110,7 +111,7 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
         caption,
         [heads(*named, *titles, "Parameters", "Time", "Seeds")],
         groups,
-        (*(Text(note) for note in _notes(trials, len(configurations))), *_resolved(trials, keys)),
+        (*(Text(note) for note in _notes(trials, len(configurations))), *_resolved(drawn, keys[drawn.index])),
     )
 
 
