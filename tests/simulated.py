@@ -70,8 +70,8 @@ def planted(generator, seeds, truth=None, off=(0.0, 0.0)):
     loss, micro = noise(generator, runs, LOG_LOSS_SD), noise(generator, runs, ACCURACY_SD)
     common = noise(generator, runs, np.sqrt(ACCURACY_SD**2 - DEVICE_SD**2 / len(DEVICES) * 0.5))
     devices = np.stack([common + noise(generator, runs, DEVICE_SD * 0.7) for _ in DEVICES], axis=1)
-    start = 1 if truth else 0  # otherwise the paper's run is taken off: the truth is not known
-    loss, micro, devices = (part[..., 1:] - (0 if start else part[..., :1]) for part in (loss, micro, devices))
+    # Unless the print is the truth, its own noise is taken off: the truth is not known.
+    loss, micro, devices = (part[..., 1:] - (0 if truth else part[..., :1]) for part in (loss, micro, devices))
     results = []
     for row, configs in enumerate(rows_of_both_tables(range(seeds))):
         for s, config in enumerate(configs):
@@ -82,8 +82,8 @@ def planted(generator, seeds, truth=None, off=(0.0, 0.0)):
     return Evidence(results, [], [])
 
 
-def predicted(generator, seeds, places=146, recordings=4, gain=0.0, systems=9):
-    """Evidence with predictions of one system under the names of Tables 2 and 4; `gain` is added to the logit of the later half.
+def predicted(generator, seeds, places=146, recordings=4, gain=0.0):
+    """Evidence with predictions of one system under the names of Tables 2 and 4; `gain` is added to the logit of the fine-tuned ones.
 
     Each recording is by two devices; a seed has an effect of its own, one at each place, and one on each segment.
     """
@@ -95,11 +95,11 @@ def predicted(generator, seeds, places=146, recordings=4, gain=0.0, systems=9):
     base = 1.0 + generator.normal(0, 1.0, place.max() + 1)[place] + generator.normal(0, 0.2, 9)[device]
     base = base + generator.normal(0, 1.5, len(names))
     results, stored = [], {}
-    for row, configs in list(enumerate(rows_of_both_tables(range(seeds))))[:systems]:
+    for row, configs in enumerate(rows_of_both_tables(range(seeds))):
         for config in configs:
             own = generator.normal(0, 0.06) + generator.normal(0, 0.35, place.max() + 1)[place]
             own = own + generator.normal(0, 0.15, 9)[device]
-            logit = base + own + generator.normal(0, 0.5, len(names)) + (gain if row >= systems // 2 + 1 else 0.0)
+            logit = base + own + generator.normal(0, 0.5, len(names)) + (gain if row >= len(TABLE2) else 0.0)
             log_probability = np.zeros((len(names), len(SCENES)))
             log_probability[np.arange(len(names)), scenes] = logit
             log_probability -= np.log(np.exp(log_probability).sum(axis=1, keepdims=True))
