@@ -12,37 +12,21 @@ from html import escape
 from pathlib import Path
 
 import jinja2
-import plotly.offline
 from markupsafe import Markup
 
-from analysis import (
-    costs,
-    curves,
-    effects_section,
-    errors,
-    figure3,
-    grids,
-    notes,
-    overview,
-    provenance,
-    records,
-    search,
-    section6,
-    table2,
-    table3,
-    table4,
-    unfinished,
-)
-from analysis.blocks import Cell, File, Plot, Section, Table, Text
-from analysis.content import content
-from analysis.evidence import Evidence, load_evidence
-from analysis.export import to_csv, to_latex, to_markdown
-from analysis.images import Form, write_images
-from analysis.style import DARK
-from asc_sweeps.files import write_bytes
-from asc_sweeps.packing import dense_json, pack
-from asc_sweeps.repeat import CONTENT
-from asc_sweeps.workspace import Workspace
+from analysis.evidence.embedded import content
+from analysis.evidence.loading import Evidence, load_evidence
+from analysis.page import charts
+from analysis.page.elements import Cell, File, Plot, Section, Table, Text
+from analysis.page.images import Form, write_images
+from analysis.page.style import DARK
+from analysis.page.table_files import to_csv, to_latex, to_markdown
+from analysis.paper import effects_section, figure3, notes, overview, section6, table2, table3, table4
+from analysis.studies import costs, curves, error_analysis, grids, provenance, searches, trial_lists, unfinished
+from asc_sweeps.config.packing import dense_json, pack
+from asc_sweeps.config.replay import CONTENT
+from asc_sweeps.workspace.atomic_files import write_bytes
+from asc_sweeps.workspace.paths import Workspace
 
 SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     effects_section.section,
@@ -52,19 +36,19 @@ SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     section6.section,
     figure3.section,
     grids.section,
-    search.section,
-    errors.section,
+    searches.section,
+    error_analysis.section,
     curves.section,
-    records.trials,
+    trial_lists.trials,
     unfinished.section,
-    records.failures,
-    records.studies,
+    trial_lists.failures,
+    trial_lists.studies,
     costs.section,
     provenance.section,
     notes.section,
 )
 EXPORTS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "latex": to_latex, "markdown": to_markdown}
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "page" / "templates"
 
 
 def write_report(workspaces: Workspace | Sequence[Workspace], out: Path, static: Form | None = None) -> Path:
@@ -107,7 +91,7 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
         "file": lambda block: isinstance(block, File),
     }
     with ThreadPoolExecutor(1) as beside:
-        bundle = beside.submit(pack, plotly.offline.get_plotlyjs())  # gzip leaves Python to the others meanwhile
+        bundle = beside.submit(pack, charts.get_plotlyjs())  # gzip leaves Python to the others meanwhile
         return environment.get_template("report.html.jinja").render(
             warning=overview.data_warning(evidence.frame),
             cards=overview.cards(evidence),

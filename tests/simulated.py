@@ -10,13 +10,13 @@ import dataclasses
 
 import numpy as np
 
-from analysis import effects_section, section6, table2, table3, table4
-from analysis.effects import effects
-from analysis.evidence import Evidence
-from analysis.paper import DEVICES, TABLE2, TABLE4
-from analysis.predictions import Predictions
+from analysis.evidence.loading import Evidence
+from analysis.evidence.predictions import Predictions
+from analysis.paper import effects_section, section6, table2, table3, table4
+from analysis.paper.effects import effects
+from analysis.published import DEVICES, TABLE2, TABLE4
 from asc_sweeps.data.labels import SCENES
-from tests.test_analysis import settings, trial
+from tests.planted import settings, trial
 
 SECTIONS = (effects_section.section, table2.section, table3.section, table4.section, section6.section)
 LOG_LOSS_SD, ACCURACY_SD, DEVICE_SD, SHARED = 0.018, 0.008, 0.013, 0.8

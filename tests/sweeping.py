@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from asc_sweeps.training.flat import unflatten
+from asc_sweeps.training.flat_state import unflatten
 
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",

@@ -9,18 +9,11 @@ import sys
 import click
 
 from asc_sweeps import __version__
-from asc_sweeps.cli import (
-    data_commands,
-    export_commands,
-    look_commands,
-    power_command,
-    study_commands,
-    trial_commands,
-)
+from asc_sweeps.cli import data_commands, export_commands, power_commands, show_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
-from asc_sweeps.console import make_output_inert
+from asc_sweeps.cli.progress import make_output_inert
 from asc_sweeps.errors import AscSweepsError, in_words
-from asc_sweeps.interruption import answer_sigterm
+from asc_sweeps.sweep.interruption import answer_sigterm
 
 
 def main() -> None:
@@ -60,13 +53,13 @@ def cli() -> None:
 
 for command in (
     study_commands.demo,
-    look_commands.plan,
+    show_commands.plan,
     study_commands.sweep,
-    look_commands.status,
+    show_commands.status,
     study_commands.report,
-    look_commands.table,
-    power_command.power,
-    look_commands.doctor,
+    show_commands.table,
+    power_commands.power,
+    show_commands.doctor,
     trial_commands.train,
     trial_commands.complexity,
     trial_commands.settings,

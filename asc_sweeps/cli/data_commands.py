@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asc_sweeps.cli.options import Commands, workspace_option
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 
 @click.group(cls=Commands)
@@ -26,7 +26,7 @@ def synthesize(folder: Path, plan: str, seed: int, workers: int | None) -> None:
 
     In the layout of TAU Urban Acoustic Scenes 2022 Mobile, stamped as generated.
     """
-    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.synthetic import synthesize as write
 
     line = ProgressLine()
@@ -40,7 +40,7 @@ def synthesize(folder: Path, plan: str, seed: int, workers: int | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def check(folder: Path) -> None:
     """Say what is wrong with a folder; exit 2."""
-    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.check import check_audio, read_folder
     from asc_sweeps.data.findings import Findings, printable
     from asc_sweeps.data.tau import stamp_of
@@ -71,7 +71,7 @@ def prepare(folder: Path, place: str) -> None:
 
     16 kHz, int16, memory-mapped. Killed and run again, it continues.
     """
-    from asc_sweeps.console import ProgressLine
+    from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.catalog import prepare_for_all
 
     made = prepare_for_all(folder, Workspace.at(place), ProgressLine().clips)

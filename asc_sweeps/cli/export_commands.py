@@ -37,7 +37,7 @@ def export(
     compared with the trainer's own predictions.
     """
     from asc_sweeps.data.labels import SEEN_DEVICES
-    from asc_sweeps.export import SUFFIXES, export_trial, stored_trial
+    from asc_sweeps.deploy.export import SUFFIXES, export_trial, stored_trial
 
     if device is not None and device not in SEEN_DEVICES:
         raise ConfigError([f"--device must be one of {', '.join(SEEN_DEVICES)}; got '{device}'"])
@@ -68,10 +68,10 @@ def predict(trial: str, folder: Path, out: Path | None, place: str, accelerator:
 
     DIR is an evaluation set: audio/ and, where it has one, evaluation_setup/fold1_test.csv. Killed and run again, it continues.
     """
-    from asc_sweeps.console import ProgressLine
-    from asc_sweeps.export import stored_trial
-    from asc_sweeps.files import write_bytes
-    from asc_sweeps.predict import as_table, predict_folder
+    from asc_sweeps.cli.progress import ProgressLine
+    from asc_sweeps.deploy.export import stored_trial
+    from asc_sweeps.deploy.predict import as_table, predict_folder
+    from asc_sweeps.workspace.atomic_files import write_bytes
 
     workspace = existing_workspace(place, accelerator=accelerator)
     config, line = stored_trial(workspace, trial), ProgressLine()
@@ -108,10 +108,8 @@ def submission(
 
     The ZIP of DCASE 2022 task 1: output and meta file, checked by the challenge's rules before it is written.
     """
-    from asc_sweeps.export import stored_trial
-    from asc_sweeps.files import write_bytes
-    from asc_sweeps.results import load_result
-    from asc_sweeps.submission import (
+    from asc_sweeps.deploy.export import stored_trial
+    from asc_sweeps.deploy.submission import (
         check_label,
         check_output,
         check_size,
@@ -120,6 +118,8 @@ def submission(
         read_output,
         write_zip,
     )
+    from asc_sweeps.workspace.atomic_files import write_bytes
+    from asc_sweeps.workspace.results import load_result
 
     check_label(label, abbreviation)
     people = [read_author(text) for text in authors]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from asc_sweeps.errors import WorkspaceError, did_you_mean
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 
 def _named(ctx: click.Context, option: click.Parameter, value: str) -> str:

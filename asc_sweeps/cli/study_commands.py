@@ -26,16 +26,16 @@ from asc_sweeps.cli.options import (
     storage_option,
     workspace_option,
 )
+from asc_sweeps.config.gc_pause import no_garbage
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.garbage import no_garbage
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
-    from analysis.images import Form
-    from asc_sweeps.console import ProgressLine, SweepProgress
-    from asc_sweeps.plan import Plan
-    from asc_sweeps.request import Cluster, Request, Study
-    from asc_sweeps.search import SearchStudy
+    from analysis.page.images import Form
+    from asc_sweeps.cli.progress import ProgressLine, SweepProgress
+    from asc_sweeps.config.request import Cluster, Request, Study
+    from asc_sweeps.sweep.plan import Plan
+    from asc_sweeps.sweep.searches.search_study import SearchStudy
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What Ray sets for a command that was submitted to a cluster as a job."""
@@ -55,7 +55,7 @@ def demo(place: str, out: Path | None, workers: int | None) -> None:
 
     The paper's five studies at their small size, then the report.
     """
-    from asc_sweeps.request import Cluster, Request
+    from asc_sweeps.config.request import Cluster, Request
 
     workspace = Workspace.at(place)
     code = _sweep(Request(MINI_STUDIES, mini=True, options=_options()), workspace, Cluster(workers=workers))
@@ -111,7 +111,7 @@ def sweep(
     SPACE is a shipped study (table2_ablation, table3_durations, table4_drop_rate, ...) or a YAML file. The same command again
     continues where the last one ended.
     """
-    from asc_sweeps.request import Cluster, read_request
+    from asc_sweeps.config.request import Cluster, read_request
 
     named_or_from(spaces, report)
     request = read_request(spaces, mini, data, sets, seeds, _options(), report)
@@ -156,11 +156,11 @@ def _sweep(
     request: Request, workspace: Workspace, cluster: Cluster, in_full: bool = False, storage: str | None = None
 ) -> int:
     """Plan, run and count; the exit code: 0 all done, 1 some failed, 130 interrupted."""
-    from asc_sweeps.request import load_studies
+    from asc_sweeps.config.request import load_studies
 
     studies = load_studies(request)  # a mistake in a file is told before anything slow is imported
-    from asc_sweeps.console import ProgressLine
-    from asc_sweeps.studies import bind_studies, open_searches, plan_studies
+    from asc_sweeps.cli.progress import ProgressLine
+    from asc_sweeps.sweep.studies import bind_studies, open_searches, plan_studies
 
     line = ProgressLine()
     workspace.pull()
@@ -174,10 +174,10 @@ def _run(
     request: Request, studies: list[Study], plan: Plan, searches: list[SearchStudy], workspace: Workspace, cluster: Cluster,
     in_full: bool, line: ProgressLine,
 ) -> int:  # fmt: skip
-    from asc_sweeps.console import SweepProgress
-    from asc_sweeps.ray_environment import prepare_ray
-    from asc_sweeps.studies import halvings_of, note_failures, record_studies
-    from asc_sweeps.trackers import Trackers
+    from asc_sweeps.cli.progress import SweepProgress
+    from asc_sweeps.sweep.ray_environment import prepare_ray
+    from asc_sweeps.sweep.studies import halvings_of, note_failures, record_studies
+    from asc_sweeps.sweep.trackers import Trackers
 
     to_draw = sum(search.left for search in searches)
     before = [t for search in searches for t in search.planned(workspace)]
@@ -190,7 +190,7 @@ def _run(
         line.say(f"starting Ray for {len(plan.todo)} trials ({done} are finished already){draws}")
         trackers = Trackers(studies, workspace, line.say)
         prepare_ray(cluster)
-        from asc_sweeps.sweeps import run_sweep
+        from asc_sweeps.sweep.on_ray.run_sweep import run_sweep
 
         halvings = {} if in_full else halvings_of(studies, plan, workspace)
 
@@ -247,7 +247,7 @@ def _count(plan: Plan, progress: SweepProgress, drawn_before: list[bool]) -> Non
 
 def _tell_search(search: SearchStudy) -> None:
     """What a search has found so far."""
-    from asc_sweeps.space import SIZES
+    from asc_sweeps.config.search_space import SIZES
 
     click.echo(f"{search.name}: {search.drawn} of {search.search.trials} trials drawn, {search.refused} points refused")
     if search.note:
@@ -267,8 +267,8 @@ def _tell_search(search: SearchStudy) -> None:
 
 def _tell_precision(workspace: Workspace) -> None:
     """What the numbers in the report can tell, so that nobody sees a winner in noise."""
-    from analysis.evidence import load_evidence
-    from analysis.precision import precision
+    from analysis.evidence.loading import load_evidence
+    from analysis.paper.precision import precision
 
     for line in precision(load_evidence(workspace)):
         click.echo(line)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from asc_sweeps.cli.options import accelerator_option, data_option, json_option, set_option, workspace_option
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 
 @click.command()
@@ -27,14 +27,14 @@ def train(
 
     The defaults are the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any finetune.* setting adds the fine-tuning.
     """
-    from asc_sweeps.request import overrides_of
-    from asc_sweeps.settings import make_config
+    from asc_sweeps.config.request import overrides_of
+    from asc_sweeps.config.settings import make_config
 
     config = make_config(overrides_of(sets, data))
-    from asc_sweeps.console import ProgressLine
-    from asc_sweeps.studies import bind
-    from asc_sweeps.trial import run_trial
-    from asc_sweeps.workspace import cores
+    from asc_sweeps.cli.progress import ProgressLine
+    from asc_sweeps.sweep.studies import bind
+    from asc_sweeps.training.run_trial import run_trial
+    from asc_sweeps.workspace.paths import cores
 
     line = ProgressLine()
     workspace = Workspace.at(place, accelerator=accelerator, threads=threads or cores())
@@ -68,14 +68,14 @@ def train(
 @json_option
 def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Count params and MACs of a network."""
-    from asc_sweeps.request import overrides_of
-    from asc_sweeps.settings import make_config
+    from asc_sweeps.config.request import overrides_of
+    from asc_sweeps.config.settings import make_config
 
     config = make_config(overrides_of(sets, None))
     if not math.isfinite(seconds):
         raise click.BadParameter("must be a number of seconds, e.g. 10", param_hint="--seconds")
-    from asc_sweeps.finished import complexity_of
     from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
+    from asc_sweeps.training.finished import complexity_of
 
     n = complexity_of(config, seconds)
     shape = [1, config.features.n_mels, config.features.frames(seconds)]
@@ -91,7 +91,7 @@ def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
 @click.command()
 def settings() -> None:
     """List every setting, its default and source."""
-    from asc_sweeps.config import setting_fields
+    from asc_sweeps.config.trial_config import setting_fields
 
     for name, field in setting_fields().items():
         click.echo(f"{name} = {json.dumps(field.default)}\n    {field.description}")

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from asc_sweeps.config import RATE
+from asc_sweeps.config.trial_config import RATE
 from asc_sweeps.data.findings import printable
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.errors import DataError, NotPreparedError
-from asc_sweeps.files import write_json
+from asc_sweeps.workspace.atomic_files import write_json
 
 ARRAY = "waveforms.npy"
 JOURNAL = "converted.jsonl"

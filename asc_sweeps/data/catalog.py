@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from asc_sweeps.data.cache import MANIFEST, Prepared, cache_folder, find_prepared
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.tau import FOLDER_NAME
 from asc_sweeps.errors import MissingDataError
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.file_lock import FileLock
+from asc_sweeps.workspace.paths import Workspace
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many clips are done and how many there are."""

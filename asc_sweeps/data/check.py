@@ -12,13 +12,13 @@ from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
+from asc_sweeps.config.gc_pause import no_garbage
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
 from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Segment, Table, holds_recordings, read_lists
 from asc_sweeps.data.wav import PIECES, BadWav, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
-from asc_sweeps.garbage import no_garbage
-from asc_sweeps.workspace import cores
+from asc_sweeps.workspace.paths import cores
 
 CHUNK = 256
 """Files that a thread looks at before it tells."""

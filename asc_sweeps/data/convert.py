@@ -20,13 +20,13 @@ from types import MappingProxyType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from asc_sweeps.config import RATE
+from asc_sweeps.config.trial_config import RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.resample import resample
 from asc_sweeps.data.wav import FRAMES, BadWav, read_piece, read_wav
-from asc_sweeps.files import write_bytes
-from asc_sweeps.workspace import cores
+from asc_sweeps.workspace.atomic_files import write_bytes
+from asc_sweeps.workspace.paths import cores
 
 CHUNK = 256
 """Files converted, flushed and recorded together: what a killed run loses at most, for each thread."""

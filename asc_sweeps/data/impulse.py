@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
-from asc_sweeps.config import RATE
+from asc_sweeps.config.trial_config import RATE
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.torchaudio_door import Resample
+from asc_sweeps.data.wav import read_any_wav
 from asc_sweeps.errors import DataError
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 LEAD = RATE // 20
 """Samples that are kept from before a response's peak."""
@@ -39,7 +38,7 @@ def keep_responses(folder: str, workspace: Workspace) -> str:
     for path in paths:
         try:
             responses.append(_read(path))
-        except (OSError, ValueError, soundfile.LibsndfileError) as error:
+        except (OSError, ValueError) as error:
             findings.add("must be an impulse response", f"{path.relative_to(place)}: {error}")
     if findings.fatal:
         listed = "\n  ".join(map(str, findings))
@@ -83,7 +82,7 @@ def load_responses(content: str, workspace: Workspace) -> Tensor:
 
 def _read(path: Path) -> np.ndarray:
     """One response: 16 kHz, one channel, one second with its peak at `LEAD`, of unit energy: noise keeps its level."""
-    samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    samples, rate = read_any_wav(path)
     response = torch.from_numpy(samples.mean(axis=1))
     if not len(response) or not bool(response.isfinite().all()) or not float(response.abs().max()) > 0:
         raise ValueError("holds no sound, or no finite one")

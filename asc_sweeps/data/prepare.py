@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from asc_sweeps.config import RATE
+from asc_sweeps.config.trial_config import RATE
 from asc_sweeps.data.cache import (
     ARRAY,
     COLUMNS,
@@ -38,7 +36,8 @@ from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.tau import Segment, stamp_of
 from asc_sweeps.data.wav import BadWav, stat_wav
 from asc_sweeps.errors import DataError
-from asc_sweeps.files import write_bytes, write_json
+from asc_sweeps.workspace.atomic_files import write_bytes, write_json
+from asc_sweeps.workspace.file_lock import FileLock
 
 
 def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Prepared:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from asc_sweeps.config import DataConfig
+from asc_sweeps.config.trial_config import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.findings import printable
 from asc_sweeps.errors import DataError
-from asc_sweeps.workspace import Workspace
+from asc_sweeps.workspace.paths import Workspace
 
 PLACES = ("evaluation_setup", ".", "split_setup")
 """Folders of a data set in which the lists are looked for."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.errors import WAYS_OUT, DataError, in_words
-from asc_sweeps.files import naming
+from asc_sweeps.workspace.atomic_files import naming
 
 GENERATED_STAMP = "GENERATED.json"
 """At the root of a folder of generated data."""

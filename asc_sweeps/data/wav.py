@@ -1,4 +1,7 @@
-"""One WAV file of the data set: 24 bit, mono, 44.1 kHz, one second; read as it is, or refused with the rule that it breaks."""
+"""One WAV file of the data set: 24 bit, mono, 44.1 kHz, one second; read as it is, or refused with the rule that it breaks.
+
+The only door to soundfile.
+"""
 
 from __future__ import annotations
 
@@ -101,6 +104,19 @@ def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> t
     if len(waveform) != FRAMES:
         raise BadWav(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
     return hashlib.sha256(waveform).hexdigest(), waveform
+
+
+def write_wav(path: Path, waveform: np.ndarray) -> None:
+    """Write a waveform, float [samples] within -1..1, in the format that `read_wav` asks for."""
+    soundfile.write(path, waveform, WAV_RATE, subtype="PCM_24", format="WAV")
+
+
+def read_any_wav(path: Path) -> tuple[np.ndarray, int]:
+    """Samples, float32 [frames, channels], and rate of a WAV file of whatever format. Raises ValueError for what is none."""
+    try:
+        return soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(str(error)) from None
 
 
 def _start_of(path: Path | str) -> bytes:

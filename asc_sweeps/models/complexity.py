@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from asc_sweeps.config import ModelConfig
+from asc_sweeps.config.trial_config import ModelConfig
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.results import Complexity
+from asc_sweeps.workspace.results import Complexity
 
 PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000
 """The challenge's limits of 2022, for one segment of one second."""

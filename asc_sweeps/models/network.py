@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config import ModelConfig
+from asc_sweeps.config.trial_config import ModelConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.models.attention import attention_unit
 from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise
 from asc_sweeps.models.complexity import BLOCKS_PER_STAGE, POOLED_STAGES, stage_channels
-from asc_sweeps.models.fast import run
 from asc_sweeps.models.fpm import FeaturePyramid
 from asc_sweeps.models.norms import ResNorm
+
+Body = Callable[["Network", Tensor], Tensor | None]
 
 
 class Network(nn.Module):
     """Log-mel spectrogram to scene logits.
 
     Shape: [B, 1, F, T] -> [B, scenes]; F must divide by 8 x sub_bands, T is free.
+
+    `body` may compute all before the classifier faster than the layers do: it is given the network and its input, and returns
+    [B, channels], or None to leave the input to the layers. Whoever builds the network chooses it (`training.build_network`).
     """
 
-    def __init__(self, config: ModelConfig, scenes: int = len(SCENES)) -> None:
+    def __init__(self, config: ModelConfig, scenes: int = len(SCENES), body: Body | None = None) -> None:
         super().__init__()
-        self.config, self.scenes = config, scenes
+        self.config, self.scenes, self.body = config, scenes, body
         self.width, self.sub_bands = config.width, config.sub_bands
         c = config.width
         channels = stage_channels(c)
@@ -42,8 +48,7 @@ class Network(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        if run.can_run(self, x):
-            features = run.features(self, x)
+        if self.body is not None and (features := self.body(self, x)) is not None:
             return functional.linear(features, self.classifier.weight.flatten(1), self.classifier.bias)
         x = self.stem(x)
         outputs = []

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from asc_sweeps.errors import TrialError
-from asc_sweeps.files import naming
-from asc_sweeps.shared_files import SharedFiles
-from asc_sweeps.training.flat import flatten, unflatten
-from asc_sweeps.workspace import CHECKPOINT
+from asc_sweeps.training.flat_state import flatten, unflatten
+from asc_sweeps.workspace.atomic_files import naming
+from asc_sweeps.workspace.object_store import SharedFiles
+from asc_sweeps.workspace.paths import CHECKPOINT
 
 
 def save_checkpoint(

@@ -10,9 +10,9 @@ from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
-from asc_sweeps.models.per_device import DeviceNetworks
-from asc_sweeps.results import Score
-from asc_sweeps.watchdog import alive
+from asc_sweeps.models.device_networks import DeviceNetworks
+from asc_sweeps.training.watchdog import alive
+from asc_sweeps.workspace.results import Score
 
 BATCH = 256
 

@@ -22,21 +22,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config import AugmentConfig, ComputeConfig
+from asc_sweeps.config.trial_config import AugmentConfig, ComputeConfig
 from asc_sweeps.data import augment
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES, SEEN_DEVICES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
+from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.network import Network
-from asc_sweeps.models.per_device import DeviceNetworks
-from asc_sweeps.results import now
-from asc_sweeps.shared_files import SharedFiles
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
 from asc_sweeps.training.losses import teachers_part
 from asc_sweeps.training.optimizer import PlainAdamW
-from asc_sweeps.watchdog import alive
+from asc_sweeps.training.watchdog import alive
+from asc_sweeps.workspace.object_store import SharedFiles
+from asc_sweeps.workspace.results import now
 
 Report = Callable[[dict[str, Any]], None]
 

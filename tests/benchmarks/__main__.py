@@ -13,7 +13,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from asc_sweeps.workspace import cores
+from asc_sweeps.workspace.paths import cores
 
 ARGUMENTS: dict[str, list[str]] = {
     "networks": [],

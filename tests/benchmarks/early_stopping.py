@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asc_sweeps.results import TrialResult, load_results
-from asc_sweeps.workspace import CHECKPOINT, Workspace
+from asc_sweeps.workspace.paths import CHECKPOINT, Workspace
+from asc_sweeps.workspace.results import TrialResult, load_results
 
 SETTINGS = """
 settings:

@@ -29,10 +29,10 @@ SMALL = {
 }
 STEP = """
 import resource, sys, torch
-from asc_sweeps.config import ModelConfig
-from asc_sweeps.models.network import Network
+from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.training.build_network import build_network
 torch.set_num_threads(1)
-network, parts = Network(ModelConfig()), int(sys.argv[1])
+network, parts = build_network(ModelConfig()), int(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range(2):
     network.zero_grad()

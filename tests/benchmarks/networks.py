@@ -13,17 +13,18 @@ import argparse
 import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asc_sweeps.config import ModelConfig
+from asc_sweeps.config.trial_config import ModelConfig
 from asc_sweeps.models.complexity import count
-from asc_sweeps.models.fast import run
+from asc_sweeps.models.cpu import compiled
 from asc_sweeps.models.network import Network
-from tests.benchmarks import reference
+from asc_sweeps.training.build_network import build_network
 
 NETWORKS = {
     "BC-ResNet-40": {"block": "bcresnet", "mfa": False, "fpm": False},
@@ -52,10 +53,13 @@ def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, 
 
     Of outputs, gradients (of the input and of each parameter) and running statistics.
     """
-    run.SMALLEST = 0
-    run.DTYPES = torch.float32, torch.float64  # where the last digit decides nothing: see tests/test_fast_networks.py
-    plain = awake(reference.Network(config)).to(x.dtype)
-    ours = Network(config).to(x.dtype)
+    compiled.SMALLEST = 0
+    compiled.DTYPES = (
+        torch.float32,
+        torch.float64,
+    )  # where the last digit decides nothing: see tests/models/test_compiled_networks.py
+    plain = awake(Network(config)).to(x.dtype)
+    ours = build_network(config).to(x.dtype)
     ours.load_state_dict(plain.state_dict())
     found = []
     weights = torch.randn(len(x), 10, dtype=x.dtype)
@@ -75,7 +79,9 @@ def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, 
     return relative[worst], worst
 
 
-def work(pipe: Connection, form: type[nn.Module], settings: dict[str, Any], batch: int, threads: int) -> None:
+def work(
+    pipe: Connection, form: Callable[[ModelConfig], Network], settings: dict[str, Any], batch: int, threads: int
+) -> None:
     """A process: for each "train" or "eval" that comes, the CPU seconds of a step."""
     torch.set_num_threads(threads)
     network, x = form(ModelConfig(**settings)), torch.randn(batch, 1, N_MELS, FRAMES)
@@ -93,7 +99,7 @@ def measure(settings: dict[str, Any], batch: int, threads: int, seconds: float) 
     """Median CPU seconds of a step of each mode, in the plain form and in ours, the first three turns left out."""
     context = multiprocessing.get_context("spawn")
     pipes, taken = [], {}
-    for form in (reference.Network, Network):
+    for form in (Network, build_network):
         pipe, end = context.Pipe()
         context.Process(target=work, args=(end, form, settings, batch, threads), daemon=True).start()
         pipes.append(pipe)

@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from asc_sweeps.config import TrialConfig
+from asc_sweeps.config.request import Request, load_studies
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
-from asc_sweeps.request import Request, load_studies
-from asc_sweeps.results import load_results
-from asc_sweeps.workspace import Workspace, cores
+from asc_sweeps.workspace.paths import Workspace, cores
+from asc_sweeps.workspace.results import load_results
 from tests.sweeping import SMALL_STUDY
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
@@ -41,7 +41,7 @@ def _tune(configs: list[str], folder: Path) -> None:
     from ray import tune
 
     def trainable(drawn: dict[str, str]) -> None:
-        from asc_sweeps.trial import run_trial
+        from asc_sweeps.training.run_trial import run_trial
 
         run_trial(TrialConfig.model_validate_json(drawn["trial"]), Workspace(folder))
         tune.report({"done": 1})
@@ -62,7 +62,7 @@ def _optimize(configs: list[str], folder: Path) -> None:
     import optuna
     from optuna.study import MaxTrialsCallback
 
-    from asc_sweeps.trial import run_trial
+    from asc_sweeps.training.run_trial import run_trial
 
     def objective(trial: optuna.Trial) -> float:
         result = run_trial(TrialConfig.model_validate_json(configs[trial.number % len(configs)]), Workspace(folder))

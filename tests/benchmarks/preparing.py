@@ -14,7 +14,7 @@ import soundfile
 
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import synthesize
-from asc_sweeps.workspace import cores
+from asc_sweeps.workspace.paths import cores
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from asc_sweeps.config import ModelConfig, PretrainConfig, TrialConfig, differences
-from asc_sweeps.results import Complexity, Score, save_result, save_study
-from asc_sweeps.workspace import Workspace
-from tests.test_analysis import record, trial
+from asc_sweeps.config.trial_config import ModelConfig, PretrainConfig, TrialConfig, differences
+from asc_sweeps.workspace.paths import Workspace
+from asc_sweeps.workspace.results import Complexity, Score, save_result, save_study
+from tests.planted import record, trial
 
 EPOCHS, WORKERS, SEEDS = 10, 8, 5
 FIRST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_sweeps.config import DataConfig, ModelConfig, TrialConfig
+from asc_sweeps.config.trial_config import DataConfig, ModelConfig, TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.synthetic import synthesize
-from asc_sweeps.models.network import Network
-from asc_sweeps.shared_files import SharedFiles
+from asc_sweeps.training.build_network import build_network
 from asc_sweeps.training.evaluate import predict
+from asc_sweeps.training.heap import freed_memory_kept
 from asc_sweeps.training.loop import Phase, Session, heard
 from asc_sweeps.training.loop import _loss as loss_of
-from asc_sweeps.training.memory import freed_memory_kept
 from asc_sweeps.training.optimizer import PlainAdamW
+from asc_sweeps.workspace.object_store import SharedFiles
 
 NETWORKS = {
     "BC-ResNet-40": ModelConfig(block="bcresnet", mfa=False, fpm=False),
@@ -75,7 +75,7 @@ def main() -> None:
         print("| network | segments trained a second | input, of a step | validation, of an epoch |\n|---|---|---|---|")
         for system, model in NETWORKS.items():
             session = Session(
-                network=Network(model), features=LogMel(config.features), data=data, rows=split_rows(data, config.data),
+                network=build_network(model), features=LogMel(config.features), data=data, rows=split_rows(data, config.data),
                 augment=config.augment, seed=0, accelerator="cpu", files=SharedFiles(folder), folder=folder,
                 may_write=lambda: None, report=lambda row: None, total_epochs=1,
             )  # fmt: skip

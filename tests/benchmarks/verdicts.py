@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.evidence import load_evidence
-from asc_sweeps.workspace import Workspace, cores
+from analysis.evidence.loading import load_evidence
+from asc_sweeps.workspace.paths import Workspace, cores
 from tests.simulated import (
     false_of_a_reproduction,
     false_of_one_system,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.data.synthetic.axes import RATE, Draw, Floats, amplitude, generator, to_time, upsample
-from asc_sweeps.data.synthetic.plan import Recording
+from asc_sweeps.data.synthetic.layout import Recording
 
 STRENGTH = 1.5  # how far the other devices are from device a: scales their response in dB and their compressor
 

@@ -21,8 +21,8 @@ from asc_sweeps.data.synthetic.axes import (
     band_noise,
     to_time,
 )
-from asc_sweeps.data.synthetic.place import Moment
-from asc_sweeps.data.synthetic.plan import PIECES
+from asc_sweeps.data.synthetic.layout import PIECES
+from asc_sweeps.data.synthetic.places import Moment
 
 
 def add_events(moment: Moment, out: Floats) -> None:

@@ -33,8 +33,8 @@ from asc_sweeps.data.synthetic.axes import (
     upsample,
 )
 from asc_sweeps.data.synthetic.events import add_events
-from asc_sweeps.data.synthetic.place import Moment, draw_moment, draw_place
-from asc_sweeps.data.synthetic.plan import PIECES, Recording
+from asc_sweeps.data.synthetic.layout import PIECES, Recording
+from asc_sweeps.data.synthetic.places import Moment, draw_moment, draw_place
 from asc_sweeps.data.synthetic.scenes import SILENT
 
 Spectrum = NDArray[np.complex64]

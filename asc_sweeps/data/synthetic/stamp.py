@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asc_sweeps.data.synthetic.plan import Plan
+from asc_sweeps.data.synthetic.layout import Plan
 from asc_sweeps.data.tau import GENERATED_STAMP
 from asc_sweeps.errors import DataError
 

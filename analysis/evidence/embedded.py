@@ -1,0 +1,32 @@
+"""What a report is made of, for the file to carry: enough to run every study again, and to read every score elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from analysis.evidence.loading import Evidence
+from asc_sweeps.config.packing import dense_json
+from asc_sweeps.workspace.results import TrialResult
+
+FORMAT = 1
+
+
+def content(evidence: Evidence) -> str:
+    """Studies with their trials as search spaces, results without their training curves, failures; as JSON."""
+    studies = [
+        {**vars(record), "name": record.name, "space": evidence.spaces.get(record.name, "")}
+        for record in evidence.studies
+    ]
+    names = [field.name for field in dataclasses.fields(TrialResult)]
+    trials = [
+        {
+            **{name: getattr(result, name) for name in names},  # not `asdict`, which copies all that is in it
+            "complexity": vars(result.complexity),
+            "scores": [vars(score) for score in result.scores],
+            "history": len(result.history),
+        }
+        for result in evidence.results
+    ]
+    failures = [vars(failure) for failure in evidence.failures]
+    whole = {"format": FORMAT, "studies": studies, "trials": trials, "failures": failures}
+    return dense_json(whole)

@@ -1,0 +1,50 @@
+"""What systems are compared by: a column of the frame of trials, how it is written, and how the segments weigh in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.page.formats import fixed
+from analysis.published import DEVICES, UNSEEN
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score of the test split."""
+
+    column: str
+    """Of `frames.trials_frame`."""
+    title: str
+    scale: int = 100
+    digits: int = 1
+    devices: tuple[str, ...] = ()
+    """Those whose means are averaged; without any, each segment counts the same."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of log loss."""
+        return self.column == "log_loss"
+
+    @property
+    def name(self) -> str:
+        """Within a sentence."""
+        return self.title.removesuffix(", %").lower()
+
+    @property
+    def unit(self) -> str:
+        """Behind a difference, within a sentence."""
+        return f"in {self.name}" if self.lower_is_better else f"points of {self.name}"
+
+    def amount(self, value: float) -> str:
+        """A size of a difference, as it is written."""
+        return fixed(self.scale * value, self.digits)
+
+
+LOG_LOSS = Measure("log_loss", "Log loss", 1, 3)
+ACCURACY = Measure("accuracy", "Accuracy, %")
+MEAN_ACCURACY = Measure("accuracy_devices", "Mean accuracy of devices, %", devices=DEVICES)
+UNSEEN_ACCURACY = Measure("accuracy_unseen", "Accuracy on unseen devices, %", devices=UNSEEN)
+MEASURES = {m.column: m for m in (LOG_LOSS, ACCURACY, MEAN_ACCURACY, UNSEEN_ACCURACY)}
+PRIMARY = (LOG_LOSS, ACCURACY)
+PRIMARY_BY_DEVICE = (LOG_LOSS, MEAN_ACCURACY, UNSEEN_ACCURACY)
+"""Of Table 4, whose average is over devices."""

@@ -1,0 +1,8 @@
+"""The only door to plotly: what the report's figures are drawn with."""
+
+from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
+from plotly.graph_objs.layout import Template
+from plotly.offline import get_plotlyjs
+from plotly.subplots import make_subplots
+
+__all__ = ["Bar", "Figure", "Heatmap", "Scatter", "Template", "get_plotlyjs", "make_subplots"]

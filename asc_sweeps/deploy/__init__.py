@@ -1,0 +1,1 @@
+"""A network for others: exported files, predictions, the challenge's submission."""

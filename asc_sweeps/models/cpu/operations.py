@@ -1,0 +1,178 @@
+"""What the fast form is made of: operations on the maps of one segment, and the loop that does them for each segment in turn.
+
+A map is [C, F, T] as one row of numbers, a plane of F * T for each channel (`n` numbers). Each operation writes its first operands
+from the others. An operand of size 0 stands for none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asc_sweeps.models.cpu import filters, planes, products, rows
+from asc_sweeps.models.cpu.rows import CONSTANT, DEVIATION, MEAN, OF_GRADIENT, OF_INPUT, SCALE, SHIFT
+from asc_sweeps.models.cpu.vectors import accumulate, add, compiled, copy, nth, part, view
+
+OPERANDS, NUMBERS = 10, 6
+"""At most, of an operation."""
+WIDTH = 1 + 4 * OPERANDS + NUMBERS
+"""Of an operation's row: its code; of each operand the array that it lies in, where it begins there, how much further that of the
+next segment is, and its size; numbers."""
+SAVED, WORK, OWN = range(3)
+"""Arrays: what the way back needs; what else lasts longer than a phase; what each thread has for itself."""
+(
+    ADD, COPY, PRODUCT, PRODUCT_WEIGHT, UNFOLD, FOLD, FILTER, FILTER_BACK, MOMENTS, NORM, NORM_SUMS, NORM_BACK, ROW_MEANS, ROW_SPREAD,
+    GATE, GATE_SUMS, GATE_BACK, COLUMN_SUMS, ADD_LINE, RELU, RELU_BACK, SILU, SILU_BACK, SIGMOID, SIGMOID_BACK, RESNORM, RESNORM_BACK,
+    POOL, POOL_BACK, SHUFFLE_ADD, SHUFFLE_BACK,
+) = range(31)  # fmt: skip
+
+
+@part
+def _operand(op, i, saved, work, b, own):
+    array, first, stride, size = op[1 + 4 * i], op[2 + 4 * i], op[3 + 4 * i], op[4 + 4 * i]
+    first += b * stride
+    if array == OWN:
+        first += own
+    return view(saved, first, size) if array == SAVED else view(work, first, size)
+
+
+@compiled
+def run(ops, start, stop, step, saved, work, own):
+    """A phase: operations, [operations, WIDTH], on segments `start` to `stop`; what is the thread's own begins at `own` of `work`."""
+    table, saved, work = view(ops.reshape(ops.size), 0, ops.size), view(saved, 0, len(saved)), view(work, 0, len(work))
+    for b in range(start, stop, step):
+        for i in range(len(ops)):
+            op = nth(table, i, WIDTH)
+            code = op[0]
+            p = _operand(op, 0, saved, work, b, own)
+            q = _operand(op, 1, saved, work, b, own)
+            r = _operand(op, 2, saved, work, b, own)
+            s = _operand(op, 3, saved, work, b, own)
+            u = _operand(op, 4, saved, work, b, own)
+            v = _operand(op, 5, saved, work, b, own)
+            k, l, m, n = op[1 + 4 * OPERANDS], op[2 + 4 * OPERANDS], op[3 + 4 * OPERANDS], op[4 + 4 * OPERANDS]
+            if code == ADD:
+                if len(r):
+                    add(p, q, r)
+                else:
+                    accumulate(p, q)
+            elif code == COPY:
+                copy(p, q)
+            elif code == PRODUCT:
+                products.product(p, q, r, k, l, m, n, op[5 + 4 * OPERANDS])
+            elif code == PRODUCT_WEIGHT:
+                products.product_weight(p, q, r, k, l, m)
+            elif code == UNFOLD:
+                products.unfold(p, q, k, l, m, n)
+            elif code == FOLD:
+                products.fold(p, q, k, l, m, n)
+            elif code == FILTER:
+                filters.filter(p, q, r, s, u, v, k, l, m, n, op[5 + 4 * OPERANDS])
+            elif code == FILTER_BACK:
+                w, x = _operand(op, 6, saved, work, b, own), _operand(op, 7, saved, work, b, own)
+                y, z = _operand(op, 8, saved, work, b, own), _operand(op, 9, saved, work, b, own)
+                is_relu, is_relu_back = op[5 + 4 * OPERANDS], op[6 + 4 * OPERANDS]
+                filters.filter_back(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_back)
+            elif code == MOMENTS:
+                rows.moments(p, q)
+            elif code == NORM:
+                rows.norm(p, q, r, k, False)
+            elif code == NORM_SUMS:
+                rows.norm_sums(p, q, r, s, k)
+            elif code == NORM_BACK:
+                rows.norm_back(p, q, r, s, k)
+            elif code == ROW_MEANS:
+                rows.row_means(p, q)
+            elif code == ROW_SPREAD:
+                rows.row_spread(p, q)
+            elif code == GATE:
+                rows.gate(p, q, r)
+            elif code == GATE_SUMS:
+                rows.gate_sums(p, q, r)
+            elif code == GATE_BACK:
+                rows.gate_back(p, q, r, s)
+            elif code == COLUMN_SUMS:
+                rows.column_sums(p, q, k, l, m)
+            elif code == ADD_LINE:
+                rows.add_line(p, q, r, s, k, l, m, n)
+            elif code == RELU:
+                rows.relu(p, q)
+            elif code == RELU_BACK:
+                rows.relu_back(p, q, r)
+            elif code == SILU:
+                rows.silu(p, q)
+            elif code == SILU_BACK:
+                rows.silu_back(p, q, r)
+            elif code == SIGMOID:
+                rows.sigmoid(p, q)
+            elif code == SIGMOID_BACK:
+                rows.sigmoid_back(p, q, r)
+            elif code == RESNORM:
+                planes.resnorm(p, q, r, s, u, k, l)
+            elif code == RESNORM_BACK:
+                planes.resnorm_back(p, q, r, s, u, v, k, l)
+            elif code == POOL:
+                planes.pool(p, q, r, k, l, m)
+            elif code == POOL_BACK:
+                planes.pool_back(p, q, r, k, l, m)
+            elif code == SHUFFLE_ADD:
+                planes.shuffle_add(p, q, r, k, l, m)
+            elif code == SHUFFLE_BACK:
+                planes.shuffle_back(p, q, k, l, m)
+
+
+@compiled
+def settle(step, segments, saved, work, own, running_mean, running_var, momentum, eps):
+    """A norm's table from moments [segments, rows, 2], which move its running statistics; or from these alone.
+
+    Moments join as in Chan et al. 1979, so that no digits cancel out; the running variance is the unbiased one.
+    `step`: rows; numbers of a segment in each statistic, or 0; operands as of an operation: table, weight, bias, moments.
+    """
+    rows, size = step[0], step[1]
+    table = _operand(step[1:], 0, saved, work, 0, own)
+    weight, bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
+    n = segments * size
+    means, squares = np.zeros(rows), np.zeros(rows)
+    for b in range(segments if size else 0):  # segment by segment, as they lie in memory
+        moments = _operand(step[1:], 3, saved, work, b, own)
+        for j in range(rows):
+            means[j] += moments[2 * j] / segments
+    for b in range(segments if size else 0):
+        moments = _operand(step[1:], 3, saved, work, b, own)
+        for j in range(rows):
+            squares[j] += (moments[2 * j + 1] + size * (moments[2 * j] - means[j]) ** 2) / n
+    for j in range(rows):
+        if size:
+            running_mean[j] += momentum * (means[j] - running_mean[j])
+            running_var[j] += momentum * (squares[j] * n / (n - 1) - running_var[j])
+        else:
+            means[j], squares[j] = running_mean[j], running_var[j]
+        table[4 * j + MEAN] = means[j]
+        table[4 * j + DEVIATION] = np.sqrt(squares[j] + eps)
+        table[4 * j + SCALE] = weight[j] / table[4 * j + DEVIATION]
+        table[4 * j + SHIFT] = bias[j] - means[j] * table[4 * j + SCALE]
+
+
+@compiled
+def settle_back(step, segments, saved, work, own, is_training):
+    """The table that leads back through a norm, from sums [segments, rows, 2]; the gradients of its weight and bias.
+
+    `step`: as of `settle`; operands: the table that leads back, both gradients, the norm's table, sums.
+    """
+    rows, n = step[0], segments * step[1]
+    way, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
+    to_weight, to_bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
+    totals, products = np.zeros(rows), np.zeros(rows)
+    for b in range(segments):
+        sums = _operand(step[1:], 4, saved, work, b, own)
+        for j in range(rows):
+            totals[j] += sums[2 * j]
+            products[j] += sums[2 * j + 1]
+    for j in range(rows):
+        total, product = totals[j], products[j]
+        mean, deviation, scale = table[4 * j + MEAN], table[4 * j + DEVIATION], table[4 * j + SCALE]
+        to_weight[j] = product / deviation
+        to_bias[j] = total
+        slope = -scale * product / (deviation * deviation * n) if is_training else 0.0
+        way[4 * j + OF_GRADIENT], way[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
+        way[4 * j + OF_INPUT] = slope
+        way[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0

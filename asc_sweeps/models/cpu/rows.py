@@ -1,0 +1,242 @@
+"""Norms, gates, lines and activations: what is done row by row (`operations`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asc_sweeps.models.cpu.vectors import accumulate, add, copy, nth, part, view
+
+MEAN, DEVIATION, SCALE, SHIFT = range(4)
+"""Of a norm's table [C, bands, 4]: the result is SCALE * x + SHIFT."""
+OF_INPUT, CONSTANT, OF_GRADIENT = MEAN, DEVIATION, SCALE
+"""Of a table [C, bands, 4] that leads back: the gradient before a norm is OF_GRADIENT * gradient + OF_INPUT * x + CONSTANT. What
+the gradient is multiplied by is what x was; SHIFT stays, too, for it takes both to see where a ReLU was zero."""
+
+
+@part
+def moments(out, x):
+    """Mean and sum of squares around it of each row; out [rows, 2]."""
+    n = len(x) // (len(out) // 2)
+    for r in range(len(out) // 2):
+        row = nth(x, r, n)
+        total = x.dtype.type(0)
+        for i in range(n):
+            total += row[i]
+        mean = total / x.dtype.type(n)
+        square = x.dtype.type(0)
+        for i in range(n):
+            square += (row[i] - mean) * (row[i] - mean)
+        out[2 * r], out[2 * r + 1] = mean, square
+
+
+@part
+def norm(out, x, table, relu, is_added):
+    """SCALE * x + SHIFT, after ReLU if so; or that added to what is there."""
+    rows = len(table) // 4
+    n = len(x) // rows
+    zero = x.dtype.type(0)
+    for r in range(rows):
+        values, place = nth(x, r, n), nth(out, r, n)
+        scale, shift = table[4 * r + SCALE], table[4 * r + SHIFT]
+        if relu:
+            for i in range(n):
+                value = scale * values[i] + shift
+                place[i] = zero if value < zero else value
+        elif is_added:
+            for i in range(n):
+                place[i] += scale * values[i] + shift
+        else:
+            for i in range(n):
+                place[i] = scale * values[i] + shift
+
+
+@part
+def norm_sums(sums, gradient, x, table, relu):
+    """Sums of the gradient behind the norm of x, before its ReLU, and of its products with x - MEAN, [rows, 2]."""
+    rows = len(table) // 4
+    n = len(x) // rows
+    zero = x.dtype.type(0)
+    for r in range(rows):
+        above, values = nth(gradient, r, n), nth(x, r, n)
+        mean, scale, shift = table[4 * r + MEAN], table[4 * r + SCALE], table[4 * r + SHIFT]
+        total, product = zero, zero
+        for i in range(n):
+            g = zero if relu and not scale * values[i] + shift > zero else above[i]
+            total += g
+            product += g * (values[i] - mean)
+        sums[2 * r], sums[2 * r + 1] = total, product
+
+
+@part
+def norm_back(out, gradient, x, way, relu):
+    """The gradient of x; without `gradient`, in the place of the one behind its norm."""
+    rows = len(way) // 4
+    n = len(x) // rows
+    zero = x.dtype.type(0)
+    for r in range(rows):
+        above, values, place = nth(gradient, r, n), nth(x, r, n), nth(out, r, n)
+        of_gradient, of_input, constant = way[4 * r + OF_GRADIENT], way[4 * r + OF_INPUT], way[4 * r + CONSTANT]
+        scale, shift = of_gradient, way[4 * r + SHIFT]
+        if len(gradient):
+            for i in range(n):
+                g = zero if relu and not scale * values[i] + shift > zero else above[i]
+                place[i] = of_gradient * g + of_input * values[i] + constant
+        else:
+            for i in range(n):
+                g = zero if relu and not scale * values[i] + shift > zero else place[i]
+                place[i] = of_gradient * g + of_input * values[i] + constant
+
+
+@part
+def row_means(out, x):
+    n = len(x) // len(out)
+    for r in range(len(out)):
+        row = nth(x, r, n)
+        total = x.dtype.type(0)
+        for i in range(n):
+            total += row[i]
+        out[r] = total / x.dtype.type(n)
+
+
+@part
+def row_spread(out, means):
+    """The way back from `_row_means`."""
+    n = len(out) // len(means)
+    for r in range(len(means)):
+        nth(out, r, n)[:] = means[r] / out.dtype.type(n)
+
+
+@part
+def gate(out, x, gates):
+    """Rows of x times a number each."""
+    n = len(x) // len(gates)
+    for r in range(len(gates)):
+        row, place, gate = nth(x, r, n), nth(out, r, n), gates[r]
+        for i in range(n):
+            place[i] = row[i] * gate
+
+
+@part
+def gate_sums(out, gradient, x):
+    """The gradient of gates."""
+    n = len(x) // len(out)
+    for r in range(len(out)):
+        above, row = nth(gradient, r, n), nth(x, r, n)
+        total = x.dtype.type(0)
+        for i in range(n):
+            total += above[i] * row[i]
+        out[r] = total
+
+
+@part
+def gate_back(out, gradient, gates, to_means):
+    """The gradient of rows that were gated, and of whose means the gates were made."""
+    n = len(out) // len(gates)
+    for r in range(len(gates)):
+        above, place = nth(gradient, r, n), nth(out, r, n)
+        gate, share = gates[r], to_means[r] / out.dtype.type(n)
+        for i in range(n):
+            place[i] = above[i] * gate + share
+
+
+@part
+def column_sums(out, x, n, t, divisor):
+    """Sums over frequency, [C, T]: the second half of the rows is added to the first, until one is left."""
+    half = np.empty((n // t + 1) // 2 * t, x.dtype)
+    for c in range(len(x) // n):
+        plane, rows = nth(x, c, n), n // t
+        left = (rows + 1) // 2
+        add(view(half, 0, (rows - left) * t), plane, view(plane, left * t, (rows - left) * t))
+        if rows % 2:
+            copy(nth(half, left - 1, t), nth(plane, left - 1, t))
+        while left > 1:
+            rows, left = left, (left + 1) // 2
+            accumulate(view(half, 0, (rows - left) * t), view(half, left * t, (rows - left) * t))
+        for i in range(t):
+            out[c * t + i] = half[i] / x.dtype.type(divisor)
+
+
+@part
+def add_line(out, x, line, other, n, t, divisor, relu):
+    """x, plus a line [C, T] for all frequencies, divided, plus another map; ReLU."""
+    zero = x.dtype.type(0)
+    tile = np.empty(min(n // t, max(1, 512 // t)) * t, x.dtype)  # the line, as often as makes a long loop
+    for c in range(len(x) // n):
+        for i in range(t):
+            tile[i] = line[c * t + i] / x.dtype.type(divisor)
+        size = t
+        while size < len(tile):
+            copy(view(tile, size, min(size, len(tile) - size)), tile)
+            size *= 2
+        for j in range(c * n, (c + 1) * n, len(tile)):
+            size = min(len(tile), (c + 1) * n - j)
+            place, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
+            if len(others):
+                for i in range(len(place)):
+                    value = values[i] + tile[i] + others[i]
+                    place[i] = zero if relu and value < zero else value
+            else:
+                for i in range(len(place)):
+                    value = values[i] + tile[i]
+                    place[i] = zero if relu and value < zero else value
+
+
+@part
+def relu(out, x):
+    for i in range(len(out)):
+        out[i] = 0 if x[i] < 0 else x[i]
+
+
+@part
+def relu_back(out, gradient, y):
+    for i in range(len(out)):
+        out[i] = gradient[i] if y[i] > 0 else 0
+
+
+@part
+def _exp(x):
+    """E to the power of each number; in single precision in vector instructions, to the last digit but one."""
+    if x.itemsize == 8:
+        return np.exp(x)
+    out, powers = np.empty_like(x), np.empty(len(x), np.int32)
+    for i in range(len(x)):  # 2 ** whole * e ** rest
+        value = min(max(x[i], np.float32(-87)), np.float32(88))
+        whole = np.floor(value * np.float32(1.44269504) + np.float32(0.5))
+        rest = (value - whole * np.float32(0.693359375)) + whole * np.float32(2.12194440e-4)
+        p = np.float32(1.9875691500e-4) * rest + np.float32(1.3981999507e-3)
+        p = p * rest + np.float32(8.3334519073e-3)
+        p = p * rest + np.float32(4.1665795894e-2)
+        p = p * rest + np.float32(1.6666665459e-1)
+        p = p * rest + np.float32(5.0000001201e-1)
+        out[i] = p * rest * rest + rest + np.float32(1) if x[i] == x[i] else x[i]
+        powers[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
+    return out * powers.view(np.float32)
+
+
+@part
+def sigmoid(out, x):
+    one, powers = x.dtype.type(1), _exp(-x)
+    for i in range(len(out)):
+        out[i] = one / (one + powers[i])
+
+
+@part
+def silu(out, x):
+    sigmoid(out, x)
+    for i in range(len(out)):
+        out[i] *= x[i]
+
+
+@part
+def silu_back(out, gradient, x):
+    one, s = x.dtype.type(1), np.empty_like(x)
+    sigmoid(s, x)
+    for i in range(len(out)):
+        out[i] = gradient[i] * s[i] * (one + x[i] * (one - s[i]))
+
+
+@part
+def sigmoid_back(out, gradient, y):
+    one = y.dtype.type(1)
+    for i in range(len(out)):
+        out[i] = gradient[i] * y[i] * (one - y[i])

@@ -1,0 +1,1 @@
+"""Studies on Ray: plan, queue, searches, early stopping, trackers, records of studies."""

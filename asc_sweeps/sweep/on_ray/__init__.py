@@ -1,0 +1,1 @@
+"""The only door to Ray: a plan run on Ray Tune."""

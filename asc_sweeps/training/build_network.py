@@ -1,0 +1,12 @@
+"""Networks as they are trained: on a CPU in their compiled form, wherever that computes exactly what the layers do."""
+
+from __future__ import annotations
+
+from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.models.cpu import compiled
+from asc_sweeps.models.network import Network
+
+
+def build_network(config: ModelConfig) -> Network:
+    """A network with new weights, drawn from torch's generator."""
+    return Network(config, body=compiled.body)

@@ -1,0 +1,5 @@
+"""Locks between processes of one machine, which the system releases when their owner dies. The only door to filelock."""
+
+from filelock import FileLock
+
+__all__ = ["FileLock"]
