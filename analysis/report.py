@@ -23,8 +23,8 @@ from analysis.page.style import DARK
 from analysis.page.table_files import to_csv, to_latex, to_markdown
 from analysis.paper import effects_section, figure3, notes, overview, section6, table2, table3, table4
 from analysis.studies import costs, curves, error_analysis, grids, provenance, searches, trial_lists, unfinished
-from asc_sweeps.config.packing import dense_json, pack
-from asc_sweeps.config.replay import CONTENT
+from asc_sweeps.config.packing import compact_json, pack
+from asc_sweeps.config.replay import REPORT_CONTENT_ID
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace
 
@@ -96,10 +96,10 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
             warning=overview.data_warning(evidence.frame),
             cards=overview.cards(evidence),
             sections=sections,
-            figures=pack(dense_json(_specs(sections))),
+            figures=pack(compact_json(_specs(sections))),
             cells=_cells,
-            texts=pack(dense_json(_texts(sections))),
-            content_id=CONTENT,
+            texts=pack(compact_json(_texts(sections))),
+            content_id=REPORT_CONTENT_ID,
             content=pack(content(evidence)),
             dark=inert_json(json.dumps(DARK)),
             bundle=bundle.result(),

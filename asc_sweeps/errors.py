@@ -9,7 +9,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-WAYS_OUT = {
+REMEDIES = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room within the quota",
     errno.EROFS: "let it be written, or name another folder",
@@ -20,7 +20,7 @@ WAYS_OUT = {
 }
 """What a person does about a disk that cannot be used, by the system's error."""
 DISK_FULL = "disk full"
-DISK_CAUSES = dict.fromkeys(WAYS_OUT, "disk") | {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
+DISK_CAUSES = dict.fromkeys(REMEDIES, "disk") | {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
 """The cause of a trial's failure by the system's error; what would fill a full disk further is not begun."""
 
 
@@ -82,15 +82,15 @@ class TrialError(AscSweepsError):
         return type(self), (self.cause, str(self))
 
 
-def in_words(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """What the system says of a file: its path, the reason, and what to do where that is known.
 
-    >>> in_words(OSError(errno.ENOSPC, "No space left on device", "/data/result.json"))
+    >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "/data/result.json"))
     '/data/result.json: No space left on device; make room on that disk'
     """
     where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     said = f"{where}: {error.strerror}" if where else str(error.strerror)
-    return f"{said}; {WAYS_OUT[error.errno]}" if error.errno in WAYS_OUT else said
+    return f"{said}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else said
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ COUNTS = [
 def trial(config, *, accuracy=0.6, log_loss=1.2, generated=False, name=None, devices=DEVICES, history=()):
     """A finished trial of these settings, with the same scores on every device unless `devices` is a mapping."""
     name = name or ("synthetic-small" if generated else "tau2022")
-    config = config.bound(name, f"fingerprint of {name}")
+    config = config.with_resolved_data(name, f"fingerprint of {name}")
     by_device = devices if isinstance(devices, dict) else dict.fromkeys(devices, accuracy)
     scores = [Score("test", "overall", "micro", 29_680, log_loss, accuracy)]
     scores += [Score("test", "device", device, 3_300, log_loss, value) for device, value in by_device.items()]

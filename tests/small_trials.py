@@ -41,7 +41,7 @@ def data(workspace):
 def config_of(data):
     def make(**settings):
         chosen = {**SMALL, **{k.replace("__", "."): v for k, v in settings.items()}}
-        return make_config([Setting(k, v) for k, v in chosen.items()]).bound(data.name, data.fingerprint)
+        return make_config([Setting(k, v) for k, v in chosen.items()]).with_resolved_data(data.name, data.fingerprint)
 
     return make
 

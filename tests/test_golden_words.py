@@ -23,7 +23,7 @@ import torch
 from sweeping import run
 
 from asc_sweeps.cli import cli
-from asc_sweeps.config.replay import content_of
+from asc_sweeps.config.replay import report_content
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.trial_config import DataConfig, ModelConfig, setting_fields
 from asc_sweeps.data.cache import find_prepared
@@ -234,7 +234,7 @@ def test_finished_and_unfinished_trials_have_their_files_with_their_keys(lab: La
 
 def test_records_have_their_keys(lab: Lab, golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     golden("study", keys(read(lab.root / "studies" / "golden.json")))
-    golden("report", keys(content_of(lab.root / "report.html")))
+    golden("report", keys(report_content(lab.root / "report.html")))
     golden("workspace", sorted(path.name for path in lab.root.iterdir()))
     for words in (("status",), ("plan", "--from", str(lab.root / "report.html"), "--data", str(lab.data))):
         capsys.readouterr()

@@ -10,7 +10,7 @@ import pytest
 
 from asc_sweeps.cli import cli
 from asc_sweeps.config.space_file import load_space, shipped_spaces
-from asc_sweeps.config.trial_config import SILENT, ModelConfig, setting_fields
+from asc_sweeps.config.trial_config import NOT_IN_PAPER, ModelConfig, setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.models.complexity import count
 from tests.benchmarks.__main__ import ARGUMENTS
@@ -103,7 +103,7 @@ def test_the_example_of_an_error_is_what_is_printed(tmp_path):
 
 def test_every_setting_that_the_paper_is_silent_about_has_its_row():
     rows = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \|", README, flags=re.M))
-    silent = {name: json.dumps(f.default) for name, f in setting_fields().items() if SILENT in f.description}
+    silent = {name: json.dumps(f.default) for name, f in setting_fields().items() if NOT_IN_PAPER in f.description}
     assert rows == silent
 
 

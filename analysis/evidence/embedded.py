@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from analysis.evidence.loading import Evidence
-from asc_sweeps.config.packing import dense_json
+from asc_sweeps.config.packing import compact_json
 from asc_sweeps.workspace.results import TrialResult
 
 FORMAT = 1
@@ -29,4 +29,4 @@ def content(evidence: Evidence) -> str:
     ]
     failures = [vars(failure) for failure in evidence.failures]
     whole = {"format": FORMAT, "studies": studies, "trials": trials, "failures": failures}
-    return dense_json(whole)
+    return compact_json(whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asc_sweeps.config.replay import as_space
+from asc_sweeps.config.replay import space_as_yaml
 from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
@@ -33,7 +33,7 @@ def _space(records: Sequence[StudyRecord], results: Mapping[str, TrialResult]) -
     first = records[0]
     about = f"{len(known)} trials as they were run by: {first.command}"
     named = first.name if len(first.name) <= LONGEST_NAME else f"{first.study[: LONGEST_NAME - 5]}-mini"
-    return as_space(named, about, known) if known else ""
+    return space_as_yaml(named, about, known) if known else ""
 
 
 def _config(row: Mapping[str, Any], result: TrialResult | None) -> TrialConfig | None:

@@ -12,7 +12,7 @@ from asc_sweeps import __version__
 from asc_sweeps.cli import data_commands, export_commands, power_commands, show_commands, study_commands, trial_commands
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.cli.progress import make_output_inert
-from asc_sweeps.errors import AscSweepsError, in_words
+from asc_sweeps.errors import AscSweepsError, describe_os_error
 from asc_sweeps.sweep.interruption import answer_sigterm
 
 
@@ -38,7 +38,9 @@ def main() -> None:
             sys.exit(1)
         if error.errno is None:  # not the system's answer about a file, but a library's
             raise
-        click.echo(f"error: {in_words(error)}; nothing that was finished is lost, the same command goes on", err=True)
+        click.echo(
+            f"error: {describe_os_error(error)}; nothing that was finished is lost, the same command goes on", err=True
+        )
         sys.exit(2)
 
 

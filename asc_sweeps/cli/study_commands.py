@@ -26,7 +26,7 @@ from asc_sweeps.cli.options import (
     storage_option,
     workspace_option,
 )
-from asc_sweeps.config.gc_pause import no_garbage
+from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace.paths import Workspace
 
@@ -280,7 +280,7 @@ def _report(workspaces: Sequence[Workspace], out: Path | None, static: Form | No
     if out.is_dir():
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
     try:
-        with no_garbage():
+        with gc_paused():
             from analysis.report import images_of, write_report
 
             write_report(workspaces, out, static)

@@ -27,10 +27,10 @@ def train(
 
     The defaults are the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any finetune.* setting adds the fine-tuning.
     """
-    from asc_sweeps.config.request import overrides_of
+    from asc_sweeps.config.request import parse_overrides
     from asc_sweeps.config.settings import make_config
 
-    config = make_config(overrides_of(sets, data))
+    config = make_config(parse_overrides(sets, data))
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.sweep.studies import bind
     from asc_sweeps.training.run_trial import run_trial
@@ -68,10 +68,10 @@ def train(
 @json_option
 def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Count params and MACs of a network."""
-    from asc_sweeps.config.request import overrides_of
+    from asc_sweeps.config.request import parse_overrides
     from asc_sweeps.config.settings import make_config
 
-    config = make_config(overrides_of(sets, None))
+    config = make_config(parse_overrides(sets, None))
     if not math.isfinite(seconds):
         raise click.BadParameter("must be a number of seconds, e.g. 10", param_hint="--seconds")
     from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT

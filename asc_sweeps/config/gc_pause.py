@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_garbage() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Nothing is looked for that could be thrown away: among a million objects that stay, that takes up to a third of the time.
 
-    For a block (`with no_garbage():`) or for a whole function (`@no_garbage()`).
+    For a block (`with gc_paused():`) or for a whole function (`@gc_paused()`).
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -15,11 +15,11 @@ from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.trial_config import Settings, TrialConfig
 from asc_sweeps.errors import ConfigError
 
-CONTENT = "asc-sweeps-content"
+REPORT_CONTENT_ID = "asc-sweeps-content"
 """Id of the element that holds what a report was made of."""
 
 
-def as_space(study: str, about: str, trials: Iterable[TrialConfig]) -> str:
+def space_as_yaml(study: str, about: str, trials: Iterable[TrialConfig]) -> str:
     """A search space's YAML that lists these trials with every setting, equal to no default's change since; one block each.
 
     Trials that differ in their seed alone stand in one block.
@@ -38,20 +38,20 @@ def as_space(study: str, about: str, trials: Iterable[TrialConfig]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def spaces_in(path: Path) -> Mapping[str, str]:
+def spaces_in_report(path: Path) -> Mapping[str, str]:
     """The search spaces in a report, as YAML by the study's name. Raises ConfigError for a file that is none."""
-    records = [record for record in content_of(path)["studies"] if isinstance(record, dict)]
+    records = [record for record in report_content(path)["studies"] if isinstance(record, dict)]
     pairs = [(record.get("name"), record.get("space")) for record in records]
     return {name: space for name, space in pairs if isinstance(name, str) and isinstance(space, str) and space}
 
 
-def content_of(path: Path) -> dict[str, Any]:
+def report_content(path: Path) -> dict[str, Any]:
     """What a report was made of: studies, trials, failures. Raises ConfigError for a file that is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read as a report of asc-sweeps ({error})"]) from None
-    found = re.search(rf'<script type="text/plain" id="{CONTENT}">([^<]*)</script>', text)
+    found = re.search(rf'<script type="text/plain" id="{REPORT_CONTENT_ID}">([^<]*)</script>', text)
     try:
         content = json.loads(unpack(found[1])) if found else None
         known = isinstance(content, dict) and isinstance(content.get("studies"), list)

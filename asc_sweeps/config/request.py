@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc_sweeps.config.gc_pause import no_garbage
-from asc_sweeps.config.replay import spaces_in
-from asc_sweeps.config.search_space import LARGEST_PLAN, SearchSpace
+from asc_sweeps.config.gc_pause import gc_paused
+from asc_sweeps.config.replay import spaces_in_report
+from asc_sweeps.config.search_space import MAX_TRIALS, SearchSpace
 from asc_sweeps.config.settings import Setting
 from asc_sweeps.config.space_file import load_sizes, read_space
 from asc_sweeps.config.trial_config import TrialConfig
@@ -83,10 +83,10 @@ def read_request(
     report: Path | None = None,
 ) -> Request:
     """The request of a command's words; raises ConfigError for words that are none."""
-    return Request(spaces, mini, overrides_of(sets, data), parse_seeds(seeds) if seeds else None, options, report)
+    return Request(spaces, mini, parse_overrides(sets, data), parse_seeds(seeds) if seeds else None, options, report)
 
 
-@no_garbage()
+@gc_paused()
 def load_studies(request: Request) -> list[Study]:
     """The studies of a request; raises ConfigError with the problems of all files at once."""
     studies, problems = [], list[str]()
@@ -117,7 +117,7 @@ def _texts_of(report: Path, mini: bool) -> dict[str, str]:
     """The spaces in a report, by name; each lists its trials as they were run."""
     if mini:
         raise ConfigError([f"--from {report}: its studies have the size they were run at; leave --mini away"])
-    spaces = dict(spaces_in(report))
+    spaces = dict(spaces_in_report(report))
     if not spaces:
         raise ConfigError([f"--from {report}: holds no study with a trial whose settings are known"])
     return spaces
@@ -146,15 +146,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         parts.pop()
     if not all(p.isdecimal() and len(p) < 10 for p in parts) or (not listed and int(parts[0]) == 0):
         raise ConfigError([f"--seeds {text}: must be a number of seeds (3) or a list of them (0,1,7)"])
-    if not listed and int(parts[0]) > LARGEST_PLAN:
+    if not listed and int(parts[0]) > MAX_TRIALS:
         raise ConfigError(
-            [f"--seeds {text}: more than {LARGEST_PLAN:,} seeds; a single seed is written with a comma: {text},"]
+            [f"--seeds {text}: more than {MAX_TRIALS:,} seeds; a single seed is written with a comma: {text},"]
         )
     numbers = tuple(dict.fromkeys(int(p) for p in parts))
     return numbers if listed else tuple(range(numbers[0]))
 
 
-def overrides_of(words: Sequence[str], data: str | None) -> tuple[Setting, ...]:
+def parse_overrides(words: Sequence[str], data: str | None) -> tuple[Setting, ...]:
     """Settings of `--set NAME=VALUE` and `--data DIR`; raises ConfigError for a word without `=`."""
     settings, problems = [], []
     for word in words:

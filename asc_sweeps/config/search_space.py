@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from asc_sweeps.config.conditions import Condition
-from asc_sweeps.config.settings import Setting, make_config, plain_values
+from asc_sweeps.config.settings import Setting, make_config, values_with_defaults
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import ConfigError
 
-LARGEST_PLAN = 10_000
+MAX_TRIALS = 10_000
 OBJECTIVES = {
     "validation_log_loss": "minimize",
     "validation_accuracy": "maximize",
@@ -133,10 +133,8 @@ class SearchSpace:
             problems.append(f"{varied}: the grid varies `seed` itself, so --seeds cannot; leave one of them away")
         chosen = self.seeds if seeds is None else seeds
         count = sum(math.prod(len(axis) for axis in block) for block in self.grid) * len(chosen)
-        if count > LARGEST_PLAN:
-            raise ConfigError(
-                [f"{self.source}: {count:,} trials with {len(chosen):,} seeds, more than {LARGEST_PLAN:,}"]
-            )
+        if count > MAX_TRIALS:
+            raise ConfigError([f"{self.source}: {count:,} trials with {len(chosen):,} seeds, more than {MAX_TRIALS:,}"])
         trials: dict[TrialConfig, None] = {}
         for seed, point in itertools.product(chosen, self._points()):
             try:
@@ -163,7 +161,7 @@ class SearchSpace:
         fixed = [s for s in fixed if s.name not in on]
         point = tuple(s for s in point if s.name not in by_override)
         settings = [*fixed, Setting("seed", seed, self.source), *point, *overrides]
-        if self.condition and not self.condition.holds(plain_values(settings)):
+        if self.condition and not self.condition.holds(values_with_defaults(settings)):
             return None
         return make_config(settings)
 
@@ -179,6 +177,6 @@ class SearchSpace:
             yield from itertools.product(*block)
 
 
-def point_of(values: Mapping[str, object], where: str) -> tuple[Setting, ...]:
+def point_settings(values: Mapping[str, object], where: str) -> tuple[Setting, ...]:
     """The settings of a drawn point."""
     return tuple(Setting(name, value, where) for name, value in values.items())

@@ -14,10 +14,10 @@ from pydantic_core import PydanticCustomError
 
 from asc_sweeps.errors import did_you_mean
 
-RATE = 16_000
+SAMPLE_RATE = 16_000
 """Hz at which every waveform is heard (Sec. 4.1)."""
 
-SILENT = "the paper does not say"
+NOT_IN_PAPER = "the paper does not say"
 DATASETS = ("tau2022", "synthetic-tiny", "synthetic-small", "synthetic-medium")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,7 +38,7 @@ class DataConfig(Settings):
     dataset: str = Field("tau2022", description="Data set: tau2022, synthetic-tiny, -small, -medium, or a folder")
     fingerprint: str = Field("", description="Content of the data set; filled in when the data are opened")
     validation_share: float = Field(
-        0.1, ge=0, le=0.5, description=f"Share of training locations held out for validation; {SILENT}"
+        0.1, ge=0, le=0.5, description=f"Share of training locations held out for validation; {NOT_IN_PAPER}"
     )
     split_seed: Count = Field(0, description="Seed of the validation split, apart from the trial's seed")
     subset: Literal[5, 10, 25, 50, 100] = Field(
@@ -70,11 +70,13 @@ class FeatureConfig(Settings):
         2048, ge=16, lt=32_000, description="Hann window and FFT length, samples at 16 kHz (Sec. 4.1)"
     )  # the reflected padding at both ends, half a window, must stay below the one second of a segment
     hop: Positive = Field(512, description="Hop, samples at 16 kHz (Sec. 4.1)")
-    f_min: float = Field(0.0, ge=0, le=7999, description=f"Lowest mel frequency, Hz, HTK scale; {SILENT}")
-    f_max: float = Field(8000.0, gt=0, le=8000, description=f"Highest mel frequency, Hz; {SILENT}")
-    floor: float = Field(1e-5, gt=0, description=f"Added to the mel power before the logarithm; {SILENT}")
-    mean: float = Field(0.0, description=f"Subtracted from the log-mel values, one number for all bands; {SILENT}")
-    deviation: float = Field(3.0, gt=0, description=f"Divides the log-mel values after that; {SILENT}")
+    f_min: float = Field(0.0, ge=0, le=7999, description=f"Lowest mel frequency, Hz, HTK scale; {NOT_IN_PAPER}")
+    f_max: float = Field(8000.0, gt=0, le=8000, description=f"Highest mel frequency, Hz; {NOT_IN_PAPER}")
+    floor: float = Field(1e-5, gt=0, description=f"Added to the mel power before the logarithm; {NOT_IN_PAPER}")
+    mean: float = Field(
+        0.0, description=f"Subtracted from the log-mel values, one number for all bands; {NOT_IN_PAPER}"
+    )
+    deviation: float = Field(3.0, gt=0, description=f"Divides the log-mel values after that; {NOT_IN_PAPER}")
 
     @model_validator(mode="after")
     def _band_order(self) -> FeatureConfig:
@@ -86,7 +88,7 @@ class FeatureConfig(Settings):
 
     def frames(self, seconds: float = 1.0) -> int:
         """Number of time frames T of a clip."""
-        return 1 + round(seconds * RATE) // self.hop
+        return 1 + round(seconds * SAMPLE_RATE) // self.hop
 
 
 class AugmentConfig(Settings):
@@ -152,7 +154,7 @@ class ModelConfig(Settings):
     scale: Annotated[int, Field(ge=2)] = Field(4, description="Slices S of the Res2 split (Sec. 4.2)")
     sub_bands: Positive = Field(4, description="Bands of SubSpectralNorm (Sec. 4.2)")
     resnorm: Rate = Field(0.1, description="Weight of ResNorm's identity path (Sec. 4.2)")
-    dropout: float = Field(0.1, ge=0, lt=1, description=f"Rate of the channel-wise dropout of a block; {SILENT}")
+    dropout: float = Field(0.1, ge=0, lt=1, description=f"Rate of the channel-wise dropout of a block; {NOT_IN_PAPER}")
 
     @model_validator(mode="after")
     def _slices_fit(self) -> ModelConfig:
@@ -194,13 +196,13 @@ class FinetuneConfig(Settings):
 
     max_drop_rate: Share = Field(0.9, description="Drop rate of the largest device at the end (Table 4)")
     reg_lambda: Rate = Field(0.4, description="Lambda of Eq. 3 (Sec. 4.2)")
-    epochs: Positive = Field(50, description=f"Epochs of the whole network; {SILENT}")
-    batch_size: Positive = Field(512, description=f"Segments of a mini-batch before the drop; {SILENT}")
+    epochs: Positive = Field(50, description=f"Epochs of the whole network; {NOT_IN_PAPER}")
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch before the drop; {NOT_IN_PAPER}")
     learning_rate: Rate = Field(1e-5, description="Fixed learning rate of AdamW (Sec. 4.2)")
     weight_decay: Rate = Field(1e-8, description="Weight decay of AdamW (Sec. 4.2)")
-    steepness: float = Field(10.0, gt=0, le=100, description=f"Steepness of the drop rate's sigmoid; {SILENT}")
-    head_epochs: Count = Field(5, description=f"Epochs of the new classifier alone, before the rest; {SILENT}")
-    head_learning_rate: Rate = Field(1e-3, description=f"Fixed learning rate of those epochs; {SILENT}")
+    steepness: float = Field(10.0, gt=0, le=100, description=f"Steepness of the drop rate's sigmoid; {NOT_IN_PAPER}")
+    head_epochs: Count = Field(5, description=f"Epochs of the new classifier alone, before the rest; {NOT_IN_PAPER}")
+    head_learning_rate: Rate = Field(1e-3, description=f"Fixed learning rate of those epochs; {NOT_IN_PAPER}")
 
 
 class DistillConfig(Settings):
@@ -211,15 +213,15 @@ class DistillConfig(Settings):
         description="Teachers, parted by ';': a trial's signature, or settings by which one differs from the network that "
         "distillation starts from ('seed=1; seed=2'); nothing is that network itself (Sec. 6: one as large as the student)",
     )
-    temperature: float = Field(2.0, gt=0, description=f"Divides the logits of teacher and student; {SILENT}")
-    weight: Share = Field(0.5, description=f"Share of the teachers' part in the loss; {SILENT}")
-    epochs: Positive = Field(50, description=f"Epochs; {SILENT}")
-    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {SILENT}")
-    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {SILENT}")
-    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {SILENT}")
-    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, of inputs and both targets; {SILENT}")
+    temperature: float = Field(2.0, gt=0, description=f"Divides the logits of teacher and student; {NOT_IN_PAPER}")
+    weight: Share = Field(0.5, description=f"Share of the teachers' part in the loss; {NOT_IN_PAPER}")
+    epochs: Positive = Field(50, description=f"Epochs; {NOT_IN_PAPER}")
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {NOT_IN_PAPER}")
+    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {NOT_IN_PAPER}")
+    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {NOT_IN_PAPER}")
+    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, of inputs and both targets; {NOT_IN_PAPER}")
 
-    def named(self) -> list[str]:
+    def teacher_specs(self) -> list[str]:
         """Each teacher's words once; one empty word for the network itself where none is named."""
         words = [" ".join(part.split()) for part in self.teachers.split(";")]
         return list(dict.fromkeys(word for word in words if word)) or [""]
@@ -238,12 +240,16 @@ class PerDeviceConfig(Settings):
 class QuantizeConfig(Settings):
     """INT8 quantization-aware training (Sec. 6); what is scored is the converted network, which computes with integers."""
 
-    epochs: Count = Field(10, description=f"Epochs with rounded weights and inputs, 0 converts without any; {SILENT}")
-    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {SILENT}")
-    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {SILENT}")
-    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {SILENT}")
-    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, as in pretraining; {SILENT}")
-    calibration_segments: Positive = Field(512, description=f"Training segments that set the first ranges; {SILENT}")
+    epochs: Count = Field(
+        10, description=f"Epochs with rounded weights and inputs, 0 converts without any; {NOT_IN_PAPER}"
+    )
+    batch_size: Positive = Field(512, description=f"Segments of a mini-batch; {NOT_IN_PAPER}")
+    learning_rate: Rate = Field(1e-4, description=f"Fixed learning rate of AdamW; {NOT_IN_PAPER}")
+    weight_decay: Rate = Field(1e-8, description=f"Weight decay of AdamW; {NOT_IN_PAPER}")
+    mixup_alpha: Rate = Field(0.3, description=f"Beta parameter of Mixup, as in pretraining; {NOT_IN_PAPER}")
+    calibration_segments: Positive = Field(
+        512, description=f"Training segments that set the first ranges; {NOT_IN_PAPER}"
+    )
 
 
 class EvaluateConfig(Settings):
@@ -253,5 +259,5 @@ class EvaluateConfig(Settings):
         10, ge=2, le=10, description="Duration of a test clip (Table 3); one second is the network's own test"
     )
     crops: Literal["all", "first"] = Field(
-        "all", description=f"Clips of a 10 s recording: all that do not overlap, or the first; {SILENT}"
+        "all", description=f"Clips of a 10 s recording: all that do not overlap, or the first; {NOT_IN_PAPER}"
     )

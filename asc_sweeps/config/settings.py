@@ -53,7 +53,7 @@ def make_config(settings: Iterable[Setting]) -> TrialConfig:
     return config
 
 
-def plain_values(settings: Iterable[Setting]) -> dict[str, object]:
+def values_with_defaults(settings: Iterable[Setting]) -> dict[str, object]:
     """The value of every setting by its dotted name, defaults where it is not given; nothing is checked.
 
     Those of a phase after pretraining are there only where it is on.

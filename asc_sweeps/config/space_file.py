@@ -11,7 +11,7 @@ from typing import Any
 
 from asc_sweeps.config.conditions import Condition, read_condition
 from asc_sweeps.config.search_space import (
-    LARGEST_PLAN,
+    MAX_TRIALS,
     OBJECTIVES,
     SAMPLERS,
     SIZES,
@@ -241,7 +241,7 @@ class _Reader(NodeReader):
         points = [self.leaves(point) for point in self.items(first)] if first is not None else []
         space = Search(
             parameters=parameters,
-            trials=self.whole(found, "trials", 1, 1, LARGEST_PLAN),
+            trials=self.whole(found, "trials", 1, 1, MAX_TRIALS),
             sampler=sampler,
             seed=self.whole(found, "seed", 0, 0),
             objectives=objectives,

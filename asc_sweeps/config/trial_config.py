@@ -19,8 +19,8 @@ from pydantic_core import PydanticCustomError
 
 from asc_sweeps.config.setting_groups import (
     DATASETS,
-    RATE,
-    SILENT,
+    NOT_IN_PAPER,
+    SAMPLE_RATE,
     AugmentConfig,
     ComputeConfig,
     Count,
@@ -38,10 +38,10 @@ from asc_sweeps.config.setting_groups import (
 
 __all__ = [
     "DATASETS",
+    "NOT_IN_PAPER",
     "PHASES",
-    "RATE",
     "RECIPE",
-    "SILENT",
+    "SAMPLE_RATE",
     "AugmentConfig",
     "ComputeConfig",
     "DataConfig",
@@ -55,7 +55,7 @@ __all__ = [
     "QuantizeConfig",
     "Settings",
     "TrialConfig",
-    "differences",
+    "non_defaults",
     "setting_fields",
 ]
 
@@ -105,7 +105,7 @@ class TrialConfig(Settings):
     def _teachers_are_trials(self) -> TrialConfig:
         if self.distill is not None:
             before = self.model_copy(update=dict.fromkeys(PHASES[PHASES.index("distill") :]))
-            for words in self.distill.named():
+            for words in self.distill.teacher_specs():
                 _teacher(words, before)
         return self
 
@@ -147,10 +147,10 @@ class TrialConfig(Settings):
         start = self.start()
         if not isinstance(self.last_phase, DistillConfig) or start is None:
             return []
-        return [_teacher(words, start) for words in self.last_phase.named()]
+        return [_teacher(words, start) for words in self.last_phase.teacher_specs()]
 
     @functools.cached_property
-    def needs(self) -> tuple[TrialConfig, ...]:
+    def dependencies(self) -> tuple[TrialConfig, ...]:
         """Trials that must be finished before this one begins: its start, and the teachers that are named by settings."""
         start = self.start()
         found = [*([start] if start else []), *(t for t in self.teachers() if not isinstance(t, str))]
@@ -159,16 +159,16 @@ class TrialConfig(Settings):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> TrialConfig:
         """As pydantic's, but what was reckoned of this trial is not taken over by the copy."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("signature", "needs", "epochs"):
+        for name in ("signature", "dependencies", "epochs"):
             copy.__dict__.pop(name, None)
         return copy
 
     @property
     def depth(self) -> int:
         """How many trials must follow each other until this one can begin."""
-        return max((1 + needed.depth for needed in self.needs), default=0)
+        return max((1 + needed.depth for needed in self.dependencies), default=0)
 
-    def bound(self, dataset: str, fingerprint: str, subset: str = "", responses: str = "") -> TrialConfig:
+    def with_resolved_data(self, dataset: str, fingerprint: str, subset: str = "", responses: str = "") -> TrialConfig:
         """The same trial on data that were opened: names and contents take the place of folders' paths.
 
         `subset` and `responses`: the contents of the list of `data.subset` and of the folder of impulse responses,
@@ -213,7 +213,7 @@ class TrialConfig(Settings):
 
         So a setting added later, whose default means "as before", leaves every signature as it is.
         """
-        identity = {"recipe": RECIPE, "settings": differences(self)}
+        identity = {"recipe": RECIPE, "settings": non_defaults(self)}
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -244,16 +244,18 @@ def _teacher(words: str, start: TrialConfig) -> TrialConfig | str:
         raise PydanticCustomError("teachers", rule) from None
 
 
-def differences(settings: Settings) -> dict[str, Any]:
+def non_defaults(settings: Settings) -> dict[str, Any]:
     """The settings that differ from the defaults, nested as they are; a phase that is on appears even when all is default.
 
-    >>> differences(TrialConfig(seed=3, finetune=FinetuneConfig()))
+    >>> non_defaults(TrialConfig(seed=3, finetune=FinetuneConfig()))
     {'seed': 3, 'finetune': {}}
     """
     values, defaults = vars(settings), _defaults(type(settings))
     # Most groups are the defaults themselves, and pydantic compares slowly.
     found = {n: values[n] for n, usual in defaults.items() if values[n] is not usual and values[n] != usual}
-    return {name: differences(value) if isinstance(value, Settings) else _plain(value) for name, value in found.items()}
+    return {
+        name: non_defaults(value) if isinstance(value, Settings) else _plain(value) for name, value in found.items()
+    }
 
 
 def _plain(value: Any) -> Any:

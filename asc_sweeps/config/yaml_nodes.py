@@ -60,7 +60,7 @@ def read_scalar(text: str) -> object:
         return text
 
 
-def as_yaml(content: Mapping[str, Any]) -> str:
+def to_yaml(content: Mapping[str, Any]) -> str:
     """Plain values as YAML, in the order they have."""
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.trial_config import RATE, AugmentConfig
+from asc_sweeps.config.trial_config import SAMPLE_RATE, AugmentConfig
 from asc_sweeps.data.torchaudio_door import mask_along_axis_iid
 
 
@@ -19,7 +19,7 @@ def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
     """
     batch, samples = waveforms.shape
     place = waveforms.device
-    shift = ((2 * torch.rand(batch, device=place) - 1) * config.roll_seconds * RATE).round().long()
+    shift = ((2 * torch.rand(batch, device=place) - 1) * config.roll_seconds * SAMPLE_RATE).round().long()
     shift = shift * (torch.rand(batch, device=place) < config.roll_probability)
     # Each rolled waveform is a window of the waveform written twice; taking windows copies no index of single samples.
     windows = torch.cat([waveforms, waveforms], dim=1).unfold(1, samples, 1)
@@ -38,8 +38,8 @@ def hear_through(waveforms: Tensor, responses: Tensor | None, config: AugmentCon
     chosen = torch.rand(len(waveforms), device=place) < config.impulse_response_probability
     drawn = torch.randint(len(responses), (len(waveforms),), device=place)
     heard = waveforms.clone()
-    spectra = torch.fft.rfft(waveforms[chosen], n=2 * RATE) * responses[drawn[chosen]]
-    heard[chosen] = torch.fft.irfft(spectra, n=2 * RATE)[:, :RATE]
+    spectra = torch.fft.rfft(waveforms[chosen], n=2 * SAMPLE_RATE) * responses[drawn[chosen]]
+    heard[chosen] = torch.fft.irfft(spectra, n=2 * SAMPLE_RATE)[:, :SAMPLE_RATE]
     return heard
 
 

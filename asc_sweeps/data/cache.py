@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.findings import printable
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.errors import DataError, NotPreparedError
@@ -115,8 +115,8 @@ def open_prepared(target: Path) -> Prepared:
             scenes=np.array([SCENES.index(scene) for scene in scenes]),
             devices=np.array([DEVICES.index(device) for device in devices]),
         )
-        if made.waveforms.shape != (len(rows), RATE) or made.waveforms.dtype != np.int16:
-            raise ValueError(f"{ARRAY} is not [{len(rows)}, {RATE}] of int16")
+        if made.waveforms.shape != (len(rows), SAMPLE_RATE) or made.waveforms.dtype != np.int16:
+            raise ValueError(f"{ARRAY} is not [{len(rows)}, {SAMPLE_RATE}] of int16")
         _check_content(target, made.content)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

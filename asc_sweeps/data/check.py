@@ -12,7 +12,7 @@ from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
-from asc_sweeps.config.gc_pause import no_garbage
+from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
 from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Segment, Table, holds_recordings, read_lists
@@ -33,7 +33,7 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
 
     Raises DataError where there is nothing to read: no such folder, another year's set, no lists.
     """
-    with no_garbage():
+    with gc_paused():
         lists = read_lists(folder, findings)
         _check_repeats(lists, findings)
         read = _pieces_of_2020 if holds_recordings(folder) else _segments

@@ -20,7 +20,7 @@ from types import MappingProxyType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.resample import resample
@@ -82,7 +82,7 @@ def convert(
                         found.append("")
                         waveform.fill(0)
                 rows = resampled(waveforms[: len(together)])
-                _write_at(array, rows, start + (i * CHUNK + at) * RATE * 2)
+                _write_at(array, rows, start + (i * CHUNK + at) * SAMPLE_RATE * 2)
             return i, found, bad
 
         for i, found, bad in pool.map(convert_chunk, todo):
@@ -115,9 +115,9 @@ def resampled(waveforms: np.ndarray) -> np.ndarray:
 def _open_array(path: Path, rows: int) -> tuple[int, bool]:
     """Make room for the array; where its samples begin, and whether an equal one stood there already."""
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "<i2", "fortran_order": False, "shape": (rows, RATE)})
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<i2", "fortran_order": False, "shape": (rows, SAMPLE_RATE)})
     header = buffer.getvalue()
-    size = len(header) + rows * RATE * 2
+    size = len(header) + rows * SAMPLE_RATE * 2
     if path.exists() and path.stat().st_size == size:
         with open(path, "rb") as file:
             if file.read(len(header)) == header:

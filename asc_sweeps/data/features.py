@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asc_sweeps.config.trial_config import RATE, FeatureConfig
+from asc_sweeps.config.trial_config import SAMPLE_RATE, FeatureConfig
 from asc_sweeps.data.banded import bands
 from asc_sweeps.data.torchaudio_door import MelScale, Spectrogram
 
@@ -37,7 +37,7 @@ class LogMel(nn.Module):
         self.config = config
         self.spectrogram = Spectrogram(config.window, hop_length=config.hop, window_fn=torch.hann_window, power=None)
         frequencies = config.window // 2 + 1
-        self.mel = Banded(MelScale(config.n_mels, RATE, config.f_min, config.f_max, frequencies).fb)
+        self.mel = Banded(MelScale(config.n_mels, SAMPLE_RATE, config.f_min, config.f_max, frequencies).fb)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         parts = torch.view_as_real(self.spectrogram(waveforms).transpose(1, 2))  # [B, T, frequencies, 2]

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import read_any_wav
 from asc_sweeps.errors import DataError
 from asc_sweeps.workspace.paths import Workspace
 
-LEAD = RATE // 20
+LEAD = SAMPLE_RATE // 20
 """Samples that are kept from before a response's peak."""
 
 
@@ -76,7 +76,7 @@ def load_responses(content: str, workspace: Workspace) -> Tensor:
             f"{workspace.place}: the impulse responses {content} are not at hand ({printable(error)}); name their folder again "
             "with --set augment.impulse_responses=DIR"
         ) from None
-    padded = torch.nn.functional.pad(torch.from_numpy(bank), (0, RATE))
+    padded = torch.nn.functional.pad(torch.from_numpy(bank), (0, SAMPLE_RATE))
     return torch.fft.rfft(padded.roll(-LEAD, dims=1))
 
 
@@ -86,13 +86,13 @@ def _read(path: Path) -> np.ndarray:
     response = torch.from_numpy(samples.mean(axis=1))
     if not len(response) or not bool(response.isfinite().all()) or not float(response.abs().max()) > 0:
         raise ValueError("holds no sound, or no finite one")
-    if rate != RATE:
-        response = Resample(rate, RATE)(response)
+    if rate != SAMPLE_RATE:
+        response = Resample(rate, SAMPLE_RATE)(response)
     peak = int(response.abs().argmax())
-    found = torch.zeros(RATE)
-    piece = response[max(peak - LEAD, 0) : peak - LEAD + RATE]
+    found = torch.zeros(SAMPLE_RATE)
+    piece = response[max(peak - LEAD, 0) : peak - LEAD + SAMPLE_RATE]
     at = max(LEAD - peak, 0)
-    found[at : at + len(piece)] = piece[: RATE - at]
+    found[at : at + len(piece)] = piece[: SAMPLE_RATE - at]
     return (found / found.square().sum().sqrt()).numpy()
 
 

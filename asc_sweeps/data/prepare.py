@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.cache import (
     ARRAY,
     COLUMNS,
@@ -116,7 +116,7 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             "name": f"synthetic-{stamp['plan']}" if stamp else "tau2020" if segments[0].of_recording else "tau2022",
             "generated": bool(stamp),
             "fingerprint": fingerprint,
-            "rate": RATE,
+            "rate": SAMPLE_RATE,
             "segments": len(segments),
             "table_sha256": table_digest(content),
             "array_sha256": digest,

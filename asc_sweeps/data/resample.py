@@ -8,11 +8,11 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.banded import Band, bands
 from asc_sweeps.data.wav import WAV_RATE
 
-STEP, MADE = WAV_RATE // math.gcd(WAV_RATE, RATE), RATE // math.gcd(WAV_RATE, RATE)
+STEP, MADE = WAV_RATE // math.gcd(WAV_RATE, SAMPLE_RATE), SAMPLE_RATE // math.gcd(WAV_RATE, SAMPLE_RATE)
 """Of every 441 samples 160 are made."""
 CROSSINGS, ROLLOFF = 6, 0.99
 """Of the sinc, on each side, until its window ends; its cutoff, as a share of half of the lower rate."""
@@ -35,7 +35,7 @@ def resample(waveforms: np.ndarray) -> np.ndarray:
     made = np.empty((count * windows, MADE), np.float32)
     for band in _filters():
         np.matmul(lying[:, band.rows], band.matrix, out=made[:, band.columns])
-    return made.reshape(count, -1)[:, : math.ceil(samples * RATE / WAV_RATE)]
+    return made.reshape(count, -1)[:, : math.ceil(samples * SAMPLE_RATE / WAV_RATE)]
 
 
 @functools.cache

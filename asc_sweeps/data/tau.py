@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asc_sweeps.data.findings import Findings, printable
-from asc_sweeps.errors import WAYS_OUT, DataError, in_words
+from asc_sweeps.errors import REMEDIES, DataError, describe_os_error
 from asc_sweeps.workspace.atomic_files import naming
 
 GENERATED_STAMP = "GENERATED.json"
@@ -100,8 +100,8 @@ def stamp_of(folder: Path) -> dict[str, Any] | None:
             return stamp
         problem = "does not say what was generated"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno in WAYS_OUT:  # nothing is wrong with the stamp
-            raise DataError(in_words(error)) from None
+        if isinstance(error, OSError) and error.errno in REMEDIES:  # nothing is wrong with the stamp
+            raise DataError(describe_os_error(error)) from None
         problem = f"cannot be read ({type(error).__name__}: {error})"
     raise DataError(
         f"{printable(path)}: the stamp of generated data {problem}; "

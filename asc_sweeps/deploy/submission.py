@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from asc_sweeps.config.trial_config import TrialConfig
-from asc_sweeps.config.yaml_nodes import as_yaml
+from asc_sweeps.config.yaml_nodes import to_yaml
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.deploy.predict import HEADER
 from asc_sweeps.errors import ConfigError, DataError
@@ -169,7 +169,7 @@ def meta_of(
 def write_zip(label: str, output: str, meta: Mapping[str, Any], note: str) -> bytes:
     """The ZIP, `task1/<label>/<label>.output.csv` and `.meta.yaml`; the same content gives the same bytes."""
     buffer = io.BytesIO()
-    texts = {"output.csv": output, "meta.yaml": f"# {note}\n{as_yaml(meta)}"}
+    texts = {"output.csv": output, "meta.yaml": f"# {note}\n{to_yaml(meta)}"}
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for ending, text in texts.items():
             file.writestr(zipfile.ZipInfo(f"task1/{label}/{label}.{ending}"), text, zipfile.ZIP_DEFLATED)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from asc_sweeps.config.trial_config import RATE
+from asc_sweeps.config.trial_config import SAMPLE_RATE
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.subsets import fetch_data
@@ -120,7 +120,7 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
         targets = torch.arange(batch, device=accelerator) % len(SCENES)
 
         def step() -> None:
-            waveforms = torch.rand(batch, RATE, device=accelerator)
+            waveforms = torch.rand(batch, SAMPLE_RATE, device=accelerator)
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(network(features(waveforms)), targets)
             loss.backward()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from asc_sweeps.config.gc_pause import no_garbage
+from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.training.finished import complexity_of, find_result
 from asc_sweeps.workspace.paths import Workspace
@@ -55,7 +55,7 @@ class Plan:
     @property
     def starts(self) -> set[str]:
         """Signatures of the trials that those left to run build on."""
-        return {needed.signature for t in self.todo for needed in t.config.needs}
+        return {needed.signature for t in self.todo for needed in t.config.dependencies}
 
 
 def planned(
@@ -69,7 +69,7 @@ def _planned(config: TrialConfig, finished: bool, studies: Sequence[str], stoppe
     return PlannedTrial(config, complexity_of(config), finished, stopped and not finished, tuple(studies))
 
 
-@no_garbage()
+@gc_paused()
 def make_plan(
     studies: Mapping[str, Sequence[TrialConfig]],
     workspace: Workspace,
@@ -109,7 +109,7 @@ def with_needs(config: TrialConfig) -> list[TrialConfig]:
     >>> [t.phase for t in with_needs(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
     ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
     """
-    found = {t.signature: t for needed in config.needs for t in with_needs(needed)}
+    found = {t.signature: t for needed in config.dependencies for t in with_needs(needed)}
     return [*found.values(), config]
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from asc_sweeps.config.request import Request, Study
-from asc_sweeps.config.trial_config import DataConfig, TrialConfig, differences
+from asc_sweeps.config.trial_config import DataConfig, TrialConfig, non_defaults
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.data.subsets import has_subset, keep_subset
@@ -49,7 +49,7 @@ def bind(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress
             raise DataError(f"{folder}: has fingerprint {data.fingerprint}, but data.fingerprint asks for {wanted}")
         a = config.augment
         heard = responses(a.impulse_responses, a.impulse_responses_content) if a.impulse_response_probability else ""
-        bound.append(config.bound(data.name, data.fingerprint, subset(config.data), heard))
+        bound.append(config.with_resolved_data(data.name, data.fingerprint, subset(config.data), heard))
     return bound
 
 
@@ -275,4 +275,4 @@ def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool)
     sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
     who = {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state}
     needs = {needed.signature: needed.epochs for needed in with_needs(c)[:-1]}
-    return {**who, **sizes, "epochs": c.epochs, "needs": needs, "settings": differences(c)}
+    return {**who, **sizes, "epochs": c.epochs, "needs": needs, "settings": non_defaults(c)}

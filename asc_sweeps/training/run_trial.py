@@ -38,7 +38,7 @@ from asc_sweeps.errors import (
     StoreError,
     TrialError,
     WorkspaceError,
-    in_words,
+    describe_os_error,
 )
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.int8 import convert, integer_network
@@ -87,7 +87,7 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     if result is not None:
         return result
     resolve_accelerator(workspace.accelerator)  # what is wrong with the machine is no failure of the trial
-    for needed in config.needs:
+    for needed in config.dependencies:
         run_trial(needed, workspace, report)
     while True:
         with hold(workspace, folder / LEASE) as lease:
@@ -141,7 +141,7 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
         case AscSweepsError():
             cause = "workspace"
         case OSError() if error.errno in DISK_CAUSES:
-            cause, message = DISK_CAUSES[error.errno], in_words(error)
+            cause, message = DISK_CAUSES[error.errno], describe_os_error(error)
         case _:
             cause = "out of memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "crash"
             message = f"{type(error).__name__}: {error}"

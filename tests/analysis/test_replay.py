@@ -8,18 +8,18 @@ from sweeping import results, run
 
 from analysis.report import write_report
 from asc_sweeps.config.packing import pack, unpack
-from asc_sweeps.config.replay import as_space, spaces_in
+from asc_sweeps.config.replay import space_as_yaml, spaces_in_report
 from asc_sweeps.config.request import load_studies, read_request
 from asc_sweeps.config.settings import Setting
 from asc_sweeps.config.space_file import read_space
-from asc_sweeps.config.trial_config import FinetuneConfig, differences
+from asc_sweeps.config.trial_config import FinetuneConfig, non_defaults
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import save_result, save_study
 
 
 def bound(config):
-    return config.bound("tau2022", "fingerprint of tau2022")
+    return config.with_resolved_data("tau2022", "fingerprint of tau2022")
 
 
 MIXED = [
@@ -31,12 +31,12 @@ MIXED = [
 
 @pytest.mark.parametrize("trials", [MIXED, MIXED[:1], MIXED[2:], MIXED[:2]])
 def test_a_space_of_listed_trials_has_just_these_trials(trials):
-    space = read_space(as_space("again", "listed", trials), "again.yaml")
+    space = read_space(space_as_yaml("again", "listed", trials), "again.yaml")
     assert {t.signature for t in space.trials()} == {t.signature for t in trials}
 
 
 def test_words_in_a_listed_space_stay_words():
-    space = read_space(as_space("again", 'a "quoted": #word', MIXED), "again.yaml")
+    space = read_space(space_as_yaml("again", 'a "quoted": #word', MIXED), "again.yaml")
     assert space.about == 'a "quoted": #word'
 
 
@@ -47,7 +47,7 @@ def report(tmp_path):
         start = config.start()
         row = {"signature": config.signature, "system": config.system, "phase": config.phase, "seed": config.seed}
         sizes = {"state": "done", "params": 1, "macs": 1, "epochs": config.epochs, "start": start and start.signature}
-        rows.append({**row, **sizes, "settings": differences(config)})
+        rows.append({**row, **sizes, "settings": non_defaults(config)})
     for config in MIXED[:-1]:  # the last one has not run
         save_result(workspace, trial(config))
     rows[-1]["state"] = "planned"
@@ -56,7 +56,7 @@ def report(tmp_path):
 
 
 def test_a_report_holds_every_trial_of_its_studies_also_those_that_have_not_run(report):
-    assert list(spaces_in(report)) == ["table2_ablation"]
+    assert list(spaces_in_report(report)) == ["table2_ablation"]
     (study,) = load_studies(read_request((), False, None, (), None, report=report))
     assert {t.signature for t in study.trials} == {t.signature for t in MIXED}
 
@@ -81,7 +81,7 @@ def test_what_is_no_report_is_told_so(tmp_path, text, told):
     path = tmp_path / "page.html"
     path.write_text(text)
     with pytest.raises(ConfigError, match=told):
-        spaces_in(path)
+        spaces_in_report(path)
 
 
 @pytest.mark.parametrize("text", ["", "x", "Größe <script>&amp;</script>", "long " * 9999])
@@ -111,7 +111,7 @@ def test_a_report_alone_runs_its_studies_again_elsewhere(tmp_path, study, three_
 
 
 def test_a_repeated_study_takes_overrides_of_phases_that_its_trials_do_not_have():
-    space = read_space(as_space("again", "listed", MIXED[:2]), "again.yaml")
+    space = read_space(space_as_yaml("again", "listed", MIXED[:2]), "again.yaml")
     overrides = [Setting("evaluate.seconds", 5, "--set")]
     assert [t.evaluate.seconds for t in space.trials(overrides)] == [5, 5]
 

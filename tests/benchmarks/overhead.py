@@ -121,7 +121,7 @@ def main() -> None:
         settings = SMALL_STUDY.format(folder=root / "set", epochs=epochs)
         path.write_text(f"study: overhead\n{settings}\ngrid:\n{seeds}")
         (study,) = load_studies(Request((str(path),), mini=False))
-        configs = [config.bound(data.name, data.fingerprint) for config in study.trials]
+        configs = [config.with_resolved_data(data.name, data.fingerprint) for config in study.trials]
         print(f"{given.trials} trials of {epochs} epochs on {cores()} workers")
         print("| run by | wall, s | training / workers, s | ratio |\n|---|---|---|---|")
         for kind, run in (("asc-sweeps sweep", by_asc_sweeps), ("Ray Tune", by_ray_tune), ("Optuna", by_optuna)):

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from asc_sweeps.config.trial_config import ModelConfig, PretrainConfig, TrialConfig, differences
+from asc_sweeps.config.trial_config import ModelConfig, PretrainConfig, TrialConfig, non_defaults
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import Complexity, Score, save_result, save_study
 from tests.planted import record, trial
@@ -82,7 +82,7 @@ def save(workspace, config, position):
     )
     save_result(workspace, result)
     who = {"signature": result.signature, "system": result.system, "phase": result.phase, "seed": config.seed}
-    bound = differences(config.bound("tau2022", "fingerprint of tau2022"))
+    bound = non_defaults(config.with_resolved_data("tau2022", "fingerprint of tau2022"))
     return {**who, "state": "done", "epochs": EPOCHS, "needs": {}, "settings": bound, "loss": loss}
 
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from asc_sweeps.config.packing import pack, unpack
-from asc_sweeps.config.replay import spaces_in
-from asc_sweeps.config.request import overrides_of, parse_seeds
+from asc_sweeps.config.replay import spaces_in_report
+from asc_sweeps.config.request import parse_overrides, parse_seeds
 from asc_sweeps.config.settings import make_config
 from asc_sweeps.config.space_file import read_space
 from asc_sweeps.config.trial_config import TrialConfig, setting_fields
@@ -90,7 +90,7 @@ def test_any_tree_of_settings_is_a_search_space_or_is_refused_at_its_place(grid,
 @given(NAMES, SCALARS)
 def test_any_setting_of_the_command_line_is_taken_or_refused(name, value):
     try:
-        config = make_config(overrides_of([f"{name}={value}"], None))
+        config = make_config(parse_overrides([f"{name}={value}"], None))
     except ConfigError as error:
         assert error.problems
     else:
@@ -258,7 +258,7 @@ def test_any_file_given_as_a_report_is_refused_by_its_name(tmp_path, content):
     path = tmp_path / "r.html"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"r\.html"):
-        spaces_in(path)
+        spaces_in_report(path)
 
 
 JSON = st.recursive(
@@ -278,7 +278,7 @@ def test_any_content_of_a_report_is_read_or_refused(tmp_path, content):
     path = tmp_path / "r.html"
     path.write_text(f'<script type="text/plain" id="asc-sweeps-content">{pack(json.dumps(content))}</script>')
     try:
-        for name, text in spaces_in(path).items():
+        for name, text in spaces_in_report(path).items():
             read_space(text, f"{name}.yaml")
     except ConfigError:
         return
@@ -296,6 +296,6 @@ def test_what_is_packed_is_unpacked_and_a_changed_sign_is_never_taken_for_anothe
 
 
 def test_a_packed_text_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr("asc_sweeps.config.packing.LARGEST", 10_000)
+    monkeypatch.setattr("asc_sweeps.config.packing.MAX_UNPACKED_BYTES", 10_000)
     with pytest.raises(ValueError, match="larger"):
         unpack(pack("0" * 20_000))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asc_sweeps.config.request import Request, load_studies, overrides_of
+from asc_sweeps.config.request import Request, load_studies, parse_overrides
 from asc_sweeps.config.settings import Setting
 from asc_sweeps.config.space_file import load_space, shipped_spaces
 from asc_sweeps.config.yaml_nodes import read_scalar
@@ -305,6 +305,6 @@ def test_validation_is_needed_where_it_is_looked_at_whoever_turns_it_off(tmp_pat
         (tmp_path / "s.yaml").write_text(f"study: s\n{words}\n")
         asked = (str(tmp_path / "s.yaml"),)
         assert load_studies(Request(asked, mini=False))
-        off = overrides_of(["data.validation_share=0"], None)
+        off = parse_overrides(["data.validation_share=0"], None)
         with pytest.raises(ConfigError, match=r"looks at validation, but data\.validation_share is 0"):
             load_studies(Request(asked, mini=False, overrides=off))

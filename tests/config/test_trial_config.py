@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.config.trial_config import FinetuneConfig, ModelConfig, TrialConfig, differences, setting_fields
+from asc_sweeps.config.trial_config import FinetuneConfig, ModelConfig, TrialConfig, non_defaults, setting_fields
 from asc_sweeps.config.yaml_nodes import read_scalar
 from asc_sweeps.errors import ConfigError
 
@@ -116,7 +116,7 @@ def test_every_setting_stands_among_the_golden_signatures():
 
 def test_a_setting_written_with_its_default_is_no_difference():
     assert make_config([Setting("model.width", 40), Setting("pretrain.weight_decay", 5e-2)]) == TrialConfig()
-    assert differences(TrialConfig()) == {}
+    assert non_defaults(TrialConfig()) == {}
 
 
 def test_settings_survive_json_with_their_signature():

@@ -146,7 +146,7 @@ def unbroken(study_path, three_scenes, tmp_path_factory):
     data = prepare(three_scenes, workspace.prepared)
     (study,) = load_studies(Request((study_path,), mini=False))
     for trial in study.trials:
-        run_trial(trial.bound(data.name, data.fingerprint), workspace)
+        run_trial(trial.with_resolved_data(data.name, data.fingerprint), workspace)
     return workspace, {r.signature: r.scores for r in load_results(workspace)}
 
 

@@ -19,7 +19,7 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
     synthesize(tmp_path / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
     data = prepare(tmp_path / "set", workspace.prepared)
     small, wide = (
-        TrialConfig(model=ModelConfig(width=w), pretrain=PretrainConfig(epochs=7, warmup_epochs=0)).bound(
+        TrialConfig(model=ModelConfig(width=w), pretrain=PretrainConfig(epochs=7, warmup_epochs=0)).with_resolved_data(
             data.name, data.fingerprint
         )
         for w in (8, 16)

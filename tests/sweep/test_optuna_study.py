@@ -40,7 +40,7 @@ def opened(tmp_path):
         path = tmp_path / "s.yaml"
         path.write_text(SPACE.format(trials=trials, sampler=sampler, objectives=objectives, limits=limits, more=more))
         (study,) = load_studies(Request((str(path),), mini=False))
-        bound = tuple(p.bound("synthetic-tiny", fingerprint) for p in study.probes)
+        bound = tuple(p.with_resolved_data("synthetic-tiny", fingerprint) for p in study.probes)
         return SearchStudy(dataclasses.replace(study, probes=bound), url(tmp_path))
 
     return open_

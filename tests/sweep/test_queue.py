@@ -37,7 +37,7 @@ class Sweep:
     def __init__(self, folder, grid=()):
         (folder / "s.yaml").write_text(SPACE)
         (study,) = load_studies(Request((str(folder / "s.yaml"),), mini=False))
-        probes = tuple(p.bound("synthetic-tiny", "f") for p in study.probes)
+        probes = tuple(p.with_resolved_data("synthetic-tiny", "f") for p in study.probes)
         self.study = dataclasses.replace(study, probes=probes)
         self.url, self.error = f"sqlite:///{folder / 'o.db'}", None
         self.search = SearchStudy(self.study, self.url, self.may_write)

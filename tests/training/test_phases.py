@@ -60,7 +60,7 @@ def test_teachers_that_are_named_by_settings_are_trials_to_run_first():
 
 def test_the_teacher_is_the_network_itself_where_none_is_named():
     taught = config(**TUNED, **TAUGHT)
-    assert taught.teachers() == [taught.start()] == list(taught.needs)
+    assert taught.teachers() == [taught.start()] == list(taught.dependencies)
 
 
 @pytest.mark.parametrize("words", ["seed", "nothing=1", "model.width=9", "distill.epochs=1", "seed=1;; seed=x"])
@@ -182,7 +182,7 @@ def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace)
     named = config_of(**TAUGHT, **{"distill.teachers": "seed=1"})
     one = run_trial(named, workspace)
     signed = config_of(**TAUGHT, **{"distill.teachers": named.teachers()[0].signature})
-    assert signed.needs == (signed.start(),)
+    assert signed.dependencies == (signed.start(),)
     two = run_trial(signed, workspace)
     assert one.signature != two.signature
     assert one.environment["model_sha256"] == two.environment["model_sha256"]
@@ -321,7 +321,7 @@ def test_clips_go_through_the_network_of_integers_too(config_of, workspace):
 def test_words_of_teachers_count_once_and_only_where_there_are_some():
     names = {"": [""], "seed=1;": ["seed=1"], "seed=1; seed=1 ;seed=2": ["seed=1", "seed=2"]}
     for words, expected in names.items():
-        assert config(**TAUGHT, **{"distill.teachers": words}).distill.named() == expected
+        assert config(**TAUGHT, **{"distill.teachers": words}).distill.teacher_specs() == expected
     for words in ("data.dataset=./other", "data.fingerprint=abc"):
         with pytest.raises(ConfigError, match=r"distill\.teachers"):
             config(**TAUGHT, **{"distill.teachers": words})

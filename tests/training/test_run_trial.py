@@ -131,12 +131,12 @@ def test_what_a_killed_writer_left_is_cleared_when_the_trial_is_run(config_of, w
 
 def test_other_data_under_the_same_settings_are_another_trial(config_of, data):
     config = config_of()
-    assert config.bound(data.name, "0" * 32).signature != config.signature
+    assert config.with_resolved_data(data.name, "0" * 32).signature != config.signature
 
 
 def test_a_trial_on_data_that_are_not_here_says_how_to_get_them(config_of, workspace):
     with pytest.raises(DataError, match="asc-sweeps data prepare"):
-        run_trial(config_of().bound("tau2022", "0" * 32), workspace)
+        run_trial(config_of().with_resolved_data("tau2022", "0" * 32), workspace)
 
 
 def test_a_failed_trial_keeps_its_cause_until_it_succeeds(config_of, workspace):

@@ -29,7 +29,7 @@ from asc_sweeps.config.settings import Setting, make_config
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import Plan, synthesize
-from asc_sweeps.errors import WAYS_OUT
+from asc_sweeps.errors import REMEDIES
 from asc_sweeps.sweep.searches.search_study import SearchStudy
 from asc_sweeps.training import loop
 from asc_sweeps.training.run_trial import run_trial
@@ -142,7 +142,7 @@ def is_told(ended: Ended, root: Path, error: int) -> None:
     assert "Traceback" not in ended.said
     (line,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
     assert f"{root}/" in line
-    assert f"{os.strerror(error)}; {WAYS_OUT[error]}; " in line
+    assert f"{os.strerror(error)}; {REMEDIES[error]}; " in line
     assert "the same command goes on" in line
 
 
@@ -174,7 +174,7 @@ def test_a_disk_that_fails_to_flush_at_any_moment_is_told_and_the_same_command_g
         if (trial_of(root) / "failure.json").exists():
             failure = json.loads((trial_of(root) / "failure.json").read_text())
             assert failure["cause"] == "disk"
-            assert WAYS_OUT[errno.EIO] in failure["message"]
+            assert REMEDIES[errno.EIO] in failure["message"]
         goes_on(short, root)
 
 
@@ -279,7 +279,7 @@ def test_a_report_that_finds_no_room_is_told_and_the_one_before_stays(lab: Lab, 
         out.write_text("the report before")
         ended = lab.warmed.run("report", "--workspace", str(lab.whole), "--out", str(out))
         assert ended.code == 2, ended.said
-        assert f"error: {out}: No space left on device; {WAYS_OUT[errno.ENOSPC]}; " in ended.said
+        assert f"error: {out}: No space left on device; {REMEDIES[errno.ENOSPC]}; " in ended.said
         assert "Traceback" not in ended.said
         assert out.read_text() == "the report before"
         assert [path.name for path in out.parent.iterdir()] == [out.name]
@@ -336,7 +336,7 @@ search:
 def test_a_search_waits_for_a_database_that_another_process_has_locked_and_loses_no_trial(tmp_path: Path) -> None:
     (tmp_path / "locked.yaml").write_text(SEARCH)
     (study,) = load_studies(Request((str(tmp_path / "locked.yaml"),), mini=False))
-    study = replace(study, probes=tuple(probe.bound("synthetic-tiny", "f") for probe in study.probes))
+    study = replace(study, probes=tuple(probe.with_resolved_data("synthetic-tiny", "f") for probe in study.probes))
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     search = SearchStudy(study, url)
     first = search.ask()
@@ -365,7 +365,7 @@ def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_
     monkeypatch.setattr(loop, "now", lambda timespec="seconds": f"2026-03-{next(days):02d}T00:00:00.000+00:00")
     data = prepare(lab.folder / "set", lab.folder / "prepared")
     settings = [Setting(name, {"false": False}.get(str(value), value)) for name, value in SMALL.items()]
-    config = make_config([*settings, Setting("pretrain.epochs", 2)]).bound(data.name, data.fingerprint)
+    config = make_config([*settings, Setting("pretrain.epochs", 2)]).with_resolved_data(data.name, data.fingerprint)
     (tmp_path / "prepared").symlink_to(lab.folder / "prepared")
     began = time.monotonic()
     result = run_trial(config, Workspace(tmp_path))

@@ -214,7 +214,7 @@ def test_an_epoch_of_a_trial_asks_a_store_eight_times(bucket, three_scenes, tmp_
         settings = {**small, "pretrain.epochs": epochs, "pretrain.warmup_epochs": 0, "pretrain.batch_size": 64}
         config = make_config([Setting(name, value) for name, value in settings.items()])
         caplog.clear()
-        run_trial(config.bound(data.name, data.fingerprint), workspace)
+        run_trial(config.with_resolved_data(data.name, data.fingerprint), workspace)
         return sum("HTTP/1.1" in record.message for record in caplog.records)
 
     with caplog.at_level(logging.INFO, "werkzeug"):

@@ -27,7 +27,7 @@ def workspace(tmp_path_factory):
     synthesize(workspace.data / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
     data = prepare(workspace.data / "set", workspace.prepared)
     done, begun, failed, _ = trials = [
-        make_config([*(Setting(n, v) for n, v in SMALL.items()), Setting("seed", seed)]).bound(
+        make_config([*(Setting(n, v) for n, v in SMALL.items()), Setting("seed", seed)]).with_resolved_data(
             data.name, data.fingerprint
         )
         for seed in range(4)

@@ -29,7 +29,7 @@ import asc_sweeps
 import search_spaces
 from asc_sweeps.config.request import Cluster
 from asc_sweeps.config.trial_config import TrialConfig
-from asc_sweeps.errors import DISK_CAUSES, WAYS_OUT, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
+from asc_sweeps.errors import DISK_CAUSES, REMEDIES, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
 from asc_sweeps.sweep.interruption import answer_sigterm, end_in_time
 from asc_sweeps.sweep.on_ray import ray_patches
@@ -116,7 +116,7 @@ def run_sweep(
         finally:
             queue.interrupt()
     except OSError as error:
-        if error.filename is None and error.errno in WAYS_OUT:  # pyarrow's, which name no file
+        if error.filename is None and error.errno in REMEDIES:  # pyarrow's, which name no file
             error.filename = workspace.ray
         raise
     finally:

@@ -77,7 +77,7 @@ class Queue(Searcher):
                 raise
         while not self._paused:
             for trial in list(self._waiting):
-                needs = [needed.signature for needed in trial.config.needs]
+                needs = [needed.signature for needed in trial.config.dependencies]
                 # A teacher that is named by its signature may be one of those that are still to end.
                 needs += [t for t in trial.config.teachers() if isinstance(t, str) and self._is_pending(t)]
                 failed = next((signature for signature in needs if signature in self._failed), None)

@@ -18,8 +18,8 @@ import optuna
 from optuna.trial import TrialState
 
 from asc_sweeps.config.request import Study
-from asc_sweeps.config.search_space import OBJECTIVES, SIZES, Parameter, Search, point_of
-from asc_sweeps.config.settings import Setting, plain_values
+from asc_sweeps.config.search_space import OBJECTIVES, SIZES, Parameter, Search, point_settings
+from asc_sweeps.config.settings import Setting, values_with_defaults
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import AscSweepsError, ConfigError, WorkspaceError
 from asc_sweeps.sweep.plan import PlannedTrial, planned
@@ -171,7 +171,7 @@ class SearchStudy:
         found = {}
         for frozen in _counted(self._optuna):
             try:
-                config = self._trial_at(point_of(frozen.params, self.name))
+                config = self._trial_at(point_settings(frozen.params, self.name))
             except ConfigError:  # of a space that has been narrowed since
                 continue
             if config:
@@ -230,7 +230,9 @@ class SearchStudy:
         values: dict[str, object] = {}
         try:
             for parameter in self.search.parameters:
-                known = plain_values([*self._of.space.settings, *point_of(values, ""), *self._of.overrides])
+                known = values_with_defaults(
+                    [*self._of.space.settings, *point_settings(values, ""), *self._of.overrides]
+                )
                 if parameter.when is None or parameter.when.holds(known):
                     values[parameter.name] = _suggest(trial, parameter)
         except ValueError as error:
@@ -239,7 +241,7 @@ class SearchStudy:
                 f"search '{self.name}': {error}; its earlier trials were drawn from other choices: give the study another name"
             ) from None
         try:
-            config = self._trial_at(point_of(values, f"search '{self.name}'"))
+            config = self._trial_at(point_settings(values, f"search '{self.name}'"))
         except ConfigError as error:
             return None, error.problems[0]
         if self._of.space.condition:
@@ -262,13 +264,13 @@ class SearchStudy:
         heard = next(
             (p.augment.impulse_responses_content for p in study.probes if p.augment.impulse_responses_content), ""
         )
-        return config.bound(self._data.dataset, self._data.fingerprint, probe.data.subset_content, heard)
+        return config.with_resolved_data(self._data.dataset, self._data.fingerprint, probe.data.subset_content, heard)
 
     def _refuse_other_search(self, directions: list[str]) -> None:
         """Trials of other data, fixed settings or objectives must not answer this search."""
         study = self._of
         drawn = {p.name for p in self.search.parameters}
-        fixed = plain_values([*study.space.settings, *study.overrides])
+        fixed = values_with_defaults([*study.space.settings, *study.overrides])
         fixed = {name: value for name, value in fixed.items() if name not in drawn and name != "data.dataset"}
         what = [fixed, self._data.fingerprint, study.seeds[0], self.search.objectives]
         identity = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:12]
