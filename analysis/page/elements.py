@@ -52,8 +52,10 @@ class Table:
     @cached_property
     def texts(self) -> list[list[list[str]]]:
         """The groups' rows as texts, without remarks; a cell that spans several stands in each. Made once for all forms."""
-        groups = ([row for row in grid(group) if not any(c.kind == "remark" for c in row)] for group in self.groups)
-        return [[[text_of(cell) for cell in row] for row in group] for group in groups]
+        groups = (
+            [row for row in expand_spans(group) if not any(c.kind == "remark" for c in row)] for group in self.groups
+        )
+        return [[[cell_text(cell) for cell in row] for row in group] for group in groups]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Section:
     blocks: tuple[Block, ...] = ()
 
 
-def grid(rows: list[list[Cell]]) -> list[list[Cell]]:
+def expand_spans(rows: list[list[Cell]]) -> list[list[Cell]]:
     """Rows of equally many cells: one that spans rows or columns stands in each of them."""
     if all(cell.rows == cell.columns == 1 for row in rows for cell in row):
         return rows
@@ -106,28 +108,28 @@ def grid(rows: list[list[Cell]]) -> list[list[Cell]]:
     return [[cells[column] for column in sorted(cells)] for cells in found]
 
 
-def text_of(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
     """All that a cell says, in one line."""
     text = " ".join([*([cell.text] if cell.text else []), *cell.codes])
     return f"{text} ({cell.small})" if cell.small else text
 
 
-def paper(text: str) -> Cell:
+def paper_cell(text: str) -> Cell:
     """A number that the paper prints."""
     return Cell(text, "paper")
 
 
-def words(text: str, small: str = "") -> Cell:
+def text_cell(text: str, small: str = "") -> Cell:
     """A cell of words."""
     return Cell(text, "text", small)
 
 
-def code(text: str) -> Cell:
+def code_cell(text: str) -> Cell:
     """A cell that holds a command or an identifier."""
     return Cell("", "text", codes=(text,))
 
 
-def row_head(text: str, small: str = "") -> Cell:
+def text_head(text: str, small: str = "") -> Cell:
     """The name of a row, or of a group of rows."""
     return Cell(text, "text", small, head=True)
 
@@ -139,14 +141,14 @@ def row_group(name: Cell, lines: list[list[Cell]], remark: Cell | None = None) -
     return [[name._replace(rows=len(lines)), *lines[0]], *lines[1:]]
 
 
-def heads(*names: str | Cell) -> list[Cell]:
+def number_heads(*names: str | Cell) -> list[Cell]:
     """Heads of columns of numbers; a column of words has `row_head`."""
     return [name if isinstance(name, Cell) else Cell(name, head=True) for name in names]
 
 
-def head_of(*cells: tuple[str | Cell, int], below: list[Cell]) -> list[list[Cell]]:
+def two_row_head(*cells: tuple[str | Cell, int], below: list[Cell]) -> list[list[Cell]]:
     """A head in two rows: (name, columns it spans), those of one column reaching down; `below` names the others."""
-    top = [heads(name)[0]._replace(columns=span, rows=2 if span == 1 else 1) for name, span in cells]
+    top = [number_heads(name)[0]._replace(columns=span, rows=2 if span == 1 else 1) for name, span in cells]
     return [top, below]
 
 

@@ -42,7 +42,7 @@ _AXIS = {
     "automargin": True,
     "title": {"standoff": 8, "font": {"size": 13}},
 }
-LOOK = charts.Template(
+FIGURE_TEMPLATE = charts.Template(
     layout={
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -60,12 +60,12 @@ LOOK = charts.Template(
 
 def styled(figure: charts.Figure, height: int) -> charts.Figure:
     """The figure in the report's look, `height` pixels high and as wide as its place."""
-    figure.update_layout(template=LOOK, height=height, autosize=True)
+    figure.update_layout(template=FIGURE_TEMPLATE, height=height, autosize=True)
     figure.update_annotations(font={"size": 13, "color": INK})
     return figure
 
 
-def shown(text: object) -> str:
+def escaped(text: object) -> str:
     """A name as plotly is to draw it: plotly reads a subset of HTML in its labels.
 
     >>> shown("<b>w/ MFA & FPM</b>")
@@ -74,7 +74,7 @@ def shown(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def points(values: Iterable[object]) -> np.ndarray:
+def object_array(values: Iterable[object]) -> np.ndarray:
     """What thousands of points have each, as plotly takes it whole; each value of a list it looks at several times."""
     return np.array(list(values), dtype=object)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from analysis.page.elements import Cell, Table, grid, text_of
+from analysis.page.elements import Cell, Table, cell_text, expand_spans
 
 FORMULA = ("=", "@", "\t", "\r", "+", "-")
 
@@ -33,8 +33,8 @@ LATEX = _Latex(
 
 def lines(table: Table) -> tuple[list[str], list[list[str]]]:
     """The names of a table's columns, those above them in front, and its rows; a cell that spans several stands in each."""
-    columns = zip(*grid(table.head), strict=True)
-    names = [": ".join(dict.fromkeys(text_of(cell) for cell in column if text_of(cell))) for column in columns]
+    columns = zip(*expand_spans(table.head), strict=True)
+    names = [": ".join(dict.fromkeys(cell_text(cell) for cell in column if cell_text(cell))) for column in columns]
     return names, [row for rows in table.texts for row in rows]
 
 
@@ -49,14 +49,14 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """A table of GitHub's Markdown; its notes are left out."""
     names, rows = lines(table)
-    marks = ["---" if cell.kind == "text" else "---:" for cell in grid(table.head)[-1]]
+    marks = ["---" if cell.kind == "text" else "---:" for cell in expand_spans(table.head)[-1]]
     written = [[_markdown(cell) for cell in row] for row in [names, *rows]]
     return "".join(f"| {' | '.join(row)} |\n" for row in [written[0], marks, *written[1:]])
 
 
 def to_latex(table: Table) -> str:
     """A `table` environment for the package booktabs."""
-    aligned = "".join("l" if cell.kind == "text" else "r" for cell in grid(table.head)[-1])
+    aligned = "".join("l" if cell.kind == "text" else "r" for cell in expand_spans(table.head)[-1])
     body = [*_latex_head(table.head), r"\midrule"]
     for i, rows in enumerate(table.texts):
         if i and len(rows) > 1:
@@ -75,12 +75,12 @@ def to_latex(table: Table) -> str:
 def _latex_head(head: list[list[Cell]]) -> list[str]:
     """The rows of a head; what reaches down from above is blank, and a name over several columns is underlined."""
     found: list[str] = []
-    above: Sequence[Cell | None] = [None] * len(grid(head)[0])
-    for row in grid(head):
+    above: Sequence[Cell | None] = [None] * len(expand_spans(head)[0])
+    for row in expand_spans(head):
         cells, rules, at = [], [], 0
         while at < len(row):
             cell = row[at]
-            text = "" if cell is above[at] else _latex(text_of(cell))
+            text = "" if cell is above[at] else _latex(cell_text(cell))
             if cell.columns > 1:
                 text = rf"\multicolumn{{{cell.columns}}}{{c}}{{{text}}}"
                 rules.append(rf"\cmidrule(lr){{{at + 1}-{at + cell.columns}}}")

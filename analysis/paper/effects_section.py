@@ -6,7 +6,18 @@ import pandas as pd
 
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import ACCURACY, LOG_LOSS, MEAN_ACCURACY, MEASURES, UNSEEN_ACCURACY, Measure
-from analysis.page.elements import MISSING_CELL, Cell, Section, Table, Text, head_of, heads, paper, row_group, row_head
+from analysis.page.elements import (
+    MISSING_CELL,
+    Cell,
+    Section,
+    Table,
+    Text,
+    number_heads,
+    paper_cell,
+    row_group,
+    text_head,
+    two_row_head,
+)
 from analysis.page.formats import MISSING, listed, plural, signed
 from analysis.paper.effects import effects
 from analysis.paper.scores import verdict_cell
@@ -57,11 +68,11 @@ def _table(frame: pd.DataFrame, judged: bool) -> Table:
     groups = []
     for table, rows in frame.groupby("table", sort=False):
         lines = [_line(its, judged) for _, its in rows.groupby("effect", sort=False)]
-        groups.append(row_group(row_head(str(table)), lines))
-    names = heads("paper", "measured", "verdict") if judged else []
+        groups.append(row_group(text_head(str(table)), lines))
+    names = number_heads("paper", "measured", "verdict") if judged else []
     titles = [(measure.title, max(1, len(names))) for measure in COLUMNS]
-    top = [(row_head("Table"), 1), (row_head("Effect"), 1), *titles, ("Seeds", 1), ("Places", 1)]
-    head = head_of(*top, below=names * len(COLUMNS)) if judged else [heads(*(title for title, _ in top))]
+    top = [(text_head("Table"), 1), (text_head("Effect"), 1), *titles, ("Seeds", 1), ("Places", 1)]
+    head = two_row_head(*top, below=names * len(COLUMNS)) if judged else [number_heads(*(title for title, _ in top))]
     notes = [PAIRING, *([INTERVALS] if frame["low"].notna().any() else []), *([VERDICTS] if judged else [])]
     caption = "Effects, measured and printed, test split" if judged else "Effects, test split"
     return Table(
@@ -75,7 +86,7 @@ def _table(frame: pd.DataFrame, judged: bool) -> Table:
 
 def _line(its: pd.DataFrame, judged: bool) -> list[Cell]:
     first, by_measure = its.iloc[0], {_column(row["measure"]): row for _, row in its.iterrows()}
-    cells = [row_head(first["name"], "generated data" if judged and first["generated"] else "")]
+    cells = [text_head(first["name"], "generated data" if judged and first["generated"] else "")]
     for measure in COLUMNS:
         cells += _cells(by_measure.get(measure.column), measure, judged)
     fewest = its.loc[its["seeds"].idxmin()]
@@ -104,7 +115,7 @@ def _cells(row: pd.Series | None, measure: Measure, judged: bool) -> list[Cell]:
     p = "" if pd.isna(row["p_holm"]) else "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.2g}"
     if row["generated"]:
         return [MISSING_CELL, measured, MISSING_CELL]
-    return [paper(text(row["paper"])), measured, verdict_cell(row["verdict"])._replace(small=p)]
+    return [paper_cell(text(row["paper"])), measured, verdict_cell(row["verdict"])._replace(small=p)]
 
 
 def _resolved(frame: pd.DataFrame) -> Text:

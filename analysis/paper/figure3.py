@@ -8,7 +8,18 @@ import pandas as pd
 
 from analysis.evidence.loading import Evidence
 from analysis.page import charts
-from analysis.page.elements import Cell, Plot, Section, Table, Text, head_of, heads, paper, row_group, row_head
+from analysis.page.elements import (
+    Cell,
+    Plot,
+    Section,
+    Table,
+    Text,
+    number_heads,
+    paper_cell,
+    row_group,
+    text_head,
+    two_row_head,
+)
 from analysis.page.formats import MISSING, listed, millions, percent, signed, thousands
 from analysis.page.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.paper import missing
@@ -162,20 +173,20 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
         cells = []
         for size, written in (("params", thousands), ("macs", millions)):
             printed = point[f"paper_{size}"]
-            cells.append(paper(MISSING if pd.isna(printed) else written(printed)))
+            cells.append(paper_cell(MISSING if pd.isna(printed) else written(printed)))
             cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
-        cells.append(paper(percent(point["paper_accuracy"])))
+        cells.append(paper_cell(percent(point["paper_accuracy"])))
         cells.append(measured(point, "accuracy", 100, 1))
         if compare:
             known = done and not pd.isna(point["paper_accuracy"])
             difference = 100 * (point["accuracy"] - point["paper_accuracy"])
             cells.append(Cell(signed(difference, 1) if known else MISSING))
         cells += [measured(point, "log_loss", 1, 3), seeds_cell(point["seed_numbers"], points["seed_numbers"])]
-        groups.append(row_group(row_head(system), [cells], missing.remark(failures, done, fill if family else ())))
+        groups.append(row_group(text_head(system), [cells], missing.remark(failures, done, fill if family else ())))
     scores = score_heads(compare)[: 3 if compare else 2]
-    top = [(row_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
+    top = [(text_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
     top += [("Log loss, measured", 1), ("Seeds", 1)]
-    head = head_of(*top, below=[*heads(*("paper", "measured") * 2), *scores])
+    head = two_row_head(*top, below=[*number_heads(*("paper", "measured") * 2), *scores])
     notes = score_notes(family, fill, ("accuracy", "log_loss"))
     if family and not family.generated and (absent := _absent(points)):
         notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, Section, Table, Text, heads, paper, row_head
+from analysis.page.elements import Cell, Section, Table, Text, number_heads, paper_cell, text_head
 from analysis.page.formats import percent
 from analysis.published import SEEN, TABLE4, UNSEEN, claims
 
@@ -13,14 +13,14 @@ def section(_: Evidence) -> Section:
     groups = []
     for claim in claims():
         verdict = Cell("= agrees", "verdict-fits") if claim.agrees else Cell("≠ differs", "verdict-differs")
-        groups.append([[row_head(claim.about), paper(claim.printed), Cell(claim.computed), verdict]])
-    head = [heads(row_head("Statement"), "Printed", "Computed", row_head("Verdict"))]
+        groups.append([[text_head(claim.about), paper_cell(claim.printed), Cell(claim.computed), verdict]])
+    head = [number_heads(text_head("Statement"), "Printed", "Computed", text_head("Verdict"))]
     arithmetic = Table("notes-arithmetic", "The paper's arithmetic, computed from its own tables", head, groups)
     means = []
     for row in TABLE4:
         name = "X" if row.max_drop_rate is None else f"{row.max_drop_rate:.2f}"
-        means.append([[row_head(name), *(paper(percent(row.mean(group))) for group in (SEEN, UNSEEN))]])
-    head = [heads(row_head("Drop rate"), "Seen devices, %", "Unseen devices, %")]
+        means.append([[text_head(name), *(paper_cell(percent(row.mean(group))) for group in (SEEN, UNSEEN))]])
+    head = [number_heads(text_head("Drop rate"), "Seen devices, %", "Unseen devices, %")]
     note = "The paper prints no such means: they show that most of what drop adds is added on the unseen devices."
     groups_table = Table("notes-means", "Mean accuracy of the paper's Table 4", head, means, (Text(note),))
     sentence = "What the paper says of its own numbers, checked by arithmetic; nothing here was trained or counted."

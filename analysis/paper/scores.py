@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.evidence.measures import MEASURES, PRIMARY, Measure
-from analysis.page.elements import MISSING_CELL, Cell, Text, heads, paper, row_head
+from analysis.page.elements import MISSING_CELL, Cell, Text, number_heads, paper_cell, text_head
 from analysis.page.formats import MISSING, fixed, listed, plural, signed, spread
 from analysis.paper import missing
 from analysis.paper.families import Family
@@ -25,13 +25,13 @@ def measured(row: Mapping[str, Any] | pd.Series, column: str, scale: float, digi
 
 def score_heads(compare: bool) -> list[Cell]:
     """Over `score_cells`."""
-    return heads("paper", "measured", "difference", row_head("verdict"))[: 4 if compare else 2]
+    return number_heads("paper", "measured", "difference", text_head("verdict"))[: 4 if compare else 2]
 
 
 def score_cells(row: pd.Series, measure: Measure, compare: bool) -> list[Cell]:
     """Printed, measured and, where they are compared, their difference and the verdict."""
     name, scale, digits = measure.column, measure.scale, measure.digits
-    cells = [paper(fixed(scale * row[f"paper_{name}"], digits)), measured(row, name, scale, digits)]
+    cells = [paper_cell(fixed(scale * row[f"paper_{name}"], digits)), measured(row, name, scale, digits)]
     if not compare:
         return cells
     difference = scale * (row[name] - row[f"paper_{name}"])

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.evidence.frames import setting_columns
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import PRIMARY
-from analysis.page.elements import Cell, Section, Table, Text, head_of, heads, row_group, row_head
+from analysis.page.elements import Cell, Section, Table, Text, number_heads, row_group, text_head, two_row_head
 from analysis.paper import missing
 from analysis.paper.families import Family, choose, family_keys, summarise
 from analysis.paper.scores import (
@@ -135,9 +135,9 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
     for row in SECTION6:
         groups.append(_group(row, numbers, compare, fill if family else ()))
     names = score_heads(compare)
-    before = heads("floating point", "converted, not trained")
-    top = [(row_head("Network"), 1), ("Log loss before", 2), ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*before, *names, *names])
+    before = number_heads("floating point", "converted, not trained")
+    top = [(text_head("Network"), 1), ("Log loss before", 2), ("Log loss", len(names)), ("Accuracy, %", len(names))]
+    head = two_row_head(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*before, *names, *names])
     notes = score_notes(family, fill, MEASURES)
     text = (
         "The paper quantizes in fine-tuning; here fine-tuning comes first and training with rounded numbers after it, at the same "
@@ -154,4 +154,4 @@ def _group(row: ExtraRow, numbers: pd.DataFrame, compare: bool, fill: tuple[str,
     for measure in PRIMARY:
         cells += score_cells(found, measure, compare)
     cells += [measured(found, "log_loss_macro", 1, 3), seeds_cell(found["seed_numbers"], numbers["seed_numbers"])]
-    return row_group(row_head(row.name), [cells], missing.remark((), bool(done), fill))
+    return row_group(text_head(row.name), [cells], missing.remark((), bool(done), fill))

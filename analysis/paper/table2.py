@@ -18,15 +18,15 @@ from analysis.page.elements import (
     Section,
     Table,
     Text,
-    head_of,
-    heads,
-    paper,
+    number_heads,
+    paper_cell,
     row_group,
-    row_head,
-    words,
+    text_cell,
+    text_head,
+    two_row_head,
 )
 from analysis.page.formats import MISSING, fixed, listed, millions, percent, thousands
-from analysis.page.style import BLUE, paper_marker, shown, styled
+from analysis.page.style import BLUE, escaped, paper_marker, styled
 from analysis.paper import missing
 from analysis.paper.families import Family, best_family, summarise
 from analysis.paper.scores import (
@@ -130,10 +130,10 @@ def _sizes(evidence: Evidence) -> Table:
             params = [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
             macs = [Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
             text = remark(row, counted)
-        cells = [paper(thousands(row.params)), *params, paper(millions(row.macs)), *macs]
-        groups.append(row_group(row_head(row.system), [cells], Cell(text, "remark") if text else None))
-    names = heads("paper", "counted", row_head("verdict"))
-    head = head_of((row_head("System"), 1), ("Parameters", 3), ("MACs of one segment", 3), below=[*names, *names])
+        cells = [paper_cell(thousands(row.params)), *params, paper_cell(millions(row.macs)), *macs]
+        groups.append(row_group(text_head(row.system), [cells], Cell(text, "remark") if text else None))
+    names = number_heads("paper", "counted", text_head("verdict"))
+    head = two_row_head((text_head("System"), 1), ("Parameters", 3), ("MACs of one segment", 3), below=[*names, *names])
     notes = [Text("Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits.")]
     absent = [row.label for row in TABLE2 if not count_of(row, counts)]
     if absent:
@@ -157,22 +157,26 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
         done = row["seeds"] > 0
         cells = []
         if resized:
-            cells.append(words(row["trial"], small=f"{row['params']:,} / {row['macs']:,}") if done else words(MISSING))
+            cells.append(
+                text_cell(row["trial"], small=f"{row['params']:,} / {row['macs']:,}") if done else text_cell(MISSING)
+            )
         for measure in PRIMARY:
             cells += score_cells(row, measure, compare)
         cells += [measured(row, "log_loss_macro", 1, 3), seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
-        groups.append(row_group(row_head(str(system)), [cells], missing.remark(failures, done, fill if family else ())))
+        groups.append(
+            row_group(text_head(str(system)), [cells], missing.remark(failures, done, fill if family else ()))
+        )
     names = score_heads(compare)
-    shown_trial = [(row_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
-    top = [(row_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = head_of(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*names, *names])
+    shown_trial = [(text_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
+    top = [(text_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names))]
+    head = two_row_head(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*names, *names])
     notes = score_notes(family, fill, MEASURES)
     notes += (Text("Macro log loss is the mean over scenes, by which the challenge ranks; the paper prints none."),)
     return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
 
 
 def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
-    labels = [shown(system.replace("-40", "")) for system in numbers.index]
+    labels = [escaped(system.replace("-40", "")) for system in numbers.index]
     figure = charts.make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
     for column, (measure, scale, digits) in enumerate((("log_loss", 1, 3), ("accuracy", 100, 1)), start=1):
         trials = family.trials
@@ -182,7 +186,8 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
                 x=(scale * trials[measure]).tolist(),
                 y=[labels[int(row)] for row in trials["row"]],
                 text=[
-                    f"{s} (seed {seed})" for s, seed in zip(trials["signature"].map(shown), trials["seed"], strict=True)
+                    f"{s} (seed {seed})"
+                    for s, seed in zip(trials["signature"].map(escaped), trials["seed"], strict=True)
                 ],
                 name="one seed",
                 showlegend=once,

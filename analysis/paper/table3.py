@@ -8,7 +8,18 @@ from analysis.evidence.frames import PHASE_WORDS
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import PRIMARY
 from analysis.page import charts
-from analysis.page.elements import Block, Cell, Plot, Section, Table, Text, head_of, heads, row_group, row_head
+from analysis.page.elements import (
+    Block,
+    Cell,
+    Plot,
+    Section,
+    Table,
+    Text,
+    number_heads,
+    row_group,
+    text_head,
+    two_row_head,
+)
 from analysis.page.formats import MISSING, fixed, percent
 from analysis.page.style import DASHES, SERIES, paper_marker, styled
 from analysis.paper import missing
@@ -119,7 +130,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         lines = []
         for seconds in DURATIONS:
             row = numbers.loc[(system, seconds)]
-            done, cells = row["seeds"] > 0, [row_head(f"{seconds} s")]
+            done, cells = row["seeds"] > 0, [text_head(f"{seconds} s")]
             control = summarise(controls(rows[system, seconds], evidence), MEASURES)
             for measure in PRIMARY:
                 cells += score_cells(row, measure, compare)
@@ -127,10 +138,10 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
             cells += [measured(row, "log_loss_macro", 1, 3), Cell(f"{row['clips']:,}" if done else MISSING)]
             lines.append([*cells, seeds_cell(row["seed_numbers"], numbers["seed_numbers"])])
         done = (numbers.loc[system, "seeds"] > 0).all()
-        groups.append(row_group(row_head(system), lines, missing.remark((), bool(done), fill if family else ())))
-    names = [*score_heads(compare), *heads("mean of pieces")]
-    top = [(row_head("System"), 1), (row_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = head_of(*top, ("Macro log loss", 1), ("Clips", 1), ("Seeds", 1), below=[*names, *names])
+        groups.append(row_group(text_head(system), lines, missing.remark((), bool(done), fill if family else ())))
+    names = [*score_heads(compare), *number_heads("mean of pieces")]
+    top = [(text_head("System"), 1), (text_head("Clips of"), 1), ("Log loss", len(names)), ("Accuracy, %", len(names))]
+    head = two_row_head(*top, ("Macro log loss", 1), ("Clips", 1), ("Seeds", 1), below=[*names, *names])
     notes = score_notes(family, fill, MEASURES, "paper_system")
     crops = "all" if family is None else str(family.trials["evaluate.crops"].iloc[0])
     policy = {"all": "all clips of a recording that do not overlap", "first": "the first clip of each recording"}[crops]

@@ -16,12 +16,12 @@ from analysis.page.elements import (
     Section,
     Table,
     Text,
-    head_of,
-    heads,
-    paper,
+    number_heads,
+    paper_cell,
     row_group,
-    row_head,
-    words,
+    text_cell,
+    text_head,
+    two_row_head,
 )
 from analysis.page.formats import fixed, percent, signed
 from analysis.page.style import BLUE, PAPER, paper_marker, styled
@@ -142,10 +142,10 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         phase = "pretraining" if rate == "X" else f"fine-tuning (drop rate {rate})"
         failures = missing.failures_of(evidence.failures, SYSTEM, phase, family and family.width)
         done = row["seeds"] > 0
-        printed, scores, found = [words("paper")], [words("measured")], [words("difference")]
+        printed, scores, found = [text_cell("paper")], [text_cell("measured")], [text_cell("difference")]
         for name in MEASURES:
             scale, digits = _unit(name)
-            printed.append(paper(fixed(scale * row[f"paper_{name}"], digits)))
+            printed.append(paper_cell(fixed(scale * row[f"paper_{name}"], digits)))
             scores.append(measured(row, name, scale, digits))
             if pd.isna(row[name] - row[f"paper_{name}"]):
                 found.append(MISSING_CELL)
@@ -158,17 +158,17 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         lines = [[*printed, Cell("")], [*scores, seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]]
         if done and compare and any(row[f"{name}_verdict"] for name in JUDGED):
             lines.append([*found, Cell("")])
-        name = row_head(str(rate), "no fine-tuning" if rate == "X" else "")
+        name = text_head(str(rate), "no fine-tuning" if rate == "X" else "")
         groups.append(row_group(name, lines, missing.remark(failures, done, fill if family else ())))
-    names = heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
-    top = [(row_head("Drop rate"), 1), (row_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN))]
+    names = number_heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
+    top = [(text_head("Drop rate"), 1), (text_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN))]
     top += [("Unseen devices, %", len(UNSEEN)), ("Mean, %", 2), ("Average", 2), ("Seeds", 1)]
     system = SYSTEM if family is None else family.trials["system"].iloc[0]
     averages = "Average accuracy is the mean over the nine devices, as the paper's; log loss is over all test segments."
     return Table(
         "table-4-scores",
         f"Table 4, fine-tuning of {system} by drop rate, test split",
-        head_of(*top, below=names),
+        two_row_head(*top, below=names),
         groups,
         (*score_notes(family, fill, [measure.column for measure in PRIMARY_BY_DEVICE]), Text(averages)),
     )
@@ -178,10 +178,10 @@ def _log_losses(numbers: pd.DataFrame, family: Family) -> Table:
     """Log loss by device: the paper prints none, but a device on which the network is surely wrong shows here first."""
     groups = []
     for rate, row in numbers[numbers["seeds"] > 0].iterrows():
-        groups.append([[row_head(str(rate)), *(measured(row, name, 1, 3) for name in LOG_LOSSES)]])
-    names = heads("all segments", "macro", *(device.upper() for device in DEVICES), "seen", "unseen")
+        groups.append([[text_head(str(rate)), *(measured(row, name, 1, 3) for name in LOG_LOSSES)]])
+    names = number_heads("all segments", "macro", *(device.upper() for device in DEVICES), "seen", "unseen")
     top = [
-        (row_head("Drop rate"), 1),
+        (text_head("Drop rate"), 1),
         ("Log loss", 2),
         ("Seen devices", len(SEEN)),
         ("Unseen devices", len(UNSEEN)),
@@ -190,7 +190,9 @@ def _log_losses(numbers: pd.DataFrame, family: Family) -> Table:
     note = (
         f"{family.caveat}Macro is the mean over scenes, by which the challenge ranks. The paper prints none of these."
     )
-    return Table("table-4-log-loss", "Table 4, log loss by device", head_of(*top, below=names), groups, (Text(note),))
+    return Table(
+        "table-4-log-loss", "Table 4, log loss by device", two_row_head(*top, below=names), groups, (Text(note),)
+    )
 
 
 def _unit(measure: str) -> tuple[int, int]:

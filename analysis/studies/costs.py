@@ -9,9 +9,9 @@ import pandas as pd
 
 from analysis.evidence.loading import Evidence
 from analysis.page import charts
-from analysis.page.elements import Block, Cell, Plot, Section, Table, Text, heads, row_head
+from analysis.page.elements import Block, Cell, Plot, Section, Table, Text, number_heads, text_head
 from analysis.page.formats import MISSING, duration, percent, plural
-from analysis.page.style import BLUE, GREEN, INK, ORANGE, VERMILLION, points, shown, styled
+from analysis.page.style import BLUE, GREEN, INK, ORANGE, VERMILLION, escaped, object_array, styled
 from asc_sweeps.workspace.results import StudyRecord
 
 LOOKS = {
@@ -102,9 +102,9 @@ def _states_table(by_state: pd.DataFrame) -> Table:
     groups = []
     for state, row in by_state.iterrows():
         numbers = [Cell(f"{int(row['trials']):,}"), Cell(f"{int(row['epochs']):,}"), Cell(duration(row["seconds"]))]
-        groups.append([[row_head(str(state)), *numbers]])
+        groups.append([[text_head(str(state)), *numbers]])
     note = "Time of the trials themselves, added over workers; what a worker waited for is not in it."
-    head = [heads(row_head("Trials that are"), "Trials", "Epochs", "Time")]
+    head = [number_heads(text_head("Trials that are"), "Trials", "Epochs", "Time")]
     return Table("cost-states", "Computing time by how trials ended", head, groups, (Text(note),))
 
 
@@ -114,14 +114,14 @@ def _reuse_table(frame: pd.DataFrame, total: pd.Series) -> Table:
         saved = 1 - row["shared_epochs"] / row["alone_epochs"] if row["alone_epochs"] else 0.0
         cells = [Cell(f"{int(row[c]):,}") for c in ("trials", "alone_epochs", "shared_epochs")]
         times = [Cell(duration(row[c]) if row[c] else MISSING) for c in ("alone_seconds", "shared_seconds")]
-        groups.append([[row_head(str(study)), *cells, Cell(percent(saved)), *times]])
+        groups.append([[text_head(str(study)), *cells, Cell(percent(saved)), *times]])
     note = (
         "Each trial by itself, with the training of all that it builds on, against every distinct training once. Times are "
         "of finished trials."
     )
     head = [
-        heads(
-            row_head("Study"),
+        number_heads(
+            text_head("Study"),
             "Trials",
             "Epochs, each by itself",
             "Epochs, shared",
@@ -141,15 +141,15 @@ def _workers_table(sittings: pd.DataFrame) -> Table:
         ends = [Cell(_clock(time), "text") for time in (its["began"].min(), its["ended"].max())]
         share = Cell(percent(busy / span) if span else MISSING)
         groups.append(
-            [[row_head(str(worker)), Cell(str(its["signature"].nunique())), Cell(duration(busy)), share, *ends]]
+            [[text_head(str(worker)), Cell(str(its["signature"].nunique())), Cell(duration(busy)), share, *ends]]
         )
-    head = heads(
-        row_head("Worker (host:process)"),
+    head = number_heads(
+        text_head("Worker (host:process)"),
         "Trials",
         "Busy",
         "Share of its time, %",
-        row_head("First (UTC)"),
-        row_head("Last (UTC)"),
+        text_head("First (UTC)"),
+        text_head("Last (UTC)"),
     )
     return Table("cost-workers", plural(len(groups), "worker"), [head], groups)
 
@@ -163,13 +163,13 @@ def _timeline(sittings: pd.DataFrame) -> Plot:
         if len(its):
             figure.add_trace(
                 charts.Bar(
-                    base=points(_clock(time) for time in its["began"]),
-                    x=points(
+                    base=object_array(_clock(time) for time in its["began"]),
+                    x=object_array(
                         round((e - b).total_seconds() * 1000) for b, e in zip(its["began"], its["ended"], strict=True)
                     ),
-                    y=points(shown(worker) for worker in its["worker"]),
-                    text=points(
-                        shown(f"{system}, {signature}")
+                    y=object_array(escaped(worker) for worker in its["worker"]),
+                    text=object_array(
+                        escaped(f"{system}, {signature}")
                         for system, signature in zip(its["system"], its["signature"], strict=True)
                     ),
                     textposition="none",

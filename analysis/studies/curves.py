@@ -8,9 +8,20 @@ import pandas as pd
 
 from analysis.evidence.loading import Evidence
 from analysis.page import charts
-from analysis.page.elements import Block, Cell, Plot, Section, Table, Text, heads, row_group, row_head, words
+from analysis.page.elements import (
+    Block,
+    Cell,
+    Plot,
+    Section,
+    Table,
+    Text,
+    number_heads,
+    row_group,
+    text_cell,
+    text_head,
+)
 from analysis.page.formats import fixed
-from analysis.page.style import BLUE, DASHES, GRID, SERIES, VERMILLION, shown, styled
+from analysis.page.style import BLUE, DASHES, GRID, SERIES, VERMILLION, escaped, styled
 from analysis.paper.figure3 import figure3_family
 from analysis.paper.table2 import table2_family
 from analysis.paper.table4 import table4_family
@@ -56,7 +67,7 @@ def pretraining(evidence: Evidence, curves: pd.DataFrame) -> Plot | None:
     figure = charts.make_subplots(
         *(lines, columns),
         shared_yaxes=True,
-        subplot_titles=[shown(s) for s in drawn],
+        subplot_titles=[escaped(s) for s in drawn],
         horizontal_spacing=0.04,
         vertical_spacing=0.3 / lines,
     )
@@ -110,10 +121,10 @@ def _table(key: str, caption: str, curves: pd.DataFrame, by: str, measures: Mapp
         lines = []
         for measure, word in measures.items():
             values = [means[measure].get(step, float("nan")) for step in steps]
-            lines.append([words(word), *(Cell(fixed(value, 3)) for value in values)])
-        groups.append(row_group(row_head(str(name)), lines))
+            lines.append([text_cell(word), *(Cell(fixed(value, 3)) for value in values)])
+        groups.append(row_group(text_head(str(name)), lines))
     titles = {"system": "System", "rate": "Largest drop rate"}
-    head = heads(row_head(titles[by]), row_head("Measure"), *(f"Epoch {step}" for step in steps))
+    head = number_heads(text_head(titles[by]), text_head("Measure"), *(f"Epoch {step}" for step in steps))
     return Table(key, caption, [head], groups)
 
 
@@ -165,7 +176,7 @@ def _line(epochs: pd.DataFrame, y: str, name: str, look: dict[str, object], lege
     thin = -(-len(epochs) // MOST_EPOCHS)
     epochs = epochs.iloc[(len(epochs) - 1) % thin :: thin]  # the last one is among them
     first = epochs.iloc[0]
-    who = f"{shown(first['signature'])} (seed {first['seed']})"
+    who = f"{escaped(first['signature'])} (seed {first['seed']})"
     return charts.Scatter(
         x0=int(first["step"]),
         dx=thin,

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.evidence.loading import Evidence
 from analysis.evidence.predictions import Predictions
 from analysis.page import charts
-from analysis.page.elements import Cell, Plot, Section, Table, Text, head_of, heads, row_head
+from analysis.page.elements import Cell, Plot, Section, Table, Text, number_heads, text_head, two_row_head
 from analysis.page.formats import percent, plural
 from analysis.page.style import BLUE, INK, PAPER, styled
 from analysis.paper.table2 import table2_family
@@ -130,20 +130,24 @@ def _devices_table(accuracy: pd.DataFrame, who: str) -> Table:
     groups = []
     for scene, row in accuracy.iterrows():
         means = [row[list(devices)].mean(skipna=False) for devices in (SEEN, UNSEEN)]
-        groups.append([[row_head(str(scene)), *(Cell(percent(value)) for value in (*row, *means))]])
-    names = heads(*(device.upper() for device in DEVICES), "seen", "unseen")
-    top = [(row_head("Scene"), 1), ("Seen devices", len(SEEN)), ("Unseen devices", len(UNSEEN)), ("Mean", 2)]
+        groups.append([[text_head(str(scene)), *(Cell(percent(value)) for value in (*row, *means))]])
+    names = number_heads(*(device.upper() for device in DEVICES), "seen", "unseen")
+    top = [(text_head("Scene"), 1), ("Seen devices", len(SEEN)), ("Unseen devices", len(UNSEEN)), ("Mean", 2)]
     return Table(
-        "errors-devices", "Accuracy of each scene on each device, %", head_of(*top, below=names), groups, (Text(who),)
+        "errors-devices",
+        "Accuracy of each scene on each device, %",
+        two_row_head(*top, below=names),
+        groups,
+        (Text(who),),
     )
 
 
 def _confusion_table(shares: pd.DataFrame, who: str) -> Table:
-    groups = [[[row_head(str(scene)), *(Cell(percent(v)) for v in row)]] for scene, row in shares.iterrows()]
-    head = head_of(
-        (row_head("True scene"), 1),
+    groups = [[[text_head(str(scene)), *(Cell(percent(v)) for v in row)]] for scene, row in shares.iterrows()]
+    head = two_row_head(
+        (text_head("True scene"), 1),
         ("predicted, % of the true scene's segments", len(SCENES)),
-        below=heads(*SHORT.values()),
+        below=number_heads(*SHORT.values()),
     )
     return Table("errors-confusion", "Confusion of scenes", head, groups, (Text(who),))
 
@@ -186,7 +190,7 @@ def _calibration_table(found: CalibrationSummary, who: str) -> Table:
         f"{_chance(found)}Rows are means "
         "over seeds, of the bins that every seed fills."
     )
-    head = [heads("Confidence, %", "Accuracy, %", "Segments")]
+    head = [number_heads("Confidence, %", "Accuracy, %", "Segments")]
     return Table("errors-calibration", "Calibration: accuracy by confidence", head, groups, (Text(note),))
 
 

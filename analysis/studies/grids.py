@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.evidence.frames import setting_columns
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Block, Cell, Section, Table, Text, heads, row_head, words
+from analysis.page.elements import Block, Cell, Section, Table, Text, number_heads, text_cell, text_head
 from analysis.page.formats import MISSING, duration, plural, signed, spread, thousands
 from analysis.paper import figure3, section6, table2, table3, table4
 from analysis.paper.families import all_same, family_keys, setting_text, summarise
@@ -93,7 +93,7 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
     columns = list(numbers.columns[: numbers.columns.get_loc("log_loss")])
     groups = []
     for at, row in numbers.iterrows():
-        cells = [_name(row[column]) for column in columns] or [words("the only one")]
+        cells = [_name(row[column]) for column in columns] or [text_cell("the only one")]
         for name, _, scale, digits in MEASURES:
             cells.append(measured(row, name, scale, digits))
             change = "" if pd.isna(row[f"{name}_change"]) else signed(scale * row[f"{name}_change"], digits)
@@ -103,13 +103,13 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
         cells += [Cell(thousands(row["params"])), Cell(duration(row["seconds"]))]
         cells += [seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
         groups.append([cells])
-    named = [row_head(SAID[column][0] if column in SAID else column) for column in columns] or [row_head("Settings")]
+    named = [text_head(SAID[column][0] if column in SAID else column) for column in columns] or [text_head("Settings")]
     titles = [head for _, head, _, _ in MEASURES for head in (head, "against the first")]
     caption = f"{record.name}: {plural(len(configurations), 'configuration')}, test split"
     return Table(
         f"own-study-{position}",
         caption,
-        [heads(*named, *titles, "Parameters", "Time", "Seeds")],
+        [number_heads(*named, *titles, "Parameters", "Time", "Seeds")],
         groups,
         (*(Text(note) for note in _notes(trials, len(configurations))), *_resolved(drawn, keys[drawn.index])),
     )
@@ -133,4 +133,4 @@ def _notes(trials: pd.DataFrame, configurations: int) -> list[str]:
 
 
 def _name(value: object) -> Cell:
-    return words(MISSING if pd.isna(value) else setting_text(value))
+    return text_cell(MISSING if pd.isna(value) else setting_text(value))

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, Section, Table, Text, code, heads, paper, row_group, row_head, words
+from analysis.page.elements import (
+    Cell,
+    Section,
+    Table,
+    Text,
+    code_cell,
+    number_heads,
+    paper_cell,
+    row_group,
+    text_cell,
+    text_head,
+)
 from analysis.page.formats import MISSING, listed
 from analysis.published import LISTED_TRAIN_SEGMENTS, TEST_SEGMENTS, TRAIN_SEGMENTS
 
@@ -36,19 +47,25 @@ def section(evidence: Evidence) -> Section:
 
 def _data(frame: pd.DataFrame) -> Table:
     columns = ["data_name", "data_fingerprint", "generated", "train_segments", "validation_segments", "test_segments"]
-    printed = [words(MISSING), words("real"), words("A"), paper(f"{TRAIN_SEGMENTS:,}"), paper(MISSING)]
-    groups = [[[row_head("Paper (Sec. 4.1)"), *printed, paper(f"{TEST_SEGMENTS:,}"), Cell(MISSING)]]]
+    printed = [
+        text_cell(MISSING),
+        text_cell("real"),
+        text_cell("A"),
+        paper_cell(f"{TRAIN_SEGMENTS:,}"),
+        paper_cell(MISSING),
+    ]
+    groups = [[[text_head("Paper (Sec. 4.1)"), *printed, paper_cell(f"{TEST_SEGMENTS:,}"), Cell(MISSING)]]]
     for (name, fingerprint, generated, *segments), trials in frame.groupby(columns, dropna=False):
         dropped = listed(sorted(device.upper() for device in trials["dropped_device"].dropna().unique()))
         cells = [
-            row_head(str(name)),
-            code(str(fingerprint)),
-            words("generated" if generated else "real"),
-            words(dropped),
+            text_head(str(name)),
+            code_cell(str(fingerprint)),
+            text_cell("generated" if generated else "real"),
+            text_cell(dropped),
         ]
         groups.append([[*cells, *(Cell(f"{int(n):,}") for n in segments), Cell(str(len(trials)))]])
-    texts = [row_head(name) for name in ("Data set", "Fingerprint", "Kind", "Dropped device")]
-    head = [*texts, *heads("Training", "Validation", "Test", "Trials")]
+    texts = [text_head(name) for name in ("Data set", "Fingerprint", "Kind", "Dropped device")]
+    head = [*texts, *number_heads("Training", "Validation", "Test", "Trials")]
     note = (
         f"Segments of each split. The data set's own lists hold {LISTED_TRAIN_SEGMENTS:,} training segments, not the "
     )
@@ -60,9 +77,9 @@ def _environment(evidence: Evidence) -> Table:
     groups = []
     for key, name in NAMES.items():
         values = pd.Series([_word(r.environment.get(key)) for r in evidence.results]).value_counts()
-        lines = [[words(value), Cell(str(count))] for value, count in sorted(values.items())]
-        groups.append(row_group(row_head(name), lines))
-    head = heads(row_head("What"), row_head("Value"), "Trials")
+        lines = [[text_cell(value), Cell(str(count))] for value, count in sorted(values.items())]
+        groups.append(row_group(text_head(name), lines))
+    head = number_heads(text_head("What"), text_head("Value"), "Trials")
     return Table("provenance-environment", "Versions, hosts and code", [head], groups)
 
 

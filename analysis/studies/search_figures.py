@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.page import charts
 from analysis.page.elements import Plot
 from analysis.page.formats import fixed, plural
-from analysis.page.style import BLUE, GRID, PAPER, VERMILLION, paper_marker, points, shown, styled
+from analysis.page.style import BLUE, GRID, PAPER, VERMILLION, escaped, object_array, paper_marker, styled
 from analysis.published import BUDGET_MACS, TABLE2
 from analysis.studies.found_points import Found
 from asc_sweeps.sweep.searches.importance import EVALUATOR
@@ -40,7 +40,7 @@ def pareto(found: Found, key: str) -> Plot:
             charts.Scatter(
                 x=front["macs"].tolist(), y=_rounded(front[LOSS]), mode="lines+markers", name="front",
                 line={"color": BLUE, "shape": "hv", "width": 2}, marker={"size": 9, "color": BLUE},
-                text=[f"{shown(s)}<br>after confirmation: {found.confirmed(s, LOSS)}" for s in front["signature"]],
+                text=[f"{escaped(s)}<br>after confirmation: {found.confirmed(s, LOSS)}" for s in front["signature"]],
                 hovertemplate="front: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
             ),
         ]
@@ -55,7 +55,7 @@ def pareto(found: Found, key: str) -> Plot:
             charts.Scatter(
                 x=again["macs"].tolist(), y=_rounded(after[again["signature"]]), mode="markers",
                 name="front, after confirmation", marker={"symbol": "x", "size": 9, "color": VERMILLION},
-                text=[shown(s) for s in again["signature"]],
+                text=[escaped(s) for s in again["signature"]],
                 hovertemplate="after confirmation: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
             )
         )  # fmt: skip
@@ -116,7 +116,7 @@ def importance(found: Found, key: str) -> Plot:
     rows = found.importances.iloc[::-1]
     figure = charts.Figure(
         charts.Bar(
-            x=_rounded(rows["importance"]), y=[shown(n) for n in rows["name"]], orientation="h", marker={"color": BLUE},
+            x=_rounded(rows["importance"]), y=[escaped(n) for n in rows["name"]], orientation="h", marker={"color": BLUE},
             hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     )  # fmt: skip
@@ -145,10 +145,10 @@ def parallel(found: Found, key: str) -> Plot:
             ys += [*(axis.places[i] for axis in axes), None]
         line = {"color": colour, "width": width}
         figure.add_trace(
-            charts.Scatter(x=points(xs), y=points(ys), mode="lines", name=name, line=line, hoverinfo="skip")
+            charts.Scatter(x=object_array(xs), y=object_array(ys), mode="lines", name=name, line=line, hoverinfo="skip")
         )
     styled(figure, 380)
-    names = [f"{shown(axis.title)}<br>{shown(axis.ends)}" for axis in axes]
+    names = [f"{escaped(axis.title)}<br>{escaped(axis.ends)}" for axis in axes]
     figure.update_xaxes(
         tickvals=list(range(len(axes))), ticktext=names, tickfont_size=11, range=[-0.3, len(axes) - 0.7]
     )
@@ -172,11 +172,11 @@ def slices(found: Found, key: str) -> Plot:
     for position, p in enumerate(parameters):
         row, column = position // COLUMNS + 1, position % COLUMNS + 1
         its = drawn[[value is not None and value == value for value in drawn[p["name"]]]]
-        x = [shown(_word(value)) if "choices" in p else value for value in its[p["name"]]]
+        x = [escaped(_word(value)) if "choices" in p else value for value in its[p["name"]]]
         trace = _markers(its, x, its[found.objective], "", BLUE, 0.6)
         figure.add_trace(trace.update(showlegend=False), row, column)
         kind = {"type": "log", "dtick": 1} if p.get("log") else {"type": "category"} if "choices" in p else {}
-        figure.update_xaxes(title_text=shown(p["name"]), row=row, col=column, **kind)
+        figure.update_xaxes(title_text=escaped(p["name"]), row=row, col=column, **kind)
     styled(figure, 90 + 210 * lines)
     figure.update_yaxes(title_text=TITLES[found.objective], col=1)
     label = f"{found.name}: {TITLES[found.objective].lower()} against each drawn setting."
@@ -227,9 +227,9 @@ def _drawn(found: Found) -> pd.DataFrame:
 
 def _markers(rows: pd.DataFrame, x: Any, y: pd.Series, name: str, colour: str, opacity: float) -> charts.Scatter:
     return charts.Scatter(
-        x=points(x),
-        y=points(_rounded(y)),
-        text=points(shown(signature) for signature in rows["signature"]),
+        x=object_array(x),
+        y=object_array(_rounded(y)),
+        text=object_array(escaped(signature) for signature in rows["signature"]),
         mode="markers",
         name=name,
         marker={"color": colour, "size": 7, "opacity": opacity},

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Block, Cell, Section, Table, Text, code, heads, row_head, words
+from analysis.page.elements import Block, Cell, Section, Table, Text, code_cell, number_heads, text_cell, text_head
 from analysis.page.formats import MISSING, fixed, listed, plural
 from analysis.studies import search_figures as figures
 from analysis.studies.found_points import SCORES, Found
@@ -97,9 +97,9 @@ def _summary(found: Found, key: str) -> Table:
     ]
     rows += [(p["name"], _range(p)) for p in asked["parameters"]]
     caveat = (Text("Generated data: what was found says nothing about real scenes."),) if found.generated else ()
-    groups = [[[row_head(name), words(value)]] for name, value in rows]
+    groups = [[[text_head(name), text_cell(value)]] for name, value in rows]
     return Table(
-        f"{key}-asked", f"{found.name}: what was asked for", [[row_head("What"), row_head("Value")]], groups, caveat
+        f"{key}-asked", f"{found.name}: what was asked for", [[text_head("What"), text_head("Value")]], groups, caveat
     )
 
 
@@ -117,18 +117,18 @@ def _best_table(found: Found, key: str) -> Table:
     caption = "the front: no other has both fewer MACs and a lower log loss" if several else "the ten best"
     other = [] if found.objective in (*SCORES, "macs") else [found.objective]
     columns = [column for score in found.scores for column in (figures.TITLES[score], "After confirmation")]
-    names = [row_head("Trial"), *other, *columns, "MACs", *(row_head(name) for name in found.parameters)]
+    names = [text_head("Trial"), *other, *columns, "MACs", *(text_head(name) for name in found.parameters)]
     groups = []
     for _, row in rows.head(MOST_ROWS).iterrows():
-        cells = [code(str(row["signature"])), *(Cell(f"{row[name]:,.4g}") for name in other)]
+        cells = [code_cell(str(row["signature"])), *(Cell(f"{row[name]:,.4g}") for name in other)]
         for score in found.scores:
             cells += [Cell(fixed(row[score], 3)), Cell(found.confirmed(row["signature"], score))]
         cells.append(Cell(_count(row["macs"])))
-        groups.append([[*cells, *(words(_setting(row[name])) for name in found.parameters)]])
+        groups.append([[*cells, *(text_cell(_setting(row[name])) for name in found.parameters)]])
     left = len(rows) - MOST_ROWS
     notes = [Text(f"{left} more stand among the points.")] if left > 0 else []
     notes.append(Text(_how_much_too_good(found)))
-    return Table(f"{key}-best", f"{found.name}: {caption}", [heads(*names)], groups, tuple(notes))
+    return Table(f"{key}-best", f"{found.name}: {caption}", [number_heads(*names)], groups, tuple(notes))
 
 
 def _how_much_too_good(found: Found) -> str:
@@ -162,14 +162,14 @@ def _why_no_importance(found: Found) -> str:
 
 def _importance_table(found: Found, key: str) -> Table:
     rows = found.importances.to_dict("records")
-    groups = [[[row_head(row["name"]), Cell(fixed(row["importance"], 2))]] for row in rows]
+    groups = [[[text_head(row["name"]), Cell(fixed(row["importance"], 2))]] for row in rows]
     left = [name for name in found.parameters if name not in set(found.importances["name"])]
     note = (
         f"By {EVALUATOR}, for {found.objective}, over {plural(len(found.done), 'trial')}: a ranking of what the best tenth "
         "has in common, without an interval, of this search's seed only."
     )
     note += f" Not every trial drew, or varied, {listed(left)}." if left else ""
-    head = [heads(row_head("Setting"), "Importance")]
+    head = [number_heads(text_head("Setting"), "Importance")]
     return Table(f"{key}-importance", f"{found.name}: which settings mattered", head, groups, (Text(note),))
 
 
@@ -177,12 +177,12 @@ def _refused_table(found: Found, key: str) -> Table:
     refused = found.points[found.points["state"] == "refused"]
     groups = []
     for _, row in refused.head(MOST_ROWS).iterrows():
-        cells = [Cell(str(row["number"])), words(row["reason"])]
-        groups.append([[*cells, *(words(_setting(row[name])) for name in found.parameters)]])
+        cells = [Cell(str(row["number"])), text_cell(row["reason"])]
+        groups.append([[*cells, *(text_cell(_setting(row[name])) for name in found.parameters)]])
     left = len(refused) - MOST_ROWS
     note = "Counted before any training, and never trained."
     note += f" {left} more stand among the points." if left > 0 else ""
-    head = [heads("Point", row_head("Refused for"), *(row_head(name) for name in found.parameters))]
+    head = [number_heads("Point", text_head("Refused for"), *(text_head(name) for name in found.parameters))]
     caption = f"{found.name}: {plural(len(refused), 'point')} that its limits refused"
     return Table(f"{key}-refused", caption, head, groups, (Text(note),))
 
@@ -191,11 +191,13 @@ def _points_table(found: Found, key: str) -> Table:
     objectives = found.asked["objectives"]
     groups = []
     for row in found.points.to_dict("records"):
-        signature = [code(row["signature"])] if row["signature"] else [Cell(MISSING, "text")]
-        cells = [Cell(str(row["number"])), words(row["state"]), *signature]
+        signature = [code_cell(row["signature"])] if row["signature"] else [Cell(MISSING, "text")]
+        cells = [Cell(str(row["number"])), text_cell(row["state"]), *signature]
         cells += [Cell(_count(row[o]) if o in SIZES else fixed(row[o], 4)) for o in objectives]
-        groups.append([[*cells, *(words(_setting(row[name])) for name in found.parameters)]])
-    head = heads("Point", row_head("State"), row_head("Trial"), *objectives, *(row_head(n) for n in found.parameters))
+        groups.append([[*cells, *(text_cell(_setting(row[name])) for name in found.parameters)]])
+    head = number_heads(
+        "Point", text_head("State"), text_head("Trial"), *objectives, *(text_head(n) for n in found.parameters)
+    )
     return Table(f"{key}-points", f"{found.name}: {plural(len(groups), 'point')}, in the order drawn", [head], groups)
 
 
@@ -205,7 +207,7 @@ def _stops_table(record: StudyRecord, stops: pd.DataFrame, key: str) -> Table:
         "Only trials that were not stopped have an end. Whether one of the others would have been the best, or how well a "
         "rung foretells the end, cannot be told from them; sweep --in-full trains the stopped ones to their ends."
     )
-    head = [heads("Epoch", "Reached it", "Stopped there")]
+    head = [number_heads("Epoch", "Reached it", "Stopped there")]
     return Table(f"{key}-rungs", f"{record.name}: early stopping", head, groups, (Text(note),))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, File, Section, Table, Text, code, heads, row_head, words
+from analysis.page.elements import Cell, File, Section, Table, Text, code_cell, number_heads, text_cell, text_head
 from analysis.page.formats import MISSING, duration, fixed, percent, plural
 
 SHOWN = (
@@ -33,14 +33,19 @@ def trials(evidence: Evidence) -> Section:
     groups = []
     for row in order[list(SHOWN)].to_dict("records"):
         data = f"{row['data_name']} (generated)" if row["generated"] else str(row["data_name"])
-        cells = [code(row["signature"]), words(row["system"]), words(row["phase"])]
-        cells += [words(data), Cell(str(row["seed"])), Cell(fixed(row["log_loss"], 3)), Cell(percent(row["accuracy"]))]
+        cells = [code_cell(row["signature"]), text_cell(row["system"]), text_cell(row["phase"])]
+        cells += [
+            text_cell(data),
+            Cell(str(row["seed"])),
+            Cell(fixed(row["log_loss"], 3)),
+            Cell(percent(row["accuracy"])),
+        ]
         cells += [Cell(f"{row['params']:,}"), Cell(f"{row['macs']:,}"), Cell(duration(row["seconds"]))]
         groups.append([cells])
-    texts = [row_head(name) for name in ("Signature", "System", "Phase", "Data")]
+    texts = [text_head(name) for name in ("Signature", "System", "Phase", "Data")]
     names = (*texts, "Seed", "Log loss", "Accuracy, %", "Parameters", "MACs", "Time")
     caption = plural(len(order), "finished trial")
-    return Section("trials", "Trials", sentence, (Table("trials-list", caption, [heads(*names)], groups),))
+    return Section("trials", "Trials", sentence, (Table("trials-list", caption, [number_heads(*names)], groups),))
 
 
 def failures(evidence: Evidence) -> Section:
@@ -50,9 +55,9 @@ def failures(evidence: Evidence) -> Section:
         return Section("failures", "Failures", sentence, (Text("No trial has failed."),))
     groups = []
     for f in evidence.failures:
-        cells = [code(f.signature), words(f.system), words(f.phase), words(f.cause)]
-        groups.append([[*cells, words(f.message), words(f.failed_at)]])
-    names = [row_head(name) for name in ("Signature", "System", "Phase", "Cause", "Message", "Failed at (UTC)")]
+        cells = [code_cell(f.signature), text_cell(f.system), text_cell(f.phase), text_cell(f.cause)]
+        groups.append([[*cells, text_cell(f.message), text_cell(f.failed_at)]])
+    names = [text_head(name) for name in ("Signature", "System", "Phase", "Cause", "Message", "Failed at (UTC)")]
     caption = plural(len(evidence.failures), "failed trial")
     return Section("failures", "Failures", sentence, (Table("failures-list", caption, [names], groups),))
 
@@ -68,10 +73,16 @@ def studies(evidence: Evidence) -> Section:
         counts = [
             Cell(str(states.get(state, 0)) if study.trials else MISSING) for state in ("done", "failed", "planned")
         ]
-        cells = [row_head(study.name), words(study.state), *counts, words(study.ended_at), code(study.command)]
+        cells = [
+            text_head(study.name),
+            text_cell(study.state),
+            *counts,
+            text_cell(study.ended_at),
+            code_cell(study.command),
+        ]
         groups.append([cells])
-    head = [row_head("Study"), row_head("State"), *heads("Done", "Failed", "Planned")]
-    head += [row_head("Ended at (UTC)"), row_head("Command")]
+    head = [text_head("Study"), text_head("State"), *number_heads("Done", "Failed", "Planned")]
+    head += [text_head("Ended at (UTC)"), text_head("Command")]
     note = Text(
         "This report holds each study as it was last run, with all settings of its trials. To run them again from it alone:",
         (AGAIN,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, Section, Table, Text, code, heads, row_head, words
+from analysis.page.elements import Cell, Section, Table, Text, code_cell, number_heads, text_cell, text_head
 from analysis.page.formats import MISSING, fixed, plural
 
 SHOWN = ("running", "begun", "stopped")
@@ -29,19 +29,19 @@ def section(evidence: Evidence) -> Section:
     for t in open_ones:
         epochs = f"{t.epochs_done or 0} of {t.epochs_total}" if t.epochs_total else MISSING
         cells = [
-            code(t.signature),
-            words(t.system),
-            words(t.phase),
+            code_cell(t.signature),
+            text_cell(t.system),
+            text_cell(t.phase),
             Cell(str(t.seed)),
-            words(MEANING[t.state]),
+            text_cell(MEANING[t.state]),
             Cell(epochs),
         ]
         loss = MISSING if t.validation_log_loss is None else fixed(t.validation_log_loss, 3)
         groups.append([[*cells, Cell(loss)]])
-    head = heads(
-        *(row_head(n) for n in ("Signature", "System", "Phase")),
+    head = number_heads(
+        *(text_head(n) for n in ("Signature", "System", "Phase")),
         "Seed",
-        row_head("State"),
+        text_head("State"),
         "Epoch",
         "Validation log loss",
     )

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from planted import settings, trial
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, Table, head_of, heads, row_group, row_head, words
+from analysis.page.elements import Cell, Table, number_heads, row_group, text_cell, text_head, two_row_head
 from analysis.page.table_files import lines, to_csv, to_latex, to_markdown
 from analysis.published import TABLE2
 from analysis.report import SECTIONS
@@ -35,14 +35,16 @@ HOSTILE = [
 
 @pytest.fixture
 def table():
-    names = heads("paper", "measured")
-    head = head_of((row_head("System"), 1), ("Log loss", 2), ("Accuracy", 2), ("Seeds", 1), below=[*names, *names])
+    names = number_heads("paper", "measured")
+    head = two_row_head(
+        (text_head("System"), 1), ("Log loss", 2), ("Accuracy", 2), ("Seeds", 1), below=[*names, *names]
+    )
     first = row_group(
-        row_head("one"),
-        [[Cell("1"), Cell("2", small="± 1"), Cell("3"), Cell("4"), Cell("5")], [*(words(w) for w in HOSTILE[:5])]],
+        text_head("one"),
+        [[Cell("1"), Cell("2", small="± 1"), Cell("3"), Cell("4"), Cell("5")], [*(text_cell(w) for w in HOSTILE[:5])]],
         Cell("a remark", "remark"),
     )
-    second = row_group(row_head("two"), [[*(words(w) for w in HOSTILE[4:9])]])
+    second = row_group(text_head("two"), [[*(text_cell(w) for w in HOSTILE[4:9])]])
     return Table("t", "A caption with 50 %", head, [first, second])
 
 
