@@ -36,7 +36,7 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.int8 import integer_network
 from asc_sweeps.models.int8 import prepare as rounded_network
 from asc_sweeps.models.network import Network
-from asc_sweeps.sweep.studies import bind_studies, open_searches
+from asc_sweeps.sweep.studies import open_searches, resolve_studies
 from asc_sweeps.workspace.lease import hold
 from asc_sweeps.workspace.paths import Workspace
 
@@ -177,7 +177,9 @@ def test_searches_draw_and_store_as_ever(lab: Lab, tmp_path: Path, golden: Golde
     settings = as_yaml(f"{SMALL} data.dataset={lab.data}/")
     for sampler, more in {"tpe": "", "random": "", "nsga2": ", macs"}.items():
         path.write_text(SEARCH.format(settings=settings, sampler=sampler, objectives=f"[validation_log_loss{more}]"))
-        studies = bind_studies(load_studies(Request((str(path),), mini=False)), place, lambda what, done, total: None)
+        studies = resolve_studies(
+            load_studies(Request((str(path),), mini=False)), place, lambda what, done, total: None
+        )
         with open_searches(studies, place, None) as (search,):
             assert (place.studies / f".drawn_{sampler}.lease").exists()
             failed, stopped, interrupted = (found.number for _ in range(3) if (found := search.ask()))

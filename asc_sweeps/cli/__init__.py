@@ -13,13 +13,13 @@ from asc_sweeps.cli import data_commands, export_commands, power_commands, show_
 from asc_sweeps.cli.options import Commands
 from asc_sweeps.cli.progress import make_output_inert
 from asc_sweeps.errors import AscSweepsError, describe_os_error
-from asc_sweeps.sweep.interruption import answer_sigterm
+from asc_sweeps.sweep.interruption import sigterm_as_sigint
 
 
 def main() -> None:
     """Run a command; a user's mistake is told in a line or a few, without a traceback."""
     make_output_inert()
-    answer_sigterm()
+    sigterm_as_sigint()
     try:
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from asc_sweeps.data.cache import array_digest, open_prepared
 from asc_sweeps.errors import AscSweepsError
-from asc_sweeps.sweep.ray_environment import answers_without_token
+from asc_sweeps.sweep.ray_environment import job_api_is_open
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace, cores
 from asc_sweeps.workspace.results import load_all
@@ -106,7 +106,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _endpoints(jobs: str) -> Iterator[Finding]:
-    if answers_without_token(jobs):
+    if job_api_is_open(jobs):
         yield Finding(
             "endpoints",
             "fail",

@@ -55,19 +55,19 @@ def plan(
     named_or_from(spaces, report)
     studies = load_studies(read_request(spaces, mini, data, sets, seeds, report=report))
     from asc_sweeps.cli.progress import ProgressLine, clock
-    from asc_sweeps.sweep.cost import cost_of
-    from asc_sweeps.sweep.studies import bind_studies, plan_searches, plan_studies
+    from asc_sweeps.sweep.cost import estimate_cost
+    from asc_sweeps.sweep.studies import plan_searches, plan_studies, resolve_studies
 
     workspace, note = Workspace.at(place), ""
     workspace.pull()
     try:
-        studies = bind_studies(studies, workspace, ProgressLine().clips)
+        studies = resolve_studies(studies, workspace, ProgressLine().clips)
     except MissingDataError as error:
         if any(c.data.dataset != "tau2022" for study in studies for c in (*study.trials, *study.probes)):
             raise
         note = f"{error}\nUntil the data are there, the signatures are of the settings alone."
     made, searches = plan_studies(studies, workspace), plan_searches(studies, workspace, storage)
-    cost = None if note else cost_of(made, workspace, lambda line: click.echo(line, err=True))
+    cost = None if note else estimate_cost(made, workspace, lambda line: click.echo(line, err=True))
     rows = [
         {
             "signature": t.config.signature,

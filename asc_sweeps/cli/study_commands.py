@@ -160,11 +160,11 @@ def _sweep(
 
     studies = load_studies(request)  # a mistake in a file is told before anything slow is imported
     from asc_sweeps.cli.progress import ProgressLine
-    from asc_sweeps.sweep.studies import bind_studies, open_searches, plan_studies
+    from asc_sweeps.sweep.studies import open_searches, plan_studies, resolve_studies
 
     line = ProgressLine()
     workspace.pull()
-    studies = bind_studies(studies, workspace, line.clips)
+    studies = resolve_studies(studies, workspace, line.clips)
     plan = plan_studies(studies, workspace, in_full)
     with open_searches(studies, workspace, storage) as searches:
         return _run(request, studies, plan, searches, workspace, cluster, in_full, line)
@@ -176,11 +176,11 @@ def _run(
 ) -> int:  # fmt: skip
     from asc_sweeps.cli.progress import SweepProgress
     from asc_sweeps.sweep.ray_environment import prepare_ray
-    from asc_sweeps.sweep.studies import halvings_of, note_failures, record_studies
+    from asc_sweeps.sweep.studies import halving_by_study, record_failures, record_studies
     from asc_sweeps.sweep.trackers import Trackers
 
-    to_draw = sum(search.left for search in searches)
-    before = [t for search in searches for t in search.planned(workspace)]
+    to_draw = sum(search.remaining for search in searches)
+    before = [t for search in searches for t in search.planned_trials(workspace)]
     drawn_before = [t.finished for t in before]
     record_studies(request, studies, [*plan.trials, *before], workspace, searches=searches)
     progress = SweepProgress(plan, line, to_draw)
@@ -192,7 +192,7 @@ def _run(
         prepare_ray(cluster)
         from asc_sweeps.sweep.on_ray.run_sweep import run_sweep
 
-        halvings = {} if in_full else halvings_of(studies, plan, workspace)
+        halvings = {} if in_full else halving_by_study(studies, plan, workspace)
 
         def on_row(signature: str, row: dict[str, Any]) -> None:
             progress.on_row(signature, row)
@@ -205,11 +205,11 @@ def _run(
             trackers.close()
         line.end()
         workspace.pull()
-        for unwritten in note_failures(progress.asked.values(), progress.failed, workspace):
+        for unwritten in record_failures(progress.asked.values(), progress.failed, workspace):
             line.say(unwritten)
-    drawn = {t.config.signature: t for search in searches for t in search.planned(workspace)}
+    drawn = {t.config.signature: t for search in searches for t in search.planned_trials(workspace)}
     trials = [*plan.trials, *drawn.values()]
-    left = {search.study: search.left for search in searches if not search.note}
+    left = {search.study: search.remaining for search in searches if not search.early_end}
     records = record_studies(request, studies, trials, workspace, progress.stopped, progress.failed, left, searches)
     _count(plan, progress, drawn_before)
     for search in searches:
@@ -249,9 +249,11 @@ def _tell_search(search: SearchStudy) -> None:
     """What a search has found so far."""
     from asc_sweeps.config.search_space import SIZES
 
-    click.echo(f"{search.name}: {search.drawn} of {search.search.trials} trials drawn, {search.refused} points refused")
-    if search.note:
-        click.echo(f"{search.name}: {search.note}", err=True)
+    click.echo(
+        f"{search.name}: {search.sampled} of {search.search.trials} trials drawn, {search.rejected} points refused"
+    )
+    if search.early_end:
+        click.echo(f"{search.name}: {search.early_end}", err=True)
     best = search.best()[:10]
     for signature, values, drawn in best:
         pairs = zip(search.search.objectives, values, strict=True)
@@ -260,7 +262,7 @@ def _tell_search(search: SearchStudy) -> None:
         click.echo(f"  best {signature}: {ends}; {settings}")
     if best:
         click.echo(
-            f"  chosen from {search.drawn} trials by one seed each, so optimistic: confirm with other seeds "
+            f"  chosen from {search.sampled} trials by one seed each, so optimistic: confirm with other seeds "
             "(the same settings in a grid with seeds: [1, 2, 3])"
         )
 

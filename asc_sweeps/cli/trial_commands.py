@@ -32,13 +32,13 @@ def train(
 
     config = make_config(parse_overrides(sets, data))
     from asc_sweeps.cli.progress import ProgressLine
-    from asc_sweeps.sweep.studies import bind
+    from asc_sweeps.sweep.studies import resolve_data
     from asc_sweeps.training.run_trial import run_trial
     from asc_sweeps.workspace.paths import cores
 
     line = ProgressLine()
     workspace = Workspace.at(place, accelerator=accelerator, threads=threads or cores())
-    (config,) = bind([config], workspace, line.clips)
+    (config,) = resolve_data([config], workspace, line.clips)
 
     def on_row(row: dict[str, Any]) -> None:
         text = f"epoch {row['epoch']}, {row['epochs_done']} of {row['epochs_total']} in all"

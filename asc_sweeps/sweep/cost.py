@@ -43,7 +43,7 @@ class Cost:
     measured_on: str
 
 
-def cost_of(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambda line: None) -> Cost | None:
+def estimate_cost(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambda line: None) -> Cost | None:
     """The cost of a plan's trials, which are bound to prepared data; None when nothing is left to run."""
     if not plan.todo:
         return None

@@ -10,17 +10,17 @@ import sys
 import threading
 import time
 
-SECONDS_TO_END = 10
+SECONDS_TO_EXIT = 10
 
 
-def answer_sigterm() -> None:
+def sigterm_as_sigint() -> None:
     """From now on SIGTERM interrupts as Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
 
 
 @functools.cache
-def end_in_time() -> None:
-    """SECONDS_TO_END after a SIGTERM this process has gone, with exit status 130, whatever it waits for.
+def force_exit_after_sigterm() -> None:
+    """SECONDS_TO_EXIT after a SIGTERM this process has gone, with exit status 130, whatever it waits for.
 
     A batch system asks Ray's processes as well, and Ray waits a minute for those that have gone, at times where Python answers no
     signal. The system's own answer to it reaches a thread even then.
@@ -33,7 +33,7 @@ def end_in_time() -> None:
         with told, tell:
             while told.recv(1) != bytes([signal.SIGTERM]):
                 pass
-            time.sleep(SECONDS_TO_END)
+            time.sleep(SECONDS_TO_EXIT)
         sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
         sys.stderr.flush()
         os._exit(130)

@@ -84,7 +84,7 @@ def make_plan(
     for study, trials in studies.items():
         for config in trials:
             wanted.setdefault(config.signature, (config, []))[1].append(study)
-    chains = {signature: with_needs(config) for signature, (config, _) in wanted.items()}
+    chains = {signature: with_dependencies(config) for signature, (config, _) in wanted.items()}
     finished = {signature: find_result(config, workspace) is not None for signature, (config, _) in wanted.items()}
     naive = sum(len(wanted[name][1]) * sum(step.epochs for step in chain) for name, chain in chains.items())
     for name, chain in chains.items():
@@ -95,21 +95,21 @@ def make_plan(
     # Starts first; among equals the order of the files.
     ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
     ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
-    chains |= {s: with_needs(config) for s, (config, _) in wanted.items() if s not in chains}
+    chains |= {s: with_dependencies(config) for s, (config, _) in wanted.items() if s not in chains}
     needs = {n.signature for s, chain in chains.items() if s not in ends for n in chain[:-1]}
     left = ends - needs
     trials = [_planned(c, finished[c.signature], names, c.signature in left) for c, names in ordered]
     return Plan(trials, sum(len(configs) for configs in studies.values()), naive)
 
 
-def with_needs(config: TrialConfig) -> list[TrialConfig]:
+def with_dependencies(config: TrialConfig) -> list[TrialConfig]:
     """A trial after everything that it builds on, each once, in an order in which they can be run.
 
     >>> from asc_sweeps.config.trial_config import EvaluateConfig, FinetuneConfig
-    >>> [t.phase for t in with_needs(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
+    >>> [t.phase for t in with_dependencies(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
     ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
     """
-    found = {t.signature: t for needed in config.dependencies for t in with_needs(needed)}
+    found = {t.signature: t for needed in config.dependencies for t in with_dependencies(needed)}
     return [*found.values(), config]
 
 

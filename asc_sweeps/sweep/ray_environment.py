@@ -29,7 +29,7 @@ def prepare_ray(cluster: Cluster) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def answers_without_token(url: str) -> bool:
+def job_api_is_open(url: str) -> bool:
     """Whether a cluster's job API, which runs anybody's commands, answers someone who shows no token."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

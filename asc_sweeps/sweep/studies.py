@@ -18,7 +18,7 @@ from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.data.subsets import has_subset, keep_subset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
-from asc_sweeps.sweep.plan import Plan, PlannedTrial, distinct_models, make_plan, with_needs
+from asc_sweeps.sweep.plan import Plan, PlannedTrial, distinct_models, make_plan, with_dependencies
 from asc_sweeps.training.finished import find_result
 from asc_sweeps.workspace.lease import Lease, hold
 from asc_sweeps.workspace.paths import Workspace
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # brings Optuna, which a grid does not need
     from asc_sweeps.sweep.searches.search_study import SearchStudy
 
 
-def bind(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress) -> list[TrialConfig]:
+def resolve_data(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress) -> list[TrialConfig]:
     """The trials on their opened data; generated data are made first. Raises DataError where data are not at hand."""
     opened = {name: open_dataset(name, workspace, progress) for name in dict.fromkeys(t.data.dataset for t in trials)}
     subset = cache(partial(_subset, workspace, opened))
@@ -81,9 +81,9 @@ def _responses(workspace: Workspace, folder: str, wanted: str) -> str:
     return content
 
 
-def bind_studies(studies: Sequence[Study], workspace: Workspace, progress: Progress) -> list[Study]:
-    """The studies with their trials on opened data, each data set opened once; raises as `bind`."""
-    bound = iter(bind([t for study in studies for t in (*study.trials, *study.probes)], workspace, progress))
+def resolve_studies(studies: Sequence[Study], workspace: Workspace, progress: Progress) -> list[Study]:
+    """The studies with their trials on opened data, each data set opened once; raises as `resolve_data`."""
+    bound = iter(resolve_data([t for study in studies for t in (*study.trials, *study.probes)], workspace, progress))
     return [
         replace(study, trials=tuple(next(bound) for _ in study.trials), probes=tuple(next(bound) for _ in study.probes))
         for study in studies
@@ -168,15 +168,15 @@ def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | Non
 
 def _drawn(workspace: Workspace, name: str, url: str | None) -> int:
     """How many points a search has drawn; a database in an object store is looked at in a copy, since a sweep may run here."""
-    from asc_sweeps.sweep.searches.search_study import drawn_in
+    from asc_sweeps.sweep.searches.search_study import count_sampled
 
     path = _database(workspace, name)
     if url or not workspace.url:
-        return drawn_in(url or f"sqlite:///{path}", name)
+        return count_sampled(url or f"sqlite:///{path}", name)
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(workspace.files.read(path) or b"")
-        return drawn_in(f"sqlite:///{copy}", name) if copy.stat().st_size else 0
+        return count_sampled(f"sqlite:///{copy}", name) if copy.stat().st_size else 0
 
 
 def _database(workspace: Workspace, name: str) -> Path:
@@ -185,7 +185,7 @@ def _database(workspace: Workspace, name: str) -> Path:
     return workspace.root / (f"optuna-{name}.db" if workspace.url else "optuna.db")
 
 
-def halvings_of(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:
+def halving_by_study(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:
     """The early stopping of the studies that have a scheduler, with what their finished trials reached."""
     found = {}
     for study in studies:
@@ -198,7 +198,7 @@ def halvings_of(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> d
     return found
 
 
-def note_failures(
+def record_failures(
     trials: Iterable[PlannedTrial], failed: dict[str, tuple[str, str]], workspace: Workspace
 ) -> list[str]:
     """Write down the failures that no trial could write down itself: its start's, or its process's end.
@@ -274,5 +274,5 @@ def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool)
         state = "failed" if failed or load_failure(workspace, c.signature) is not None else "planned"
     sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
     who = {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state}
-    needs = {needed.signature: needed.epochs for needed in with_needs(c)[:-1]}
+    needs = {needed.signature: needed.epochs for needed in with_dependencies(c)[:-1]}
     return {**who, **sizes, "epochs": c.epochs, "needs": needs, "settings": non_defaults(c)}

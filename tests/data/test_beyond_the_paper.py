@@ -26,7 +26,7 @@ from asc_sweeps.deploy.export import export_trial
 from asc_sweeps.deploy.predict import predict_folder
 from asc_sweeps.errors import ConfigError, DataError, WorkspaceError
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.sweep.studies import bind
+from asc_sweeps.sweep.studies import resolve_data
 from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.run_trial import run_trial, trained_network
 from asc_sweeps.workspace.paths import Workspace
@@ -41,7 +41,9 @@ def asked(**settings):
 
 def opened(workspace, **settings):
     """A trial of these settings, bound to the workspace's data as a sweep binds it."""
-    (bound,) = bind([asked(**{"data.dataset": str(workspace.data / "set")}, **settings)], workspace, lambda *row: None)
+    (bound,) = resolve_data(
+        [asked(**{"data.dataset": str(workspace.data / "set")}, **settings)], workspace, lambda *row: None
+    )
     return bound
 
 

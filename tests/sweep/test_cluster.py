@@ -113,7 +113,7 @@ def _status(url):
 
 @pytest.mark.parametrize(("status", "is_open"), [(200, True), (401, False), (404, False)])
 def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
-    from asc_sweeps.sweep.on_ray.run_sweep import answers_without_token
+    from asc_sweeps.sweep.on_ray.run_sweep import job_api_is_open
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -122,9 +122,9 @@ def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
     threading.Thread(target=server.handle_request, daemon=True).start()
-    assert answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/") == is_open
+    assert job_api_is_open(f"http://127.0.0.1:{server.server_port}/api/jobs/") == is_open
     server.server_close()
-    assert not answers_without_token(f"http://127.0.0.1:{server.server_port}/api/jobs/")
+    assert not job_api_is_open(f"http://127.0.0.1:{server.server_port}/api/jobs/")
 
 
 def test_a_node_that_is_killed_loses_no_epoch_in_an_object_store_either(study, tmp_path, bucket):

@@ -28,7 +28,7 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
     plan = make_plan({"s": [tuned, wide]}, workspace)
     n = len(split_rows(data, small.data)["train"])
     said = []
-    found = cost.cost_of(plan, workspace, said.append)
+    found = cost.estimate_cost(plan, workspace, said.append)
     assert found.epochs == 7 + 5 + 7
     assert found.segments == n * (7 + 5 + 7)
     assert found.macs == 3 * n * (12 * complexity_of(small).macs + 7 * complexity_of(wide).macs)
@@ -38,12 +38,12 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
         + found.measured_on.rpartition(" ")[2]
         + " for 0.05 s; the first time on a machine 20 s more, to compile what it runs"
     ]
-    assert cost.cost_of(plan, workspace, said.append).hours == pytest.approx(found.hours)
+    assert cost.estimate_cost(plan, workspace, said.append).hours == pytest.approx(found.hours)
     assert len(said) == 1
     (tmp_path / "calibration.json").write_text("torn {")
-    assert cost.cost_of(plan, workspace, said.append).hours > 0
+    assert cost.estimate_cost(plan, workspace, said.append).hours > 0
     assert len(said) == 2
 
 
 def test_a_plan_with_nothing_left_costs_nothing(tmp_path):
-    assert cost.cost_of(make_plan({}, Workspace(tmp_path)), Workspace(tmp_path)) is None
+    assert cost.estimate_cost(make_plan({}, Workspace(tmp_path)), Workspace(tmp_path)) is None

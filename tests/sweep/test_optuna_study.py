@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from asc_sweeps.cli.study_commands import _tell_search
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.sweep.searches.search_study import SearchStudy, drawn_in
+from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
 from asc_sweeps.training.finished import complexity_of
 from asc_sweeps.workspace.results import Complexity, Score, TrialResult
 
@@ -72,11 +72,11 @@ def test_the_first_point_is_the_given_one_and_all_ends_are_true_states(opened, t
     assert search.ask() is None
     search.tell_epoch(first.number, 1, {"validation_log_loss": 1.5})
     search.tell_epoch(first.number, 1, {"validation_log_loss": 1.5})  # told again after a worker was replaced
-    search.tell_done(first.number, result(first.config, 1.25))
+    search.tell_finished(first.number, result(first.config, 1.25))
     search.tell_failed(others[0].number, "nan", "the training loss is nan")
     search.tell_epoch(others[1].number, 1, {"validation_log_loss": 1.75})
     search.tell_stopped(others[1].number, 1)
-    search.tell_done(others[2].number, result(others[2].config, 1.125))
+    search.tell_finished(others[2].number, result(others[2].config, 1.125))
     search.tell_interrupted(others[3].number)
     stored = trials_of(tmp_path)
     assert [t.state.name for t in stored] == ["COMPLETE", "FAIL", "PRUNED", "COMPLETE", "FAIL", "WAITING"]
@@ -85,7 +85,7 @@ def test_the_first_point_is_the_given_one_and_all_ends_are_true_states(opened, t
     assert stored[1].user_attrs["failed"] == "nan: the training loss is nan"
     assert stored[2].intermediate_values == {1: 1.75}
     assert search.best()[0][:2] == (others[2].config.signature, [1.125])
-    assert (search.drawn, search.left) == (4, 1)
+    assert (search.sampled, search.remaining) == (4, 1)
     assert search.ask().config.signature == others[3].config.signature
 
 
@@ -94,9 +94,9 @@ def test_what_a_killed_driver_left_running_is_tried_again_as_the_same_trial(open
     again = opened(trials=2)
     assert [t.state.name for t in trials_of(tmp_path)] == ["FAIL", "FAIL", "WAITING"]
     assert left[0].config == left[1].config == again.ask().config
-    assert again.left == 1
-    assert drawn_in(url(tmp_path), "s") == 1
-    assert drawn_in(f"sqlite:///{tmp_path}/none.db", "s") == 0
+    assert again.remaining == 1
+    assert count_sampled(url(tmp_path), "s") == 1
+    assert count_sampled(f"sqlite:///{tmp_path}/none.db", "s") == 0
     assert not (tmp_path / "none.db").exists()
 
 
@@ -107,21 +107,21 @@ def test_a_limit_is_counted_before_training_and_told_as_a_constraint(opened, tmp
         n = complexity_of(a.config)
         assert n.macs <= 10_000_000
         assert n.params <= 90_000
-        search.tell_done(a.number, result(a.config, 1.0))
+        search.tell_finished(a.number, result(a.config, 1.0))
     refused = [t for t in trials_of(tmp_path) if "rejected" in t.user_attrs]
     assert refused[0].number == 0  # the paper's own network is over this limit
     assert refused[0].user_attrs["rejected"] == "params 126,590 over 90,000, macs 26,762,930 over 10,000,000"
     assert refused[0].constraints == {"params": 36_590.0, "macs": 16_762_930.0}
     assert all(t.state == TrialState.PRUNED for t in refused)
-    assert search.refused == len(refused)
+    assert search.rejected == len(refused)
 
 
 def test_limits_that_nothing_keeps_end_the_search_with_a_word(opened, monkeypatch):
     monkeypatch.setattr("asc_sweeps.sweep.searches.search_study.MOST_REDRAWS", 20)
     search = opened(limits="{params: 10}")
     assert search.ask() is None
-    assert "20 points in a row were refused" in search.note
-    assert search.drawn == 0
+    assert "20 points in a row were refused" in search.early_end
+    assert search.sampled == 0
 
 
 def test_a_condition_of_the_space_refuses_points(opened):
@@ -148,7 +148,7 @@ def test_two_objectives_give_a_front(opened, sampler):
         asked = search.ask()
         search.tell_epoch(asked.number, 1, {"validation_log_loss": 2.0})
         end = result(asked.config, 1 + (i * 7 % 10) / 10)
-        search.tell_done(asked.number, end)
+        search.tell_finished(asked.number, end)
         points[asked.config.signature] = (end.scores[0].log_loss, end.complexity.macs)
     front = {name: tuple(values) for name, values, _ in search.best()}
     for name, (loss, macs) in front.items():
@@ -166,9 +166,9 @@ def test_more_trials_of_the_same_search_go_on(opened):
     search = opened(trials=2)
     for _ in range(2):
         asked = search.ask()
-        search.tell_done(asked.number, result(asked.config, 1.0))
+        search.tell_finished(asked.number, result(asked.config, 1.0))
     assert search.ask() is None
-    assert opened(trials=5).left == 3
+    assert opened(trials=5).remaining == 3
 
 
 def test_a_database_that_is_none_is_told_by_its_url(opened, tmp_path):
@@ -183,7 +183,7 @@ def test_the_command_tells_no_best_without_the_advice_to_confirm_it(opened, caps
     assert "confirm" not in capsys.readouterr().out  # nothing is finished
     for loss in (1.25, 1.5):
         asked = search.ask()
-        search.tell_done(asked.number, result(asked.config, loss))
+        search.tell_finished(asked.number, result(asked.config, loss))
     _tell_search(search)
     best, advice = capsys.readouterr().out.splitlines()[-2:]
     assert "validation_log_loss 1.2500" in best

@@ -66,7 +66,7 @@ def test_a_search_is_run_by_one_process_at_a_time_and_the_other_hears_by_whom(tm
     workspace = Workspace(tmp_path)
     studies = load_studies(Request(("optuna_finetune",), mini=True))
     with open_searches(studies, workspace, None) as (search,):
-        assert search.left == 8
+        assert search.remaining == 8
         with (
             pytest.raises(
                 WorkspaceError, match=r"search 'optuna_finetune-mini' is being run by process \d+ on .* since"
@@ -75,7 +75,7 @@ def test_a_search_is_run_by_one_process_at_a_time_and_the_other_hears_by_whom(tm
         ):
             raise AssertionError("two have it")
     with open_searches(studies, workspace, None) as (search,):
-        assert search.left == 8
+        assert search.remaining == 8
 
 
 def test_the_eta_counts_what_this_run_has_done_not_what_an_earlier_one_did(monkeypatch, capsys):

@@ -14,7 +14,7 @@ from asc_sweeps.errors import LeaseLostError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
 from asc_sweeps.sweep.on_ray.trial_queue import EarlyStops, Queue
 from asc_sweeps.sweep.plan import make_plan
-from asc_sweeps.sweep.searches.search_study import SearchStudy, drawn_in
+from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
 from asc_sweeps.training.finished import complexity_of
 from asc_sweeps.workspace.lease import hold
 from asc_sweeps.workspace.paths import Workspace
@@ -135,7 +135,7 @@ def test_a_database_that_cannot_be_looked_at_is_told_by_its_address(tmp_path):
     (tmp_path / "no.db").write_text("this is no database, however long it may be" * 100)
     for url in ("foo", "nodriver://host/db", f"sqlite:///{tmp_path}/no.db"):
         with pytest.raises(WorkspaceError, match="cannot be used as the database of searches"):
-            drawn_in(url, "s")
+            count_sampled(url, "s")
 
 
 def test_tune_can_write_down_a_queue_whose_search_is_held_by_a_lease(tmp_path):

@@ -183,10 +183,10 @@ def test_a_sweep_on_one_machine_starts_a_process_a_trial_and_no_more_of_rays_tha
 
 DEAF = """
 import ctypes, signal
-from asc_sweeps import interruption
-interruption.SECONDS_TO_END = 1
-interruption.answer_sigterm()
-interruption.end_in_time()
+from asc_sweeps.sweep import interruption
+interruption.SECONDS_TO_EXIT = 1
+interruption.sigterm_as_sigint()
+interruption.force_exit_after_sigterm()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # so that the system gives it to the other thread
 print("waiting", flush=True)
 ctypes.CDLL(None).sleep(100)  # as a library that waits for what has gone, and never asks Python for signals

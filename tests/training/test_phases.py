@@ -19,7 +19,7 @@ from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import ConfigError, TrialError
 from asc_sweeps.models.int8 import IntegerLayer, convert, integer_bytes, integer_network, integers, prepare
 from asc_sweeps.models.network import Network
-from asc_sweeps.sweep.plan import make_plan, with_needs
+from asc_sweeps.sweep.plan import make_plan, with_dependencies
 from asc_sweeps.training.distill import soften
 from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.losses import teachers_part
@@ -39,7 +39,7 @@ def config(**settings):
 
 def test_each_phase_starts_from_the_one_before():
     whole = config(**TUNED, **TAUGHT, **ROUNDED, **{"evaluate.seconds": 5})
-    chain = [t.phase for t in with_needs(whole)]
+    chain = [t.phase for t in with_dependencies(whole)]
     tuned = "fine-tuning (drop rate 0.90)"
     assert chain == [
         *("pretraining", tuned, f"{tuned}, distillation", f"{tuned}, distillation, INT8"),
@@ -51,7 +51,7 @@ def test_each_phase_starts_from_the_one_before():
 
 def test_teachers_that_are_named_by_settings_are_trials_to_run_first():
     taught = config(**TUNED, **TAUGHT, **{"distill.teachers": "seed=1; model.width=16 seed=2"})
-    names = [(t.seed, t.model.width, t.phase) for t in with_needs(taught)]
+    names = [(t.seed, t.model.width, t.phase) for t in with_dependencies(taught)]
     tuned = "fine-tuning (drop rate 0.90)"
     assert names[-1] == (0, 8, f"{tuned}, distillation")
     assert {(1, 8, tuned), (2, 16, tuned), (0, 8, tuned), (2, 16, "pretraining")} <= set(names)

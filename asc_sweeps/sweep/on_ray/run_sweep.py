@@ -31,11 +31,11 @@ from asc_sweeps.config.request import Cluster
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import DISK_CAUSES, REMEDIES, AscSweepsError, NotPreparedError, SweepError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
-from asc_sweeps.sweep.interruption import answer_sigterm, end_in_time
+from asc_sweeps.sweep.interruption import force_exit_after_sigterm, sigterm_as_sigint
 from asc_sweeps.sweep.on_ray import ray_patches
 from asc_sweeps.sweep.on_ray.trial_queue import DEATHS, EarlyStops, Forward, OnPlanned, OnRow, Queue
 from asc_sweeps.sweep.plan import Plan, PlannedTrial
-from asc_sweeps.sweep.ray_environment import answers_without_token
+from asc_sweeps.sweep.ray_environment import job_api_is_open
 from asc_sweeps.sweep.searches.search_study import SearchStudy
 from asc_sweeps.workspace.environment import git_state, versions
 from asc_sweeps.workspace.paths import Workspace, cores
@@ -68,9 +68,9 @@ def run_sweep(
     ray_patches.spare_trackers()
     ray_patches.use_started_workers()
     ray_patches.leave_sigterm_alone()
-    end_in_time()
+    force_exit_after_sigterm()
     _connect(cluster)
-    answer_sigterm()  # again: Ray's core has put an answer of its own in place
+    sigterm_as_sigint()  # again: Ray's core has put an answer of its own in place
     name = f"sweep-{uuid.uuid4().hex[:8]}"
     try:
         resources = _resources(cluster, workspace.accelerator)
@@ -147,7 +147,7 @@ def _connect(cluster: Cluster) -> None:
         joined = ray.init(address=cluster.address, runtime_env={"py_modules": code}, **quiet)
         head = joined.address_info["gcs_address"].rpartition(":")[0]
         jobs = f"http://{joined.dashboard_url or f'{head}:8265'}/api/jobs/"
-        if not cluster.allow_open and answers_without_token(jobs):
+        if not cluster.allow_open and job_api_is_open(jobs):
             raise WorkspaceError(f"--address {cluster.address}: {jobs} answers without a token; {OPEN}")
     except (OSError, RuntimeError, ValueError, OverflowError, ray.exceptions.RayError) as error:
         raise WorkspaceError(

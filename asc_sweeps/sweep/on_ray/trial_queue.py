@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import DISK_FULL, AscSweepsError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
-from asc_sweeps.sweep.plan import Plan, PlannedTrial, planned, with_needs
+from asc_sweeps.sweep.plan import Plan, PlannedTrial, planned, with_dependencies
 from asc_sweeps.sweep.searches.search_study import SearchStudy
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import load_failure, load_result
@@ -192,7 +192,7 @@ class Queue(Searcher):
             else:
                 if self._is_known(signature):
                     self._on_row(signature, {"state": "repeated"})
-                *starts, _ = with_needs(asked.config)
+                *starts, _ = with_dependencies(asked.config)
                 for start in starts:
                     self._on_start(start.signature)
                     self._stopped.pop(start.signature, None)  # it is run in full now
@@ -216,7 +216,7 @@ class Queue(Searcher):
         result = load_result(self._workspace, signature)
         if result is None:
             raise WorkspaceError(f"{self._workspace.trial(signature)}: its result has gone while the sweep was running")
-        search.tell_done(number, result)
+        search.tell_finished(number, result)
 
 
 class EarlyStops(FIFOScheduler):

@@ -37,7 +37,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclass(frozen=True)
-class Asked:
+class SampledTrial:
     """One point of a search, to be run as a trial."""
 
     number: int
@@ -67,7 +67,7 @@ class SearchStudy:
         self.name = study.record_name
         """Of the Optuna study."""
         self.search: Search = study.space.search
-        self.note = ""
+        self.early_end = ""
         """Why a search ended before it had tried all it was asked to."""
         self._of, self._data = study, study.probes[0].data
         self.fingerprint = self._data.fingerprint
@@ -89,15 +89,15 @@ class SearchStudy:
         for point in self.search.first:
             self._optuna.enqueue_trial({s.name: s.value for s in point}, skip_if_exists=True)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> SampledTrial | None:
         """The next point, or None when all that were asked for are drawn. Points that a limit refuses are told at once."""
         self._may_write()
         with _usable(self._url):
             return self._ask()
 
-    def _ask(self) -> Asked | None:
+    def _ask(self) -> SampledTrial | None:
         for _ in range(MOST_REDRAWS):
-            if self.drawn >= self.search.trials:
+            if self.sampled >= self.search.trials:
                 return None
             trial = self._optuna.ask()
             config, refused = self._config(trial)
@@ -105,16 +105,16 @@ class SearchStudy:
                 trial.set_user_attr("signature", config.signature)
                 trial.set_user_attr("system", config.system)
                 self._asked[trial.number] = trial
-                return Asked(trial.number, config)
+                return SampledTrial(trial.number, config)
             trial.set_user_attr("rejected", refused)
             self._optuna.tell(trial, state=TrialState.PRUNED)
-        self.note = (
+        self.early_end = (
             f"{MOST_REDRAWS} points in a row were refused by its limits or its condition; "
-            f"{self.drawn} of {self.search.trials} trials were drawn"
+            f"{self.sampled} of {self.search.trials} trials were drawn"
         )
         return None
 
-    def tell_done(self, number: int, result: TrialResult) -> None:
+    def tell_finished(self, number: int, result: TrialResult) -> None:
         """A trial is finished: its objectives count."""
         values = [_objective(name, result) for name in self.search.objectives]
         self._end(number, {}, values=values)
@@ -152,21 +152,21 @@ class SearchStudy:
         self._on_end()
 
     @property
-    def drawn(self) -> int:
+    def sampled(self) -> int:
         """Points that count: all but those that a limit refused, an interruption cut off, or that still wait."""
         return len(_counted(self._optuna))
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Points that are still to be drawn."""
-        return max(0, self.search.trials - self.drawn)
+        return max(0, self.search.trials - self.sampled)
 
     @property
-    def refused(self) -> int:
+    def rejected(self) -> int:
         """Points that a limit or the condition refused before any training."""
         return sum("rejected" in t.user_attrs for t in self._optuna.get_trials(deepcopy=False))
 
-    def planned(self, workspace: Workspace) -> list[PlannedTrial]:
+    def planned_trials(self, workspace: Workspace) -> list[PlannedTrial]:
         """The trials of all points that count, equal ones once."""
         found = {}
         for frozen in _counted(self._optuna):
@@ -290,7 +290,7 @@ class SearchStudy:
             self.tell_interrupted(t.number)
 
 
-def drawn_in(url: str, name: str) -> int:
+def count_sampled(url: str, name: str) -> int:
     """How many points a search has drawn by what its database says; none where there is no such search or database."""
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         return 0  # opening it would make it
