@@ -10,12 +10,8 @@ from analysis.evidence.loading import Evidence
 from analysis.published import DEVICES, TABLE2
 from analysis.report import render
 from asc_sweeps.config.packing import unpack
-from asc_sweeps.config.trial_config import (
-    FinetuneConfig,
-    ModelConfig,
-    PretrainConfig,
-    TrialConfig,
-)
+from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig, PretrainConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.workspace.results import (
     Complexity,
     Score,

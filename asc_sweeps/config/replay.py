@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from asc_sweeps.config.packing import unpack
-from asc_sweeps.config.trial_config import Settings, TrialConfig
+from asc_sweeps.config.setting_groups import Settings
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import ConfigError
 
 REPORT_CONTENT_ID = "asc-sweeps-content"

@@ -18,9 +18,6 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from asc_sweeps.config.setting_groups import (
-    DATASETS,
-    NOT_IN_PAPER,
-    SAMPLE_RATE,
     AugmentConfig,
     ComputeConfig,
     Count,
@@ -35,29 +32,6 @@ from asc_sweeps.config.setting_groups import (
     QuantizeConfig,
     Settings,
 )
-
-__all__ = [
-    "DATASETS",
-    "NOT_IN_PAPER",
-    "PHASES",
-    "RECIPE",
-    "SAMPLE_RATE",
-    "AugmentConfig",
-    "ComputeConfig",
-    "DataConfig",
-    "DistillConfig",
-    "EvaluateConfig",
-    "FeatureConfig",
-    "FinetuneConfig",
-    "ModelConfig",
-    "PerDeviceConfig",
-    "PretrainConfig",
-    "QuantizeConfig",
-    "Settings",
-    "TrialConfig",
-    "non_defaults",
-    "setting_fields",
-]
 
 RECIPE = 1
 """Raised when the code, or a default, changes what the same settings compute: results of before then answer no more."""

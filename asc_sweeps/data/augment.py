@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE, AugmentConfig
+from asc_sweeps.config.setting_groups import SAMPLE_RATE, AugmentConfig
 from asc_sweeps.data.torchaudio_door import mask_along_axis_iid
 
 

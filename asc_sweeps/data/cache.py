@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.findings import printable
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.errors import DataError, NotPreparedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import EvaluateConfig
+from asc_sweeps.config.setting_groups import EvaluateConfig
 from asc_sweeps.data.cache import Prepared
 
 

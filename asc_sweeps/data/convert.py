@@ -20,7 +20,7 @@ from types import MappingProxyType
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.resample import resample

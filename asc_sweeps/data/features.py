@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE, FeatureConfig
+from asc_sweeps.config.setting_groups import SAMPLE_RATE, FeatureConfig
 from asc_sweeps.data.banded import bands
 from asc_sweeps.data.torchaudio_door import MelScale, Spectrogram
 

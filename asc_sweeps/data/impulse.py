@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import read_any_wav

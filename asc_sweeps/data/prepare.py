@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.cache import (
     ARRAY,
     COLUMNS,

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.banded import Band, bands
 from asc_sweeps.data.wav import WAV_RATE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import DataConfig
+from asc_sweeps.config.setting_groups import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 

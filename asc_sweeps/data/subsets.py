@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import DataConfig
+from asc_sweeps.config.setting_groups import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import fetch_prepared
 from asc_sweeps.data.findings import printable

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.models.attention import attention_unit
 from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise

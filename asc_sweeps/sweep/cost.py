@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from asc_sweeps.config.trial_config import SAMPLE_RATE
+from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.subsets import fetch_data

@@ -105,7 +105,7 @@ def make_plan(
 def with_dependencies(config: TrialConfig) -> list[TrialConfig]:
     """A trial after everything that it builds on, each once, in an order in which they can be run.
 
-    >>> from asc_sweeps.config.trial_config import EvaluateConfig, FinetuneConfig
+    >>> from asc_sweeps.config.setting_groups import EvaluateConfig, FinetuneConfig
     >>> [t.phase for t in with_dependencies(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
     ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
     """

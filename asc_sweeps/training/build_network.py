@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.cpu import compiled
 from asc_sweeps.models.network import Network
 

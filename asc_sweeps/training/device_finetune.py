@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asc_sweeps.config.trial_config import PerDeviceConfig
+from asc_sweeps.config.setting_groups import PerDeviceConfig
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.training.finetune import pull
 from asc_sweeps.training.loop import Phase, Session, run_phases

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from asc_sweeps.config.trial_config import DistillConfig
+from asc_sweeps.config.setting_groups import DistillConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.training.loop import Drop, Phase, Session, run_phases
 

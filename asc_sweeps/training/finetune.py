@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from asc_sweeps.config.trial_config import FinetuneConfig
+from asc_sweeps.config.setting_groups import FinetuneConfig
 from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.loop import Drop, Phase, Session, run_phases, seed_torch

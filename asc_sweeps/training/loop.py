@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config.trial_config import AugmentConfig, ComputeConfig
+from asc_sweeps.config.setting_groups import AugmentConfig, ComputeConfig
 from asc_sweeps.data import augment
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES, SEEN_DEVICES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asc_sweeps.config.trial_config import PretrainConfig
+from asc_sweeps.config.setting_groups import PretrainConfig
 from asc_sweeps.training.loop import Phase, Session, run_phases
 from asc_sweeps.training.schedules import warmup_cosine
 

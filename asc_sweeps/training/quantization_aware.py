@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.trial_config import QuantizeConfig
+from asc_sweeps.config.setting_groups import QuantizeConfig
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.models.int8 import convert, prepare
 from asc_sweeps.training.evaluate import BATCH

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from asc_sweeps.config.settings import stored_config
-from asc_sweeps.config.trial_config import (
+from asc_sweeps.config.setting_groups import (
     ComputeConfig,
     DistillConfig,
     EvaluateConfig,
     FinetuneConfig,
     PerDeviceConfig,
     QuantizeConfig,
-    TrialConfig,
 )
+from asc_sweeps.config.settings import stored_config
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel

@@ -24,12 +24,7 @@ from analysis.published import DEVICES, TABLE2, TABLE4
 from analysis.report import SECTIONS, inert_json, render, write_report
 from analysis.studies.grids import grid_table
 from asc_sweeps.config.packing import unpack
-from asc_sweeps.config.trial_config import (
-    ComputeConfig,
-    FeatureConfig,
-    FinetuneConfig,
-    ModelConfig,
-)
+from asc_sweeps.config.setting_groups import ComputeConfig, FeatureConfig, FinetuneConfig, ModelConfig
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import (
     Score,

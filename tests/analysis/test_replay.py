@@ -10,9 +10,10 @@ from analysis.report import write_report
 from asc_sweeps.config.packing import pack, unpack
 from asc_sweeps.config.replay import space_as_yaml, spaces_in_report
 from asc_sweeps.config.request import load_studies, read_request
+from asc_sweeps.config.setting_groups import FinetuneConfig
 from asc_sweeps.config.settings import Setting
 from asc_sweeps.config.space_file import read_space
-from asc_sweeps.config.trial_config import FinetuneConfig, non_defaults
+from asc_sweeps.config.trial_config import non_defaults
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import save_result, save_study

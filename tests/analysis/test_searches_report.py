@@ -13,7 +13,8 @@ from planted import Page, failure, figures_in, record, settings, trial
 from analysis.evidence.loading import Evidence, load_evidence
 from analysis.report import render
 from analysis.studies import costs, found_points, searches, unfinished
-from asc_sweeps.config.trial_config import ModelConfig, PretrainConfig, TrialConfig
+from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.sweep.searches.importance import FEWEST, importances
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import Complexity, Score, save_failure, save_result, save_study

@@ -20,7 +20,7 @@ from analysis.paper.table3 import table3, table3_family
 from analysis.paper.table4 import table4
 from analysis.published import TABLE2, TABLE3
 from analysis.report import render
-from asc_sweeps.config.trial_config import DistillConfig, EvaluateConfig, FinetuneConfig, QuantizeConfig
+from asc_sweeps.config.setting_groups import DistillConfig, EvaluateConfig, FinetuneConfig, QuantizeConfig
 from asc_sweeps.workspace.results import Score
 
 SYSTEMS = {row.system: row for row in TABLE2 if row.system in TABLE3}

@@ -29,7 +29,7 @@ SMALL = {
 }
 STEP = """
 import resource, sys, torch
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.training.build_network import build_network
 torch.set_num_threads(1)
 network, parts = build_network(ModelConfig()), int(sys.argv[1])

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.complexity import count
 from asc_sweeps.models.cpu import compiled
 from asc_sweeps.models.network import Network

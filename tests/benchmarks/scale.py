@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asc_sweeps.config.trial_config import DataConfig
+from asc_sweeps.config.setting_groups import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.check import read_folder
 from asc_sweeps.data.findings import Findings

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_sweeps.config.trial_config import DataConfig, ModelConfig, TrialConfig
+from asc_sweeps.config.setting_groups import DataConfig, ModelConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows

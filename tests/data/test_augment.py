@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from asc_sweeps.config.trial_config import AugmentConfig
+from asc_sweeps.config.setting_groups import AugmentConfig
 from asc_sweeps.data import augment
 
 PAPER = AugmentConfig()

@@ -12,8 +12,8 @@ import torch
 from small_trials import SMALL, TUNED, config_of, data, workspace  # noqa: F401  (fixtures)
 from sweeping import run
 
+from asc_sweeps.config.setting_groups import AugmentConfig
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.config.trial_config import AugmentConfig
 from asc_sweeps.data.augment import hear_through
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.impulse import keep_responses, load_responses

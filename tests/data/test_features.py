@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from asc_sweeps.config.trial_config import FeatureConfig
+from asc_sweeps.config.setting_groups import FeatureConfig
 from asc_sweeps.data import torchaudio_door
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.features import Banded, LogMel

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asc_sweeps.config.trial_config import DataConfig
+from asc_sweeps.config.setting_groups import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.splits import largest_device, split_rows

@@ -16,7 +16,7 @@ import yaml
 from small_trials import SMALL, config_of, data, workspace  # noqa: F401  (fixtures)
 from sweeping import run
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.unlabelled import list_files
 from asc_sweeps.deploy.export import export_trial, stored_trial

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.cpu import buffers, compiled, operations
 from asc_sweeps.models.int8 import prepare
 from asc_sweeps.models.network import Network
@@ -329,7 +329,7 @@ def test_what_is_not_exactly_known_goes_through_the_layers_and_gives_their_resul
 
 def test_without_numba_the_layers_are_called():
     code = (
-        "import sys; sys.modules['numba'] = None; import torch; from asc_sweeps.config.trial_config import ModelConfig; "
+        "import sys; sys.modules['numba'] = None; import torch; from asc_sweeps.config.setting_groups import ModelConfig; "
         "from asc_sweeps.training.build_network import build_network; "
         "from asc_sweeps.models.cpu import compiled; compiled.SMALLEST = 0; "
         "network, x = build_network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16); network(x).sum().backward(); "

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 from torchinfo import summary
 
-from asc_sweeps.config.trial_config import ModelConfig
+from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.attention import FrequencyChannelGate, attention_unit
 from asc_sweeps.models.blocks import bcres2net_block, bcresnet_block, depthwise
 from asc_sweeps.models.complexity import count

@@ -2,7 +2,8 @@
 
 import pytest
 
-from asc_sweeps.config.trial_config import FinetuneConfig, ModelConfig, PretrainConfig, TrialConfig
+from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig, PretrainConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows

@@ -6,7 +6,8 @@ import pytest
 
 from asc_sweeps.cli.progress import ProgressLine
 from asc_sweeps.config.request import Request, load_studies
-from asc_sweeps.config.trial_config import FinetuneConfig, ModelConfig, TrialConfig
+from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.plan import make_plan
 from asc_sweeps.sweep.studies import open_searches

@@ -10,8 +10,9 @@ import torch
 from small_trials import SMALL, TUNED, config_of, data, workspace  # noqa: F401  (fixtures)
 from torch.nn import functional
 
+from asc_sweeps.config.setting_groups import EvaluateConfig, FinetuneConfig, ModelConfig, QuantizeConfig
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.config.trial_config import EvaluateConfig, FinetuneConfig, ModelConfig, QuantizeConfig, TrialConfig
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.clips import clip_rows, piece_of
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import SCENES

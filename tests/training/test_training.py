@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from asc_sweeps.config.trial_config import (
+from asc_sweeps.config.setting_groups import (
     AugmentConfig,
     ComputeConfig,
     DataConfig,

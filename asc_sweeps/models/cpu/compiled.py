@@ -29,7 +29,7 @@ from asc_sweeps.models.cpu import buffers
 from asc_sweeps.workspace.file_lock import FileLock
 
 if TYPE_CHECKING:
-    from asc_sweeps.config.trial_config import ModelConfig
+    from asc_sweeps.config.setting_groups import ModelConfig
     from asc_sweeps.models.cpu.program import Map, NormStep, Plan
     from asc_sweeps.models.network import Network
 
