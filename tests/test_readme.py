@@ -1,4 +1,4 @@
-"""The front door is true: commands, files, examples, tables and figures of the README."""
+"""The README and the pages it links to are true: commands, files, examples, tables and figures."""
 
 import json
 import re
@@ -18,7 +18,22 @@ from tests.benchmarks.__main__ import ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.M | re.S)
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in (
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "search_spaces/README.md", "analysis/README.md"),
+        *(
+            "asc_sweeps/README.md",
+            "tests/README.md",
+            "tests/faults.md",
+            "docs/clusters.md",
+            "docs/data.md",
+            "docs/statistics.md",
+        ),
+    )
+}
+ALL = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", ALL, flags=re.M | re.S)
 COMMANDS = [
     line.partition("#")[0].strip()
     for kind, block in BLOCKS
@@ -26,13 +41,25 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("asc-sweeps")
 ] + re.findall(r"^\| `(asc-sweeps [^`]*)` \|", README, flags=re.M)
+COMMANDS += [command for command in re.findall(r"`(asc-sweeps [^`]*)`", ALL) if command not in COMMANDS]
 
 
-def test_ci_runs_the_readmes_test_command_and_nothing_else():
-    installs = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if "pip install" in line]
+def test_the_front_page_is_short_and_links_to_pages_that_exist():
+    assert len(README.encode()) <= 9_000
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
+    for page in set(PAGES) - {"README.md", "tests/faults.md"}:
+        assert f"]({page})" in README, page
+
+
+def test_ci_runs_the_readmes_test_command_and_checks_the_code():
+    installs = [line for line in README.splitlines() if line.startswith("python3") and "pip install" in line]
     assert len(installs) == 2
-    ci = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert [line for line in ci if ".venv" in line] == [installs[1]]
+    ci = (ROOT / ".ci" / "run").read_text()
+    positions = [ci.index(f"\n{step}\n") for step in installs[1].split(" && ")]
+    assert positions == sorted(positions)
+    assert all(f"\n.venv/bin/{check}" in ci for check in ("ruff check", "ruff format", "lint-imports", "mypy"))
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -64,7 +91,7 @@ def test_the_files_that_the_readme_names_exist():
     for line in tree.splitlines():
         for name in re.split(r",\s+", re.split(r"\s{3,}", line)[0]):
             assert any((base / name).exists() for base in (ROOT, ROOT / "asc_sweeps")), name
-    for name in re.findall(r"`((?:tests|search_spaces|asc_sweeps|analysis)/[\w./]*)`", README):
+    for name in re.findall(r"`((?:tests|search_spaces|asc_sweeps|analysis|docs)/[\w./]*)`", ALL):
         assert (ROOT / name).exists(), name
 
 
@@ -74,13 +101,13 @@ def test_every_test_that_promises_are_shown_by_exists():
     }
     faults = (ROOT / "tests" / "faults.md").read_text()
     assert len(re.findall(r"^\| \d+ \|", faults, flags=re.M)) == 36
-    assert set(re.findall(r"`(test_\w+)`", README + faults)) <= there
+    assert set(re.findall(r"`(test_\w+)`", ALL)) - {path.stem for path in (ROOT / "tests").rglob("test_*.py")} <= there
 
 
 def test_every_benchmark_is_run_by_their_one_command_and_has_its_row():
     modules = {path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py")}
     assert set(ARGUMENTS) == modules - {"__init__", "__main__"}
-    table = README.partition("## Speed, measured")[2].partition("\n## ")[0]
+    table = PAGES["tests/README.md"].partition("## Speed, measured")[2].partition("\n## ")[0]
     assert set(re.findall(r"\| `([a-z_]+)` \|$", table, flags=re.M)) == set(ARGUMENTS)
 
 
@@ -103,7 +130,7 @@ def test_the_example_of_an_error_is_what_is_printed(tmp_path):
 
 
 def test_every_setting_that_the_paper_is_silent_about_has_its_row():
-    rows = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \|", README, flags=re.M))
+    rows = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| ([^|]*) \|", ALL, flags=re.M))
     silent = {name: json.dumps(f.default) for name, f in setting_fields().items() if NOT_IN_PAPER in f.description}
     assert rows == silent
 

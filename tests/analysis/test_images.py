@@ -35,11 +35,20 @@ def test_every_figure_becomes_a_file_that_programs_open(planted, tmp_path, form,
     assert all(file.read_bytes().startswith(head) for file in files)
 
 
-@pytest.mark.skipif(BROWSER is not None, reason="there is a browser on this machine")
+WITHOUT_BROWSER = """
+import sys
+from choreographer.browsers.chromium import Chromium
+Chromium.find_browser = classmethod(lambda *arguments, **options: None)
+from asc_sweeps.cli import main
+sys.argv[0] = "asc-sweeps"
+main()
+"""
+
+
 def test_without_a_browser_the_report_is_written_and_one_line_says_what_is_missing(planted, tmp_path):
     out = tmp_path / "report.html"
     words = ["report", "--workspace", str(planted.root), "--out", str(out), "--static", "png"]
-    command = [sys.executable, "-m", "asc_sweeps", *words]
+    command = [sys.executable, "-c", WITHOUT_BROWSER, *words]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 2
     assert found.stdout == f"report: {out}\n"

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_trials import TUNED
+from small_trials import SMALL, TUNED, config_of, data, tuned, workspace  # noqa: F401  (fixtures)
 
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
