@@ -26,7 +26,7 @@ from asc_sweeps.cli import cli
 from asc_sweeps.config.replay import report_content
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.setting_groups import DataConfig, ModelConfig
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.data.cache import find_prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare

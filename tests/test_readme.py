@@ -11,7 +11,7 @@ import pytest
 from asc_sweeps.cli import cli
 from asc_sweeps.config.setting_groups import NOT_IN_PAPER, ModelConfig
 from asc_sweeps.config.space_file import load_space, shipped_spaces
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.models.complexity import count
 from tests.benchmarks.__main__ import ARGUMENTS

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.page.formats import millions, signed, thousands
 from analysis.published import MACS_PRECISION, PARAMS_PRECISION, TABLE2, WIDTH, AblationRow
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.workspace.results import StudyRecord
 
 SIZE_SETTINGS = ("model.width", "model.scale", "model.sub_bands", "features.n_mels", "features.hop")

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.published import DEVICES, SEEN, UNSEEN
-from asc_sweeps.config.trial_config import TrialConfig, setting_fields
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.workspace.results import Complexity, TrialResult
 
 NAN = float("nan")

@@ -16,7 +16,7 @@ from analysis.evidence.frames import setting_columns
 from analysis.page.formats import listed, plural
 from analysis.published import EPOCHS, WIDTH
 from analysis.statistics import mean_interval
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 
 NAMED = ("data.dataset", "data.fingerprint", "model.block", "model.mfa", "model.fpm", "model.width")
 NAMED += ("pretrain.epochs", "features.n_mels", "finetune.epochs")

@@ -91,7 +91,7 @@ def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
 @click.command()
 def settings() -> None:
     """List every setting, its default and source."""
-    from asc_sweeps.config.trial_config import setting_fields
+    from asc_sweeps.config.trial_settings import setting_fields
 
     for name, field in setting_fields().items():
         click.echo(f"{name} = {json.dumps(field.default)}\n    {field.description}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.errors import did_you_mean
 
 CONSTANTS = {"true": True, "false": False, "null": None}

@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from asc_sweeps.config.trial_config import PHASES, TrialConfig, setting_fields
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import PHASES, setting_fields
 from asc_sweeps.errors import ConfigError, WorkspaceError, did_you_mean
 
 LATER = tuple(f"{phase}." for phase in PHASES)

@@ -22,7 +22,7 @@ from asc_sweeps.config.search_space import (
     SearchSpace,
 )
 from asc_sweeps.config.settings import Setting, unknown_settings
-from asc_sweeps.config.trial_config import setting_fields
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.config.yaml_nodes import Node, NodeReader, Pair, compose, compose_text
 from asc_sweeps.errors import ConfigError, did_you_mean
 

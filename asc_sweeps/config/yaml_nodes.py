@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from asc_sweeps.config.settings import Setting, unknown_settings
-from asc_sweeps.config.trial_config import PHASES
+from asc_sweeps.config.trial_settings import PHASES
 from asc_sweeps.errors import ConfigError, did_you_mean
 
 LARGEST_FILE = 5_000_000

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from asc_sweeps.config.request import Request, Study
 from asc_sweeps.config.setting_groups import DataConfig
-from asc_sweeps.config.trial_config import TrialConfig, non_defaults
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.data.subsets import has_subset, keep_subset

@@ -13,7 +13,7 @@ from asc_sweeps.config.request import load_studies, read_request
 from asc_sweeps.config.setting_groups import FinetuneConfig
 from asc_sweeps.config.settings import Setting
 from asc_sweeps.config.space_file import read_space
-from asc_sweeps.config.trial_config import non_defaults
+from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import save_result, save_study

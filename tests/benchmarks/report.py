@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 
 from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
-from asc_sweeps.config.trial_config import TrialConfig, non_defaults
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import Complexity, Score, save_result, save_study
 from tests.planted import record, trial

@@ -18,7 +18,8 @@ from asc_sweeps.config.replay import spaces_in_report
 from asc_sweeps.config.request import parse_overrides, parse_seeds
 from asc_sweeps.config.settings import make_config
 from asc_sweeps.config.space_file import read_space
-from asc_sweeps.config.trial_config import TrialConfig, setting_fields
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.data.check import check_audio, read_folder
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES

@@ -9,7 +9,8 @@ import pytest
 
 from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.config.trial_config import TrialConfig, non_defaults, setting_fields
+from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.config.trial_settings import non_defaults, setting_fields
 from asc_sweeps.config.yaml_nodes import read_scalar
 from asc_sweeps.errors import ConfigError
 
