@@ -18,14 +18,14 @@ from sweeping import SMALL_STUDY
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
 __all__ = ["tracing", "warmed"]  # fixtures of one process for all modules
 
 # Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.
 torch.set_num_threads(1)
 
-SMALL = Plan("mini", train_locations=2, test_locations=4, recordings=1, scenes=("airport", "metro_station"))
+SMALL = DatasetPlan("mini", train_locations=2, test_locations=4, recordings=1, scenes=("airport", "metro_station"))
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
 def three_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest data set that a sweep trains on: three scenes, tested on all nine devices. To be read only."""
     path = tmp_path_factory.mktemp("data") / "set"
-    synthesize(path, Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(path, DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return path
 
 

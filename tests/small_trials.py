@@ -7,7 +7,7 @@ import pytest
 from asc_sweeps.config.settings import Setting, make_config
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
 
@@ -33,7 +33,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(workspace):
-    synthesize(workspace.data / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(workspace.data / "set", DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return prepare(workspace.data / "set", workspace.prepared)
 
 

@@ -27,15 +27,14 @@ from asc_sweeps.config.replay import report_content
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.setting_groups import DataConfig, ModelConfig
 from asc_sweeps.config.trial_settings import setting_fields
-from asc_sweeps.data.cache import find_prepared
+from asc_sweeps.data.cache import load_prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.synthetic.axes import Draw, generator
 from asc_sweeps.errors import AscSweepsError
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.models.int8 import integer_network
-from asc_sweeps.models.int8 import prepare as rounded_network
+from asc_sweeps.models.int8 import fake_quantize, integer_network
 from asc_sweeps.models.network import Network
 from asc_sweeps.sweep.studies import open_searches, resolve_studies
 from asc_sweeps.workspace.lease import hold
@@ -166,7 +165,7 @@ def test_random_numbers_are_seeded_and_drawn_as_ever(lab: Lab, golden: Golden) -
     ends = [state[name].flatten()[:4].tolist() for name in ("stem.0.weight", "classifier.weight")]
     golden("weights", [*ends[0], *ends[1]], within=1e-6)
     (manifest,) = lab.root.glob("prepared/*/manifest.json")
-    data = find_prepared(manifest.parent.parent, read(manifest)["fingerprint"])
+    data = load_prepared(manifest.parent.parent, read(manifest)["fingerprint"])
     drawn = (split_rows(data, DataConfig(split_seed=s, validation_share=0.5))["validation"] for s in range(4))
     golden("validation places", [sorted(set(data.locations[rows])) for rows in drawn])
     golden("generated sound", [[int(d), *generator(3, d, 1, 2).random(2).tolist()] for d in Draw])
@@ -203,7 +202,7 @@ def test_stored_weights_have_their_names_and_order(golden: Golden) -> None:
         network = Network(ModelConfig(width=8, **more))
         forms = {"plain": network}
         if more in ({}, plain):
-            forms |= {"rounded": rounded_network(network), "int8": integer_network(network)}
+            forms |= {"rounded": fake_quantize(network), "int8": integer_network(network)}
             forms |= {"per device": DeviceNetworks(network)}
         for form, made in forms.items():
             entries = (f"{name} {value.dtype} {[*value.shape]}" for name, value in made.state_dict().items())

@@ -13,7 +13,7 @@ from asc_sweeps.config.setting_groups import NOT_IN_PAPER, ModelConfig
 from asc_sweeps.config.space_file import load_space, shipped_spaces
 from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.errors import ConfigError
-from asc_sweeps.models.complexity import count
+from asc_sweeps.models.complexity import count_complexity
 from tests.benchmarks.__main__ import ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
@@ -140,5 +140,5 @@ def test_the_counts_of_the_readme_are_counted():
     assert len(rows) == 5
     for system, params, macs in rows:
         block = "bcresnet" if system.startswith("BC-ResNet") else "bcres2net"
-        counted = count(ModelConfig(block=block, mfa="MFA" in system, fpm="FPM" in system), 256, 32)
+        counted = count_complexity(ModelConfig(block=block, mfa="MFA" in system, fpm="FPM" in system), 256, 32)
         assert (f"{counted.params:,}", f"{counted.macs:,}") == (params, macs)

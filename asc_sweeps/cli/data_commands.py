@@ -43,10 +43,10 @@ def check(folder: Path) -> None:
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.check import check_audio, read_folder
     from asc_sweeps.data.findings import Findings, printable
-    from asc_sweeps.data.tau import stamp_of
+    from asc_sweeps.data.tau import read_stamp
 
     findings, line = Findings(), ProgressLine()
-    kind = "generated data (not TAU)" if stamp_of(folder) else "TAU Urban Acoustic Scenes 2022 Mobile layout"
+    kind = "generated data (not TAU)" if read_stamp(folder) else "TAU Urban Acoustic Scenes 2022 Mobile layout"
     segments = read_folder(folder, findings)
     check_audio(folder, segments, findings, lambda done, total: line.clips("checking", done, total))
     counts = {split: sum(s.split == split for s in segments) for split in ("train", "test", "unused")}
@@ -72,7 +72,7 @@ def prepare(folder: Path, place: str) -> None:
     16 kHz, int16, memory-mapped. Killed and run again, it continues.
     """
     from asc_sweeps.cli.progress import ProgressLine
-    from asc_sweeps.data.catalog import prepare_for_all
+    from asc_sweeps.data.catalog import prepare_in_workspace
 
-    made = prepare_for_all(folder, Workspace.at(place), ProgressLine().clips)
+    made = prepare_in_workspace(folder, Workspace.at(place), ProgressLine().clips)
     click.echo(f"{made.folder}: {len(made.filenames):,} segments of {made.name}, fingerprint {made.fingerprint}")

@@ -37,12 +37,12 @@ def export(
     compared with the trainer's own predictions.
     """
     from asc_sweeps.data.labels import SEEN_DEVICES
-    from asc_sweeps.deploy.export import SUFFIXES, export_trial, stored_trial
+    from asc_sweeps.deploy.export import SUFFIXES, export_trial, finished_trial_config
 
     if device is not None and device not in SEEN_DEVICES:
         raise ConfigError([f"--device must be one of {', '.join(SEEN_DEVICES)}; got '{device}'"])
     workspace = existing_workspace(place)
-    config = stored_trial(workspace, trial)
+    config = finished_trial_config(workspace, trial)
     path = out or Path(f"{trial}{SUFFIXES[form]}")
     found = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True), device)
     if as_json:
@@ -69,12 +69,12 @@ def predict(trial: str, folder: Path, out: Path | None, place: str, accelerator:
     DIR is an evaluation set: audio/ and, where it has one, evaluation_setup/fold1_test.csv. Killed and run again, it continues.
     """
     from asc_sweeps.cli.progress import ProgressLine
-    from asc_sweeps.deploy.export import stored_trial
-    from asc_sweeps.deploy.predict import as_table, predict_folder
+    from asc_sweeps.deploy.export import finished_trial_config
+    from asc_sweeps.deploy.predict import format_predictions, predict_folder
     from asc_sweeps.workspace.atomic_files import write_bytes
 
     workspace = existing_workspace(place, accelerator=accelerator)
-    config, line = stored_trial(workspace, trial), ProgressLine()
+    config, line = finished_trial_config(workspace, trial), ProgressLine()
     names, probabilities = predict_folder(
         config,
         workspace,
@@ -82,7 +82,7 @@ def predict(trial: str, folder: Path, out: Path | None, place: str, accelerator:
         lambda done, total: line.update("predicting", done / total, f"{done:,} of {total:,} files"),
     )
     path = out or Path(f"{trial}.output.csv")
-    write_bytes(path, as_table(names, probabilities).encode())
+    write_bytes(path, format_predictions(names, probabilities).encode())
     click.echo(f"{path}: {len(names):,} files")
 
 
@@ -108,33 +108,33 @@ def submission(
 
     The ZIP of DCASE 2022 task 1: output and meta file, checked by the challenge's rules before it is written.
     """
-    from asc_sweeps.deploy.export import stored_trial
+    from asc_sweeps.deploy.export import finished_trial_config
     from asc_sweeps.deploy.submission import (
+        check_complexity,
         check_label,
         check_output,
-        check_size,
-        meta_of,
-        read_author,
+        parse_author,
         read_output,
-        write_zip,
+        submission_meta,
+        submission_zip,
     )
     from asc_sweeps.workspace.atomic_files import write_bytes
     from asc_sweeps.workspace.results import load_result
 
     check_label(label, abbreviation)
-    people = [read_author(text) for text in authors]
+    people = [parse_author(text) for text in authors]
     workspace = existing_workspace(place)
-    config, result = stored_trial(workspace, trial), load_result(workspace, trial)
+    config, result = finished_trial_config(workspace, trial), load_result(workspace, trial)
     if result is None:
         raise DataError(f"{trial}: its result has gone")
-    check_size(result)
+    check_complexity(result)
     output = read_output(predictions)
     problems = check_output(output, files)
     if problems:
         more = f"\n  ... and {len(problems) - 10:,} more" if len(problems) > 10 else ""
         raise DataError(f"{predictions}: not what the challenge takes\n  " + "\n  ".join(problems[:10]) + more)
-    meta = meta_of(result, config, workspace, label, name, abbreviation, people)
+    meta = submission_meta(result, config, workspace, label, name, abbreviation, people)
     note = f"asc-sweeps trial {trial}, {result.data['name']}" + (", generated data" if result.data["generated"] else "")
     path = out or Path(f"{label}.zip")
-    write_bytes(path, write_zip(label, output, meta, note))
+    write_bytes(path, submission_zip(label, output, meta, note))
     click.echo(f"{path}: {files:,} files, {result.complexity.params:,} parameters, {result.complexity.macs:,} MACs")

@@ -26,7 +26,7 @@ def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
     return windows[torch.arange(batch, device=place), -shift % samples]
 
 
-def hear_through(waveforms: Tensor, responses: Tensor | None, config: AugmentConfig) -> Tensor:
+def apply_impulse_response(waveforms: Tensor, responses: Tensor | None, config: AugmentConfig) -> Tensor:
     """Convolve each waveform, with `impulse_response_probability`, with one of the responses (Morocutti et al. 2023).
 
     Shapes: waveforms [B, 16000], spectra of the responses [responses, 16001] -> [B, 16000].

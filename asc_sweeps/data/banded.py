@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-PIECES = 8
+BAND_COUNT = 8
 """Into which columns are cut; 4 and 16 change little of what a spectrogram or a clip's conversion takes."""
 
 
@@ -24,7 +24,7 @@ def bands(matrix: np.ndarray) -> list[Band]:
     Multiplied band by band: a product with all rows would spend four fifths of its time on zeros.
     """
     found, at = [], 0
-    for piece in np.array_split(matrix, PIECES, axis=1):
+    for piece in np.array_split(matrix, BAND_COUNT, axis=1):
         used = np.flatnonzero(piece.any(axis=1))
         rows = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
         found.append(Band(rows, slice(at, at + piece.shape[1]), np.ascontiguousarray(piece[rows])))

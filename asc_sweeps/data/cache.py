@@ -36,7 +36,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"
 TABLE = "segments.tsv"
-COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
+TABLE_COLUMNS = ("filename", "scene", "location", "recording", "device", "split")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Prepared:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def find_prepared(caches: Path, fingerprint: str) -> Prepared:
+def load_prepared(caches: Path, fingerprint: str) -> Prepared:
     """The cache of a data set by its content; raises DataError when this workspace has none."""
     target = cache_folder(caches, fingerprint)
     if not target.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from asc_sweeps.data.cache import MANIFEST, Prepared, cache_folder, find_prepared
+from asc_sweeps.data.cache import MANIFEST, Prepared, cache_folder, load_prepared
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.tau import FOLDER_NAME
 from asc_sweeps.errors import MissingDataError
@@ -39,10 +39,10 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
             synthesize(folder, plan, progress=lambda done, total: progress("generating", done, total))
     elif not folder.is_dir():
         raise missing(dataset, folder)
-    return prepare_for_all(folder, workspace, progress)
+    return prepare_in_workspace(folder, workspace, progress)
 
 
-def prepare_for_all(
+def prepare_in_workspace(
     folder: Path, workspace: Workspace, progress: Progress = lambda what, done, total: None
 ) -> Prepared:
     """The training cache of a data set's folder, made and sent to the workspace's object store where it has one."""
@@ -61,7 +61,7 @@ def fetch_prepared(workspace: Workspace, fingerprint: str) -> Prepared:
     Raises DataError when the workspace has none.
     """
     workspace.files.fetch_folder(cache_folder(workspace.prepared, fingerprint), MANIFEST)
-    return find_prepared(workspace.prepared, fingerprint)
+    return load_prepared(workspace.prepared, fingerprint)
 
 
 def missing(dataset: str, folder: Path) -> MissingDataError:

@@ -14,13 +14,22 @@ from pathlib import Path
 
 from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.data.findings import Findings, printable
-from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
-from asc_sweeps.data.tau import LISTS, META, RECORDING_OF_2020, SEGMENT, Segment, Table, holds_recordings, read_lists
-from asc_sweeps.data.wav import PIECES, BadWav, check_wav
+from asc_sweeps.data.labels import CITIES, DEVICES, PIECES, SCENES
+from asc_sweeps.data.tau import (
+    LISTS,
+    META,
+    RECORDING_OF_2020,
+    SEGMENT,
+    Segment,
+    SegmentList,
+    has_whole_recordings,
+    read_lists,
+)
+from asc_sweeps.data.wav import WavError, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
 from asc_sweeps.workspace.paths import cores
 
-CHUNK = 256
+FILES_PER_TASK = 256
 """Files that a thread looks at before it tells."""
 KNOWN = frozenset(product(SCENES, DEVICES, CITIES))
 PIECE = {str(piece): piece for piece in range(PIECES)}
@@ -36,7 +45,7 @@ def read_folder(folder: Path, findings: Findings) -> list[Segment]:
     with gc_paused():
         lists = read_lists(folder, findings)
         _check_repeats(lists, findings)
-        read = _pieces_of_2020 if holds_recordings(folder) else _segments
+        read = _pieces_of_2020 if has_whole_recordings(folder) else _segments
         found = {key: list(map(lists[META].rows.get, lists[LISTS[key]].names)) for key in ("train", "evaluate")}
         segments = read(lists[META], _splits(lists, found, findings), findings)
         if lists[META].has_repeats:
@@ -64,27 +73,27 @@ def check_audio(
         if name not in listed:
             findings.add(f"not listed in {META}", f"audio/{name}", fatal=False)
 
-    def check(chunk: list[Segment]) -> list[tuple[Segment, BadWav]]:
+    def check(chunk: list[Segment]) -> list[tuple[Segment, WavError]]:
         bad = []
         for segment in chunk:
             try:
-                check_wav(folder / segment.file, PIECES if segment.of_recording else 1)
-            except BadWav as problem:
+                check_wav(folder / segment.file, PIECES if segment.recording_file else 1)
+            except WavError as problem:
                 bad.append((segment, problem))
         return bad
 
     files = list({s.file: s for s in segments}.values())
-    chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
+    chunks = [files[at : at + FILES_PER_TASK] for at in range(0, len(files), FILES_PER_TASK)]
     with ThreadPoolExecutor(cores()) as pool:
         for i, bad in enumerate(pool.map(check, chunks), start=1):
             for segment, problem in bad:
                 # What stands in neither list is not trained on.
                 findings.add(problem.rule, problem.at(segment.file), fatal=segment.split != "unused")
             if progress:
-                progress(min(i * CHUNK, len(files)), len(files))
+                progress(min(i * FILES_PER_TASK, len(files)), len(files))
 
 
-def _check_repeats(lists: dict[str, Table], findings: Findings) -> None:
+def _check_repeats(lists: dict[str, SegmentList], findings: Findings) -> None:
     for of, table in lists.items():
         if not table.has_repeats:
             continue
@@ -95,7 +104,7 @@ def _check_repeats(lists: dict[str, Table], findings: Findings) -> None:
             seen.add(name)
 
 
-def _splits(lists: dict[str, Table], found: dict[str, list[int | None]], findings: Findings) -> list[str]:
+def _splits(lists: dict[str, SegmentList], found: dict[str, list[int | None]], findings: Findings) -> list[str]:
     """Of each row of meta.csv: train, test or unused. `found`: the rows of what the lists name."""
     meta, train, evaluate = (lists[name] for name in (META, LISTS["train"], LISTS["evaluate"]))
     for line, name in zip(evaluate.lines, evaluate.names, strict=True):
@@ -109,7 +118,7 @@ def _splits(lists: dict[str, Table], found: dict[str, list[int | None]], finding
     return [splits[meta.rows[name]] for name in meta.names] if meta.has_repeats else splits
 
 
-def _segments(meta: Table, splits: list[str], findings: Findings) -> list[Segment]:
+def _segments(meta: SegmentList, splits: list[str], findings: Findings) -> list[Segment]:
     """The segments of meta.csv."""
     segments: list[Segment] = []
     sound: dict[str, tuple[str, str, str, str]] = {}
@@ -130,7 +139,7 @@ def _segments(meta: Table, splits: list[str], findings: Findings) -> list[Segmen
     return segments
 
 
-def _pieces_of_2020(meta: Table, splits: list[str], findings: Findings) -> list[Segment]:
+def _pieces_of_2020(meta: SegmentList, splits: list[str], findings: Findings) -> list[Segment]:
     """The segments of a meta.csv of whole recordings, ten of each."""
     segments = []
     for line, name, scene, identifier, device, split in zip(meta.lines, *meta.columns, splits, strict=True):
@@ -170,7 +179,7 @@ def _nearest(value: str, known: tuple[str, ...]) -> str:
     return did_you_mean(value.lower(), known) or f"; known: {', '.join(known)}"
 
 
-def _check_against_meta(lists: dict[str, Table], found: dict[str, list[int | None]], findings: Findings) -> None:
+def _check_against_meta(lists: dict[str, SegmentList], found: dict[str, list[int | None]], findings: Findings) -> None:
     scenes = lists[META].columns[1]
     for key, rows in found.items():
         table = lists[LISTS[key]]

@@ -24,7 +24,7 @@ from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.cache import ARRAY, JOURNAL, Progress
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.resample import resample
-from asc_sweeps.data.wav import FRAMES, BadWav, read_piece, read_wav
+from asc_sweeps.data.wav import FRAMES, WavError, read_piece, read_wav
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import cores
 
@@ -69,7 +69,7 @@ def convert(
         reading_pool() as pool,
     ):
 
-        def convert_chunk(i: int) -> tuple[int, list[str], list[tuple[str, BadWav]]]:
+        def convert_chunk(i: int) -> tuple[int, list[str], list[tuple[str, WavError]]]:
             found, bad = [], []
             waveforms = np.empty((TOGETHER, FRAMES), np.float32)
             for at in range(0, len(chunks[i]), TOGETHER):
@@ -77,7 +77,7 @@ def convert(
                 for name, waveform in zip(together, waveforms, strict=False):  # the last ones may be fewer
                     try:
                         found.append(read(name, waveform))
-                    except BadWav as problem:
+                    except WavError as problem:
                         bad.append((name, problem))
                         found.append("")
                         waveform.fill(0)

@@ -21,7 +21,7 @@ LEAD = SAMPLE_RATE // 20
 """Samples that are kept from before a response's peak."""
 
 
-def keep_responses(folder: str, workspace: Workspace) -> str:
+def store_responses(folder: str, workspace: Workspace) -> str:
     """Put the responses of a folder's WAVs into the workspace and return their content's name.
 
     Raises DataError for a folder without WAVs, and for files that are no impulse responses, naming them.
@@ -47,12 +47,12 @@ def keep_responses(folder: str, workspace: Workspace) -> str:
     content = hashlib.sha256(bank.tobytes()).hexdigest()[:32]
     buffer = io.BytesIO()
     np.save(buffer, bank)
-    if not find_responses(content, workspace):
+    if not has_responses(content, workspace):
         workspace.files.write(_path(content, workspace), buffer.getvalue())
     return content
 
 
-def find_responses(content: str, workspace: Workspace) -> bool:
+def has_responses(content: str, workspace: Workspace) -> bool:
     """Whether the workspace holds these responses."""
     path = _path(content, workspace)
     workspace.files.fetch(path)
@@ -66,7 +66,7 @@ def load_responses(content: str, workspace: Workspace) -> Tensor:
     of a second and silence, nothing comes round, and the sound stays where it was.
     """
     try:
-        if not find_responses(content, workspace):
+        if not has_responses(content, workspace):
             raise ValueError("not there")
         bank = np.load(_path(content, workspace), allow_pickle=False)
         if hashlib.sha256(bank.tobytes()).hexdigest()[:32] != content:

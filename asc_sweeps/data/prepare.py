@@ -17,10 +17,10 @@ from typing import Any
 from asc_sweeps.config.setting_groups import SAMPLE_RATE
 from asc_sweeps.data.cache import (
     ARRAY,
-    COLUMNS,
     FORMAT,
     JOURNAL,
     TABLE,
+    TABLE_COLUMNS,
     Prepared,
     Progress,
     array_digest,
@@ -33,8 +33,8 @@ from asc_sweeps.data.cache import (
 from asc_sweeps.data.check import read_folder
 from asc_sweeps.data.convert import convert
 from asc_sweeps.data.findings import Findings
-from asc_sweeps.data.tau import Segment, stamp_of
-from asc_sweeps.data.wav import BadWav, stat_wav
+from asc_sweeps.data.tau import Segment, read_stamp
+from asc_sweeps.data.wav import WavError, stat_wav
 from asc_sweeps.errors import DataError
 from asc_sweeps.workspace.atomic_files import write_bytes, write_json
 from asc_sweeps.workspace.file_lock import FileLock
@@ -51,7 +51,7 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
     findings.refuse_fatal(folder)
     segments.sort(key=lambda s: (s.split == "test", s.filename))
     marks = _marks(folder, segments)
-    stamp = stamp_of(folder)
+    stamp = read_stamp(folder)
     key = _digest(FORMAT, stamp, *(f"{marks[s.filename]}\0{s.scene}\0{s.split}" for s in segments))
     place = _digest(folder.resolve())[:16]
     made = _find(caches, place, key)
@@ -63,7 +63,7 @@ def prepare(folder: Path, caches: Path, progress: Progress | None = None) -> Pre
                 if made is None:
                     building = caches / f".building-{place}"
                     building.mkdir(exist_ok=True)
-                    pieces = {s.filename: (s.of_recording, s.piece) for s in segments if s.of_recording}
+                    pieces = {s.filename: (s.recording_file, s.piece) for s in segments if s.recording_file}
                     digests = convert(folder, marks, building, progress, pieces)
                     made = _publish(building, segments, digests, stamp)
                     write_json(_index(caches, place), {"folder": str(folder), "key": key, "cache": made.folder.name})
@@ -90,7 +90,7 @@ def _marks(folder: Path, segments: list[Segment]) -> dict[str, str]:
         try:
             stat = stat_wav(os.path.join(folder, s.file))  # a Path for each costs as much again
             marks[s.filename] = f"{s.filename}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
-        except BadWav as problem:
+        except WavError as problem:
             missing.add(problem.rule, problem.at(s.file))
     missing.refuse_fatal(folder)
     return marks
@@ -108,12 +108,12 @@ def _publish(building: Path, segments: list[Segment], digests: list[str], stamp:
             return made
         except DataError:
             pass
-        table = [COLUMNS, *([getattr(s, column) for column in COLUMNS] for s in segments)]
+        table = [TABLE_COLUMNS, *([getattr(s, column) for column in TABLE_COLUMNS] for s in segments)]
         content = "".join("\t".join(row) + "\n" for row in table).encode()
         write_bytes(building / TABLE, content)
         found, digest = (building / ARRAY).stat(), array_digest(building)
         manifest = {
-            "name": f"synthetic-{stamp['plan']}" if stamp else "tau2020" if segments[0].of_recording else "tau2022",
+            "name": f"synthetic-{stamp['plan']}" if stamp else "tau2020" if segments[0].recording_file else "tau2022",
             "generated": bool(stamp),
             "fingerprint": fingerprint,
             "rate": SAMPLE_RATE,

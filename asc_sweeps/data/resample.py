@@ -16,7 +16,7 @@ STEP, MADE = WAV_RATE // math.gcd(WAV_RATE, SAMPLE_RATE), SAMPLE_RATE // math.gc
 """Of every 441 samples 160 are made."""
 CROSSINGS, ROLLOFF = 6, 0.99
 """Of the sinc, on each side, until its window ends; its cutoff, as a share of half of the lower rate."""
-WIDTH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))
+REACH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))
 """Samples before and behind those 441 that the filters reach."""
 
 
@@ -29,9 +29,9 @@ def resample(waveforms: np.ndarray) -> np.ndarray:
     count, samples = waveforms.shape
     windows = math.ceil(samples / STEP) + 1  # the last one keeps a waveform from the next one
     # In one line: its windows are a matrix as they lie there, those of rows would be copied for each product.
-    line = np.zeros(count * windows * STEP + 2 * WIDTH, np.float32)
-    line[: count * windows * STEP].reshape(count, -1)[:, WIDTH : WIDTH + samples] = waveforms
-    lying = sliding_window_view(line, STEP + 2 * WIDTH)[::STEP]
+    line = np.zeros(count * windows * STEP + 2 * REACH, np.float32)
+    line[: count * windows * STEP].reshape(count, -1)[:, REACH : REACH + samples] = waveforms
+    lying = sliding_window_view(line, STEP + 2 * REACH)[::STEP]
     made = np.empty((count * windows, MADE), np.float32)
     for band in _filters():
         np.matmul(lying[:, band.rows], band.matrix, out=made[:, band.columns])
@@ -42,7 +42,7 @@ def resample(waveforms: np.ndarray) -> np.ndarray:
 def _filters() -> list[Band]:
     """A sinc under a Hann window at each of 160 places between samples, in bands: a matrix [475, 160]."""
     places = (np.arange(0, -MADE, -1) / MADE).astype(np.float32)  # torchaudio rounds them so
-    times = (np.arange(-WIDTH, STEP + WIDTH)[:, None] / STEP + places) * MADE * ROLLOFF
+    times = (np.arange(-REACH, STEP + REACH)[:, None] / STEP + places) * MADE * ROLLOFF
     times = times.clip(-CROSSINGS, CROSSINGS)
     window = np.cos(times * math.pi / CROSSINGS / 2) ** 2
     return bands((np.sinc(times) * window * (MADE * ROLLOFF / STEP)).astype(np.float32))

@@ -11,7 +11,7 @@ from asc_sweeps.data.cache import Prepared
 SHARE = 0.25
 """Of a GPU's free memory that all waveforms may take when a process first asks: other trials share the GPU."""
 
-AT_ONCE = 4096
+SEGMENTS_PER_COPY = 4096
 """Segments that are sent to a GPU at a time."""
 
 _resident: dict[tuple[str, str], Tensor | None] = {}
@@ -48,6 +48,6 @@ def _copy(data: Prepared, accelerator: str, free: int) -> Tensor | None:
     if data.waveforms.nbytes > SHARE * free:
         return None
     stored = torch.empty(data.waveforms.shape, dtype=torch.int16, device=accelerator)
-    for at in range(0, len(stored), AT_ONCE):
-        stored[at : at + AT_ONCE] = torch.from_numpy(np.array(data.waveforms[at : at + AT_ONCE]))
+    for at in range(0, len(stored), SEGMENTS_PER_COPY):
+        stored[at : at + SEGMENTS_PER_COPY] = torch.from_numpy(np.array(data.waveforms[at : at + SEGMENTS_PER_COPY]))
     return stored

@@ -20,7 +20,7 @@ PLACES = ("evaluation_setup", ".", "split_setup")
 """Folders of a data set in which the lists are looked for."""
 
 
-def keep_subset(folder: Path, percent: int, data: Prepared, workspace: Workspace) -> str:
+def store_subset(folder: Path, percent: int, data: Prepared, workspace: Workspace) -> str:
     """Put a data set's list of this percentage into the workspace and return its content's name.
 
     Raises DataError where there is none, or where it names what is not a training segment.

@@ -25,7 +25,7 @@ GENERATED_STAMP = "GENERATED.json"
 FOLDER_NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 META = "meta.csv"
 LISTS = {name: f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate")}
-COLUMNS = {
+LIST_COLUMNS = {
     META: ("filename", "scene_label", "identifier", "source_label"),
     LISTS["train"]: ("filename", "scene_label"),
     LISTS["test"]: ("filename",),
@@ -51,23 +51,23 @@ class Segment(NamedTuple):
     device: str
     split: str
     """`train`, `test`, or `unused` when it stands in neither list."""
-    of_recording: str = ""
+    recording_file: str = ""
     """The file of the whole recording that it is a piece of, in the layout of 2020; then `filename` is what 2022 calls it."""
 
     @property
     def file(self) -> str:
         """The file that holds it."""
-        return self.of_recording or self.filename
+        return self.recording_file or self.filename
 
 
 @dataclass(frozen=True)
-class Table:
+class SegmentList:
     """A list, column by column: of hundreds of thousands of rows, most questions are asked of a whole column at once."""
 
     lines: Sequence[int]
     """Where each row stands in the file."""
     columns: Sequence[Sequence[str]]
-    """Those of COLUMNS, in that order."""
+    """Those of LIST_COLUMNS, in that order."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -85,7 +85,7 @@ class Table:
         return len(self.rows) < len(self.names)
 
 
-def stamp_of(folder: Path) -> dict[str, Any] | None:
+def read_stamp(folder: Path) -> dict[str, Any] | None:
     """What the generator wrote into a generated folder, or None for any other.
 
     Raises DataError for a damaged stamp: generated sound must never pass for recordings.
@@ -109,7 +109,7 @@ def stamp_of(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def read_lists(folder: Path, findings: Findings) -> dict[str, Table]:
+def read_lists(folder: Path, findings: Findings) -> dict[str, SegmentList]:
     """The four lists by name; rows of a wrong length go to `findings`.
 
     Raises DataError where there is nothing to read: no such folder, another year's set, lists that are not there.
@@ -117,7 +117,7 @@ def read_lists(folder: Path, findings: Findings) -> dict[str, Table]:
     try:
         _refuse_other_folders(folder)
         lists, problems = {}, []
-        for name in COLUMNS:
+        for name in LIST_COLUMNS:
             try:
                 lists[name] = _read_list(folder, name, findings)
             except DataError as error:
@@ -146,7 +146,7 @@ def _refuse_other_folders(folder: Path) -> None:
     raise DataError(f"{printable(folder)}: not a data set of this layout: there is no {missing} in it; {hint}")
 
 
-def holds_recordings(folder: Path) -> bool:
+def has_whole_recordings(folder: Path) -> bool:
     """Whether the folder has the layout of 2020: most names lack the piece."""
     names = _some_names(folder)
     return 2 * sum(RECORDING_OF_2020.fullmatch(name) is not None for name in names) > len(names)
@@ -155,7 +155,7 @@ def holds_recordings(folder: Path) -> bool:
 def _refuse_other_sets(folder: Path) -> None:
     names = _some_names(folder)
     numbers = [name for name in names if EVALUATION.fullmatch(name)]
-    labelled = any((folder / name).is_file() for name, columns in COLUMNS.items() if "scene_label" in columns)
+    labelled = any((folder / name).is_file() for name, columns in LIST_COLUMNS.items() if "scene_label" in columns)
     unlabelled = (folder / LISTS["test"]).is_file() and not labelled
     if len(numbers) > len(names) / 2 or (names and unlabelled):
         raise DataError(
@@ -166,7 +166,7 @@ def _refuse_other_sets(folder: Path) -> None:
 
 def _some_names(folder: Path) -> list[str]:
     """File names by which a set can be told: of its first list, whatever its columns are, or else of its audio."""
-    for name in COLUMNS:
+    for name in LIST_COLUMNS:
         if (folder / name).is_file():
             with naming(folder / name), open(folder / name, encoding="utf-8-sig", errors="replace") as file:
                 lines = list(itertools.islice(file, SOME))
@@ -177,9 +177,9 @@ def _some_names(folder: Path) -> list[str]:
         return [f"audio/{entry.name}" for entry in itertools.islice(entries, SOME)]
 
 
-def _read_list(folder: Path, name: str, findings: Findings) -> Table:
+def _read_list(folder: Path, name: str, findings: Findings) -> SegmentList:
     """LF or CRLF, with or without a last newline or a byte-order mark."""
-    path, columns = folder / name, COLUMNS[name]
+    path, columns = folder / name, LIST_COLUMNS[name]
     if not path.is_file():
         raise DataError(f"{printable(folder)}: there is no {name}{_lists_of_2024(folder, name)}")
     try:
@@ -199,7 +199,7 @@ def _read_list(folder: Path, name: str, findings: Findings) -> Table:
         else:
             findings.add(f"a row must have {wanted} columns", f"{name}:{number}: {line}")
     fields = "\t".join(rows).split("\t") if rows else []  # at once, in a third of the time that it takes line by line
-    return Table(numbers, [fields[at::wanted] for at in range(len(columns))])
+    return SegmentList(numbers, [fields[at::wanted] for at in range(len(columns))])
 
 
 def _found(header: str, columns: Sequence[str]) -> str:

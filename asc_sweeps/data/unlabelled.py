@@ -12,7 +12,7 @@ from asc_sweeps.data.convert import TOGETHER, reading_pool, resampled
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.labels import SEEN_DEVICES
 from asc_sweeps.data.tau import LISTS
-from asc_sweeps.data.wav import FRAMES, BadWav, read_wav, stat_wav
+from asc_sweeps.data.wav import FRAMES, WavError, read_wav, stat_wav
 from asc_sweeps.errors import DataError
 
 
@@ -45,7 +45,7 @@ def list_files(folder: Path) -> list[str]:
     return names
 
 
-def devices_of(folder: Path, names: list[str]) -> np.ndarray:
+def listed_devices(folder: Path, names: list[str]) -> np.ndarray:
     """The device of each file, as index into DEVICES, by the list's column `device_id` (2025); -1 where it is not a known one."""
     path = folder / LISTS["test"]
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8-sig").splitlines()] if path.is_file() else [[]]
@@ -56,28 +56,28 @@ def devices_of(folder: Path, names: list[str]) -> np.ndarray:
     return np.array([SEEN_DEVICES.index(told[n]) if told.get(n) in SEEN_DEVICES else -1 for n in names])
 
 
-def marks_of(folder: Path, names: list[str]) -> str:
+def files_digest(folder: Path, names: list[str]) -> str:
     """Changes when a file does: a hash of their names, sizes and times. Raises DataError naming those that are not there."""
     findings, digest = Findings(), hashlib.sha256()
     for name in names:
         try:
             stat = stat_wav(os.path.join(folder, name))
             digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        except BadWav as problem:
+        except WavError as problem:
             findings.add(problem.rule, problem.at(name))
     findings.refuse_fatal(folder)
     return digest.hexdigest()[:16]
 
 
-def read_all(folder: Path, names: list[str]) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
+def read_waveforms(folder: Path, names: list[str]) -> tuple[np.ndarray, list[tuple[str, WavError]]]:
     """Their waveforms as training hears them, int16 [files, 16000], and which files break a rule: those are silent."""
 
-    def read(together: list[str]) -> tuple[np.ndarray, list[tuple[str, BadWav]]]:
+    def read(together: list[str]) -> tuple[np.ndarray, list[tuple[str, WavError]]]:
         waveforms, bad = [], []
         for name in together:
             try:
                 waveforms.append(read_wav(folder / name)[1])
-            except BadWav as problem:
+            except WavError as problem:
                 bad.append((name, problem))
                 waveforms.append(np.zeros(FRAMES, np.float32))
         return resampled(np.stack(waveforms)), bad

@@ -17,17 +17,17 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
+from asc_sweeps.data.labels import PIECES
+
 WAV_RATE = 44_100
 FRAMES = 44_100
-PIECES = 10
-"""Seconds of a whole recording."""
 MAGIC = b"RIFFWAVE"
 """Bytes 0 to 3 and 8 to 11."""
 NO_FILE = "listed, but there is no such file"
 UNREADABLE = "not readable as audio"
 
 
-class BadWav(Exception):  # noqa: N818  (a finding, not a failure of the program)
+class WavError(Exception):
     """A file that breaks a rule of the layout."""
 
     def __init__(self, rule: str, found: str) -> None:
@@ -51,31 +51,31 @@ class Header(Protocol):
 
 
 def stat_wav(path: Path | str) -> os.stat_result:
-    """Size and times of a regular file. Raises BadWav where there is none."""
+    """Size and times of a regular file. Raises WavError where there is none."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        raise BadWav(NO_FILE, "") from None
+        raise WavError(NO_FILE, "") from None
     except (OSError, ValueError) as error:  # a name may hold what no file's can
-        raise BadWav(UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
+        raise WavError(UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(found.st_mode):
-        raise BadWav(UNREADABLE, "not a regular file")
+        raise WavError(UNREADABLE, "not a regular file")
     return found
 
 
 def check_wav(path: Path, seconds: int = 1) -> None:
-    """Look for a file and read its header. Raises BadWav."""
+    """Look for a file and read its header. Raises WavError."""
     size = stat_wav(path).st_size
     _check_magic(_start_of(path), size)
     try:
         header = soundfile.info(os.fsencode(path))  # as bytes: a folder's name may be no text
     except soundfile.LibsndfileError as error:
-        raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+        raise WavError(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
     _check_header(header, seconds)
 
 
 def read_wav(path: Path | str, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-    """SHA-256 of a file and its waveform, float32 [44100], which `out` is if given. Raises BadWav."""
+    """SHA-256 of a file and its waveform, float32 [44100], which `out` is if given. Raises WavError."""
     with _reading(path) as whole:
         content = whole.read()
         _check_magic(content, len(content))
@@ -86,12 +86,12 @@ def read_wav(path: Path | str, out: np.ndarray | None = None) -> tuple[str, np.n
                 _check_header(file)
                 waveform = file.read(dtype="float32", out=out)
         except soundfile.LibsndfileError as error:
-            raise BadWav(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
+            raise WavError(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
     return hashlib.sha256(content).hexdigest(), waveform
 
 
 def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-    """SHA-256 of the samples of one second of a whole recording, and its waveform as `read_wav` gives it. Raises BadWav."""
+    """SHA-256 of the samples of one second of a whole recording, and its waveform as `read_wav` gives it. Raises WavError."""
     size = stat_wav(path).st_size
     _check_magic(_start_of(path), size)
     try:
@@ -100,9 +100,9 @@ def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> t
             file.seek(piece * FRAMES)
             waveform = file.read(FRAMES, dtype="float32", out=out)
     except soundfile.LibsndfileError as error:
-        raise BadWav(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+        raise WavError(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
     if len(waveform) != FRAMES:
-        raise BadWav(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
+        raise WavError(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
     return hashlib.sha256(waveform).hexdigest(), waveform
 
 
@@ -132,15 +132,15 @@ def _reading(path: Path | str) -> Iterator[io.FileIO]:
         with open(path, "rb", buffering=0) as file:
             yield file
     except FileNotFoundError:
-        raise BadWav(NO_FILE, "") from None
+        raise WavError(NO_FILE, "") from None
     except OSError as error:
-        raise BadWav(UNREADABLE, error.strerror) from None
+        raise WavError(UNREADABLE, error.strerror) from None
 
 
 def _check_magic(content: bytes, size: int) -> None:
     # Given anything else, libsndfile tries its other decoders, which write to the terminal.
     if content[:4] + content[8:12] != MAGIC:
-        raise BadWav("must be a WAV file", f"{size:,} bytes, the first ones {content[:4]!r}" if size else "0 bytes")
+        raise WavError("must be a WAV file", f"{size:,} bytes, the first ones {content[:4]!r}" if size else "0 bytes")
 
 
 def _check_header(header: Header, seconds: int = 1) -> None:
@@ -155,4 +155,4 @@ def _check_header(header: Header, seconds: int = 1) -> None:
     )
     for rule, value, wanted in rules:
         if value not in wanted:
-            raise BadWav(rule, f"has {value}")
+            raise WavError(rule, f"has {value}")

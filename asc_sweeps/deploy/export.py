@@ -27,7 +27,7 @@ from asc_sweeps.workspace.paths import RESULT, Workspace
 from asc_sweeps.workspace.results import load_result
 
 SUFFIXES = {"onnx": ".onnx", "onnx-int8": ".onnx", "pt2": ".pt2"}
-BATCH = 64
+CHECK_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Exported:
     trainers_log_loss: float
 
 
-def stored_trial(workspace: Workspace, signature: str) -> TrialConfig:
+def finished_trial_config(workspace: Workspace, signature: str) -> TrialConfig:
     """The settings of a finished trial. Raises WorkspaceError where there is none of this name."""
     folder = workspace.trial(signature)
     workspace.files.fetch(folder / RESULT)
@@ -96,7 +96,9 @@ def export_trial(
         network = network.of(asked)
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     with torch.no_grad():
-        log_mel = torch.cat([features(fetch(data, rows[at : at + BATCH], "cpu")) for at in range(0, len(rows), BATCH)])
+        log_mel = torch.cat(
+            [features(fetch(data, rows[at : at + CHECK_BATCH], "cpu")) for at in range(0, len(rows), CHECK_BATCH)]
+        )
     say(f"exporting {config.system}, {config.phase}")
     f = config.features
     notes = {
@@ -119,7 +121,7 @@ def export_trial(
         ) from None
     write_bytes(out, content)
     say(f"checking it on {len(rows):,} test segments")
-    logits = np.concatenate([run(part.numpy()) for part in log_mel.split(BATCH)])
+    logits = np.concatenate([run(part.numpy()) for part in log_mel.split(CHECK_BATCH)])
     theirs = torch.from_numpy(logits).log_softmax(dim=1).numpy()
     ours = predict(network, features, data, rows, "cpu")
     scenes = data.scenes[rows if rows.ndim == 1 else rows[:, 0]]

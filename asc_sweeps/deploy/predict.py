@@ -14,7 +14,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.unlabelled import devices_of, list_files, marks_of, read_all
+from asc_sweeps.data.unlabelled import files_digest, list_files, listed_devices, read_waveforms
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.training.run_trial import resolve_accelerator, trained_network
@@ -22,8 +22,8 @@ from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import load_result
 
-CHUNK = 1024
-BATCH = 256
+FILES_PER_CHUNK = 1024
+PREDICT_BATCH = 256
 HEADER = ("filename", "scene_label", *SCENES)
 
 
@@ -41,34 +41,34 @@ def predict_folder(
     weights = (
         result.environment["model_sha256"][:8] if result else ""
     )  # a trial that was trained anew is another network
-    devices = devices_of(folder, names)
+    devices = listed_devices(folder, names)
     told = hashlib.sha256(devices.tobytes()).hexdigest()[:8]
-    kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{marks_of(folder, names)}-{told}"
+    kept = workspace.root / "predictions" / f"{config.signature}-{weights}-{files_digest(folder, names)}-{told}"
     accelerator, findings = resolve_accelerator(workspace.accelerator), Findings()
     network = trained_network(config, workspace).to(accelerator).eval()
     features = LogMel(config.features).to(accelerator)
-    chunks = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
+    chunks = [names[at : at + FILES_PER_CHUNK] for at in range(0, len(names), FILES_PER_CHUNK)]
     parts: list[np.ndarray] = []
     for number, chunk in enumerate(chunks):
         path = kept / f"{number:05d}.npy"
         found = _kept(path, len(chunk))
         if found is None:
-            waveforms, bad = read_all(folder, chunk)
+            waveforms, bad = read_waveforms(folder, chunk)
             for name, problem in bad:
                 findings.add(problem.rule, problem.at(name))
-            its = devices[number * CHUNK :][: len(chunk)]
+            its = devices[number * FILES_PER_CHUNK :][: len(chunk)]
             found = _probabilities(network, features, torch.from_numpy(waveforms), its, accelerator)
             if not bad:
                 buffer = io.BytesIO()
                 np.save(buffer, found)
                 write_bytes(path, buffer.getvalue())
         parts.append(found)
-        progress(number * CHUNK + len(chunk), len(names))
+        progress(number * FILES_PER_CHUNK + len(chunk), len(names))
     findings.refuse_fatal(folder)
     return names, np.concatenate(parts)
 
 
-def as_table(names: list[str], probabilities: np.ndarray) -> str:
+def format_predictions(names: list[str], probabilities: np.ndarray) -> str:
     """The challenge's form: TAB, a header, file name without its folder, the scene, ten probabilities."""
     rows = ["\t".join(HEADER)]
     for name, row in zip(names, probabilities, strict=True):
@@ -89,7 +89,8 @@ def _probabilities(
             found[its] = _probabilities(own, features, waveforms[torch.from_numpy(its)], devices[its], accelerator)
         return found
     parts = [
-        network(features(part.to(accelerator).float() / 32768)).softmax(dim=1).cpu() for part in waveforms.split(BATCH)
+        network(features(part.to(accelerator).float() / 32768)).softmax(dim=1).cpu()
+        for part in waveforms.split(PREDICT_BATCH)
     ]
     found = torch.cat(parts).numpy()
     if not np.isfinite(found).all():

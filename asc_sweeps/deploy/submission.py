@@ -19,7 +19,7 @@ from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.deploy.predict import HEADER
 from asc_sweeps.errors import ConfigError, DataError
 from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
-from asc_sweeps.models.int8 import integers
+from asc_sweeps.models.int8 import integer_parameters
 from asc_sweeps.training.run_trial import trained_network
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import TrialResult
@@ -27,7 +27,7 @@ from asc_sweeps.workspace.results import TrialResult
 FILES = 118_800
 """Of the evaluation sets of 2022 and 2023."""
 LABEL = re.compile(r"[A-Za-z]+_[A-Za-z0-9]+_task1_[1-4]")
-NAME = re.compile(r"[0-9]+\.wav")
+OUTPUT_FILENAME = re.compile(r"[0-9]+\.wav")
 LONGEST_ABBREVIATION = 10
 
 
@@ -41,10 +41,10 @@ class Author:
     affiliation: str
 
 
-def read_author(text: str) -> Author:
+def parse_author(text: str) -> Author:
     """An author of `First name; Last name; e-mail; affiliation`. Raises ConfigError for anything else.
 
-    >>> read_author("Ada; Lovelace; ada@lab.org; Lab").lastname
+    >>> parse_author("Ada; Lovelace; ada@lab.org; Lab").lastname
     'Lovelace'
     """
     parts = [part.strip() for part in text.split(";")]
@@ -88,7 +88,7 @@ def _problem(cells: list[str], seen: set[str]) -> str:
     if len(cells) != len(HEADER):
         return f"must have {len(HEADER)} columns, has {len(cells)}"
     name, scene, *numbers = cells
-    if not NAME.fullmatch(name):
+    if not OUTPUT_FILENAME.fullmatch(name):
         return f"'{name}' is no <number>.wav"
     if name in seen:
         return f"{name} stands twice"
@@ -103,7 +103,7 @@ def _problem(cells: list[str], seen: set[str]) -> str:
     return "" if values[SCENES.index(scene)] == max(values) else f"{scene} is not the most probable scene"
 
 
-def check_size(result: TrialResult) -> None:
+def check_complexity(result: TrialResult) -> None:
     """Raise ConfigError for a network over the challenge's limits."""
     c, problems = result.complexity, []
     for word, value, limit in (("parameters", c.params, PARAMS_LIMIT), ("MACs", c.macs, MACS_LIMIT)):
@@ -113,7 +113,7 @@ def check_size(result: TrialResult) -> None:
         raise ConfigError(problems)
 
 
-def meta_of(
+def submission_meta(
     result: TrialResult, config: TrialConfig, workspace: Workspace, label: str, name: str, abbreviation: str,
     authors: Sequence[Author],
 ) -> dict[str, Any]:  # fmt: skip
@@ -166,7 +166,7 @@ def meta_of(
     }
 
 
-def write_zip(label: str, output: str, meta: Mapping[str, Any], note: str) -> bytes:
+def submission_zip(label: str, output: str, meta: Mapping[str, Any], note: str) -> bytes:
     """The ZIP, `task1/<label>/<label>.output.csv` and `.meta.yaml`; the same content gives the same bytes."""
     buffer = io.BytesIO()
     texts = {"output.csv": output, "meta.yaml": f"# {note}\n{to_yaml(meta)}"}
@@ -194,7 +194,7 @@ def _later(config: TrialConfig) -> list[str]:
 
 
 def _non_zero(network: torch.nn.Module) -> int:
-    found = [values.levels for _, values in integers(network)] or list(network.parameters())
+    found = [values.levels for _, values in integer_parameters(network)] or list(network.parameters())
     return int(sum(torch.count_nonzero(values).item() for values in found))
 
 

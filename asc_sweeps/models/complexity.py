@@ -36,7 +36,7 @@ def gate_channels(channels: int) -> int:
 
 
 @functools.cache  # a plan asks for the same few networks again and again
-def count(config: ModelConfig, n_mels: int, frames: int) -> Complexity:
+def count_complexity(config: ModelConfig, n_mels: int, frames: int) -> Complexity:
     """Params and MACs of the network for one segment of `n_mels` x `frames`.
 
     MACs: a convolution has weights x output positions, Linear and BatchNorm their parameters once; pooling, activations,

@@ -26,7 +26,7 @@ from asc_sweeps.models.network import Network
 LEVELS = 255
 """Highest level of an input; the lowest is 0."""
 WEIGHT_LEVELS = 127
-SMALLEST = 1e-8
+MIN_SCALE = 1e-8
 """A scale is never smaller: a channel of zeros divides by no zero."""
 MOMENTUM = 0.01
 """Share of a mini-batch's range in the running range."""
@@ -52,7 +52,7 @@ class InputRange(nn.Module):
 
     def levels(self) -> tuple[Tensor, Tensor]:
         """Scale (float32), and the level that stands for zero (int32)."""
-        scale = ((self.high - self.low) / LEVELS).clamp_min(SMALLEST)
+        scale = ((self.high - self.low) / LEVELS).clamp_min(MIN_SCALE)
         return scale, (-self.low / scale).round().clamp(0, LEVELS).to(torch.int32)
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class InputRange(nn.Module):
             self.high.lerp_(high, MOMENTUM)
 
 
-class RoundedConv2d(nn.Conv2d):
+class FakeQuantConv2d(nn.Conv2d):
     """A convolution that trains with its input and parameters rounded; they keep their names."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
@@ -81,7 +81,7 @@ class RoundedConv2d(nn.Conv2d):
         return self._conv_forward(self.range(x), _rounded_weight(self.weight), _rounded(self.bias))
 
 
-class RoundedLinear(nn.Linear):
+class FakeQuantLinear(nn.Linear):
     """A Linear that trains with its input and parameters rounded; they keep their names."""
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -93,7 +93,7 @@ class RoundedLinear(nn.Linear):
         return functional.linear(self.range(x), _rounded_weight(self.weight), _rounded(self.bias))
 
 
-class RoundedBatchNorm2d(nn.BatchNorm2d):
+class FakeQuantBatchNorm2d(nn.BatchNorm2d):
     """A batch norm that trains with its weight and bias rounded, by statistics that stand still; its state keeps its names.
 
     Mini-batches of this phase, without Mixup and perhaps with drops, would move the statistics away from those that the network
@@ -140,7 +140,7 @@ class IntegerLayer(nn.Module):
     input_scale: Tensor
     input_zero: Tensor
 
-    def __init__(self, layer: RoundedConv2d | RoundedLinear) -> None:
+    def __init__(self, layer: FakeQuantConv2d | FakeQuantLinear) -> None:
         super().__init__()
         self.weight = Integers(layer.weight, _channel_scale(layer.weight))
         self.bias = None if layer.bias is None else Integers(layer.bias, _scale(layer.bias))
@@ -173,7 +173,7 @@ class IntegerNorm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, layer: RoundedBatchNorm2d) -> None:
+    def __init__(self, layer: FakeQuantBatchNorm2d) -> None:
         super().__init__()
         self.weight, self.bias = (Integers(values, _scale(values)) for values in (layer.weight, layer.bias))
         self.register_buffer("running_mean", layer.running_mean)
@@ -186,18 +186,18 @@ class IntegerNorm(nn.Module):
 
 
 TRAINED: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...] = (
-    (nn.Conv2d, RoundedConv2d),
-    (nn.Linear, RoundedLinear),
-    (nn.BatchNorm2d, RoundedBatchNorm2d),
+    (nn.Conv2d, FakeQuantConv2d),
+    (nn.Linear, FakeQuantLinear),
+    (nn.BatchNorm2d, FakeQuantBatchNorm2d),
 )
 CONVERTED: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...] = (
-    (RoundedConv2d, IntegerLayer),
-    (RoundedLinear, IntegerLayer),
-    (RoundedBatchNorm2d, IntegerNorm),
+    (FakeQuantConv2d, IntegerLayer),
+    (FakeQuantLinear, IntegerLayer),
+    (FakeQuantBatchNorm2d, IntegerNorm),
 )
 
 
-def prepare(network: Network, batches: Iterable[Tensor] = ()) -> Network:
+def fake_quantize(network: Network, batches: Iterable[Tensor] = ()) -> Network:
     """A copy of a network that trains rounded; `batches` of its inputs, [B, 1, F, T], set the first ranges.
 
     Its parameters have the network's names and order; its state is the network's plus every layer's range.
@@ -207,24 +207,24 @@ def prepare(network: Network, batches: Iterable[Tensor] = ()) -> Network:
     return prepared
 
 
-def convert(prepared: Network) -> Network:
+def convert_to_int8(prepared: Network) -> Network:
     """A copy in eval mode, all of whose parameters are integers; it no longer trains."""
     return _replaced(copy.deepcopy(prepared), CONVERTED).eval().requires_grad_(False)
 
 
 def integer_network(network: Network) -> Network:
     """What `network` is converted to, with no values of use: for `load_state_dict` of a converted network's state."""
-    return convert(prepare(network))
+    return convert_to_int8(fake_quantize(network))
 
 
-def integers(converted: nn.Module) -> Iterator[tuple[str, Integers]]:
+def integer_parameters(converted: nn.Module) -> Iterator[tuple[str, Integers]]:
     """The parameters of a converted network and their names."""
     return ((name, module) for name, module in converted.named_modules() if isinstance(module, Integers))
 
 
 def integer_bytes(converted: nn.Module) -> int:
     """Bytes of the parameters of a converted network: one each; their scales are not parameters."""
-    return sum(found.levels.numel() * found.levels.element_size() for _, found in integers(converted))
+    return sum(found.levels.numel() * found.levels.element_size() for _, found in integer_parameters(converted))
 
 
 @torch.no_grad()
@@ -243,12 +243,12 @@ def _calibrate(prepared: Network, batches: Iterable[Tensor]) -> None:
 
 def _channel_scale(weight: Tensor) -> Tensor:
     """One scale per output channel, [out]: its largest weight is level 127 or -127."""
-    return (weight.detach().flatten(1).abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(SMALLEST)
+    return (weight.detach().flatten(1).abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(MIN_SCALE)
 
 
 def _scale(values: Tensor) -> Tensor:
     """One scale for all values."""
-    return (values.detach().abs().amax() / WEIGHT_LEVELS).clamp_min(SMALLEST)
+    return (values.detach().abs().amax() / WEIGHT_LEVELS).clamp_min(MIN_SCALE)
 
 
 def _rounded_weight(weight: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
-from asc_sweeps.data.subsets import has_subset, keep_subset
+from asc_sweeps.data.subsets import has_subset, store_subset
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
 from asc_sweeps.sweep.plan import Plan, PlannedTrial, distinct_models, make_plan, with_dependencies
@@ -62,7 +62,7 @@ def _subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataCo
     folder, wanted = dataset_folder(config.dataset, workspace), config.subset_content
     if wanted and has_subset(wanted, workspace):
         return wanted
-    content = keep_subset(folder, config.subset, opened[config.dataset], workspace)
+    content = store_subset(folder, config.subset, opened[config.dataset], workspace)
     if wanted and wanted != content:
         raise DataError(
             f"{folder}: its list of {config.subset} % is {content}, but data.subset_content asks for {wanted}"
@@ -72,12 +72,12 @@ def _subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataCo
 
 def _responses(workspace: Workspace, folder: str, wanted: str) -> str:
     """The content of a folder of impulse responses, brought to the workspace; or those that are there already."""
-    from asc_sweeps.data.impulse import keep_responses, load_responses  # brings torch
+    from asc_sweeps.data.impulse import load_responses, store_responses  # brings torch
 
     if not folder:
         load_responses(wanted, workspace)
         return wanted
-    content = keep_responses(folder, workspace)
+    content = store_responses(folder, workspace)
     if wanted and wanted != content:
         raise DataError(f"{folder}: its content is {content}, but augment.impulse_responses_content asks for {wanted}")
     return content

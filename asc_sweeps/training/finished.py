@@ -8,7 +8,7 @@ from typing import Any
 from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.models.complexity import count
+from asc_sweeps.models.complexity import count_complexity
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import Complexity, TrialResult, load_result
 
@@ -38,5 +38,5 @@ def complexity_of(config: TrialConfig, seconds: float | None = None) -> Complexi
     """Params and MACs of a trial's network for one clip, usually of the seconds that it hears; INT8 parameters are a byte each."""
     if seconds is None:
         seconds = config.evaluate.seconds if config.evaluate else 1.0
-    counted = count(config.model, config.features.n_mels, config.features.frames(seconds))
+    counted = count_complexity(config.model, config.features.n_mels, config.features.frames(seconds))
     return replace(counted, model_bytes=counted.params) if config.quantize else counted

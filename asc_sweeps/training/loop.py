@@ -270,7 +270,9 @@ def heard(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Ten
     targets = (
         functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
     )
-    waveforms = augment.hear_through(augment.roll(waveforms, session.augment), session.responses, session.augment)
+    waveforms = augment.apply_impulse_response(
+        augment.roll(waveforms, session.augment), session.responses, session.augment
+    )
     log_mel = session.features(waveforms)
     inputs = augment.mask(augment.mixstyle(log_mel, session.augment), session.augment)
     softened = targets[:, :0] if phase.teachers is None else phase.teachers[rows].to(session.accelerator)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asc_sweeps.config.setting_groups import QuantizeConfig
 from asc_sweeps.data.segments import fetch
-from asc_sweeps.models.int8 import convert, prepare
+from asc_sweeps.models.int8 import convert_to_int8, fake_quantize
 from asc_sweeps.training.evaluate import BATCH
 from asc_sweeps.training.loop import Drop, Phase, Session, run_phases, seed_torch
 
@@ -19,7 +19,7 @@ def round_network(session: Session, config: QuantizeConfig) -> None:
     """Make the session's network, which holds the start's weights, one that trains rounded; ranges from training segments."""
     seed_torch(session.seed, "calibration")
     rows = session.rows["train"][torch.randperm(len(session.rows["train"]))[: config.calibration_segments].numpy()]
-    session.network = prepare(session.network, _inputs(session, rows))
+    session.network = fake_quantize(session.network, _inputs(session, rows))
 
 
 def train_rounded(session: Session, config: QuantizeConfig, kept_drop: Drop) -> None:
@@ -38,7 +38,7 @@ def train_rounded(session: Session, config: QuantizeConfig, kept_drop: Drop) -> 
 
 def to_integers(session: Session) -> None:
     """Make the rounded network one of integers: that is what is scored and kept."""
-    session.network = convert(session.network)
+    session.network = convert_to_int8(session.network)
 
 
 def _inputs(session: Session, rows: np.ndarray) -> Iterator[Tensor]:

@@ -41,7 +41,7 @@ from asc_sweeps.errors import (
     describe_os_error,
 )
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.models.int8 import convert, integer_network
+from asc_sweeps.models.int8 import convert_to_int8, integer_network
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
 from asc_sweeps.training.checkpoint import clear_checkpoint, fetch_checkpoint, load_state, save_state
@@ -304,7 +304,7 @@ def _teacher_predictions(teacher: TrialConfig | str, session: Session, workspace
 def _without_training(session: Session) -> list[Score]:
     """The test score of the network converted as it is, before it is trained rounded."""
     rows, data = session.rows["test"], session.data
-    predictions = predict(convert(session.network), session.features, data, rows, session.accelerator)
+    predictions = predict(convert_to_int8(session.network), session.features, data, rows, session.accelerator)
     micro = score(predictions, data.scenes[rows], data.devices[rows], "test")[:1]
     return [replace(found, by="conversion", name="without training") for found in micro]
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from asc_sweeps.config.setting_groups import ModelConfig
-from asc_sweeps.models.complexity import count
+from asc_sweeps.models.complexity import count_complexity
 from asc_sweeps.models.cpu import compiled
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
@@ -53,7 +53,7 @@ def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, 
 
     Of outputs, gradients (of the input and of each parameter) and running statistics.
     """
-    compiled.SMALLEST = 0
+    compiled.MIN_STEM_VALUES = 0
     compiled.DTYPES = (
         torch.float32,
         torch.float64,
@@ -148,7 +148,7 @@ def main() -> None:
             worst, where = differences(ModelConfig(dropout=0.0, **settings), x, training)
             if worst > CLOSE:
                 raise SystemExit(f"{name}: {where} differs by {worst:.1e}")
-        macs = count(ModelConfig(**settings), N_MELS, FRAMES).macs
+        macs = count_complexity(ModelConfig(**settings), N_MELS, FRAMES).macs
         for mode, taken in measure(settings, options.batch, options.threads, options.seconds).items():
             plain, ours = (options.batch * options.threads / t for t in taken)
             share = {"train": 3, "eval": 1}[mode] * 2 * macs * ours / 1e9 / (rate * options.threads)

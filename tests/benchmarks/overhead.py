@@ -21,7 +21,7 @@ from pathlib import Path
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.workspace.paths import Workspace, cores
 from asc_sweeps.workspace.results import load_results
 from tests.sweeping import SMALL_STUDY
@@ -112,7 +112,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        synthesize(root / "set", Plan("mini", 2, 5, 1), workers=1)
+        synthesize(root / "set", DatasetPlan("mini", 2, 5, 1), workers=1)
         data = prepare(root / "set", root / "prepared")
         path = root / "overhead.yaml"
         seeds = f"  finetune: null\n  seed: {list(range(given.trials))}\n"

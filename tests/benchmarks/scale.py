@@ -22,11 +22,10 @@ from asc_sweeps.config.setting_groups import DataConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.check import read_folder
 from asc_sweeps.data.findings import Findings
-from asc_sweeps.data.labels import CITIES, DEVICES, SCENES
+from asc_sweeps.data.labels import CITIES, DEVICES, PIECES, SCENES
 from asc_sweeps.data.splits import split_rows
-from asc_sweeps.data.synthetic import Plan, synthesize
-from asc_sweeps.data.tau import COLUMNS, LISTS, META
-from asc_sweeps.data.wav import PIECES
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
+from asc_sweeps.data.tau import LIST_COLUMNS, LISTS, META
 
 WIDTHS = list(range(8, 88, 8))
 RECORDINGS = {
@@ -62,7 +61,7 @@ def plant(folder: Path) -> None:
     """Write the lists of such a set."""
     (folder / "audio").mkdir(parents=True)
     (folder / "evaluation_setup").mkdir()
-    lists = {name: ["\t".join(columns)] for name, columns in COLUMNS.items()}
+    lists = {name: ["\t".join(columns)] for name, columns in LIST_COLUMNS.items()}
     for filename, scene, identifier, device, split in rows():
         lists[META].append(f"{filename}\t{scene}\t{identifier}\t{device}")
         if split == "train":
@@ -111,7 +110,7 @@ def main() -> None:
         print(
             f"{timed(lambda: read_and_split(root / 'lists'), given.runs):7.2f} s  read, checked and split", flush=True
         )
-        synthesize(root / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
+        synthesize(root / "set", DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
         seeds = list(range(-(-given.trials // len(WIDTHS))))
         (root / "large.yaml").write_text(STUDY.format(folder=root / "set", widths=WIDTHS, seeds=seeds))
         command = [sys.executable, "-m", "asc_sweeps", "plan", str(root / "large.yaml"), "--workspace", str(root / "w")]

@@ -23,8 +23,8 @@ from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.data.check import check_audio, read_folder
 from asc_sweeps.data.findings import Findings
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.unlabelled import devices_of, list_files
-from asc_sweeps.data.wav import BadWav, read_wav
+from asc_sweeps.data.unlabelled import list_files, listed_devices
+from asc_sweeps.data.wav import WavError, read_wav
 from asc_sweeps.errors import ConfigError, DataError
 
 quick = settings(
@@ -200,7 +200,7 @@ def test_any_list_of_an_evaluation_set_is_read_or_refused(tmp_path, content):
         return
     assert names
     assert not any(".." in Path(name).parts or Path(name).is_absolute() for name in names)
-    assert len(devices_of(tmp_path, names)) == len(names)
+    assert len(listed_devices(tmp_path, names)) == len(names)
 
 
 # -- WAV files
@@ -222,7 +222,7 @@ def test_a_wav_with_any_header_is_read_whole_or_refused(tmp_path, wav, changes, 
     path.write_bytes(bytes(content))
     try:
         _, waveform = read_wav(path)
-    except BadWav as problem:
+    except WavError as problem:
         assert problem.rule
     else:
         assert waveform.shape == (44_100,)
@@ -234,7 +234,7 @@ def test_a_wav_that_is_cut_anywhere_is_refused(tmp_path, wav):
     path = tmp_path / "a.wav"
     for cut in [*range(0, 64), *range(64, len(wav), 997), len(wav) - 1]:
         path.write_bytes(wav[:cut])
-        with pytest.raises(BadWav):
+        with pytest.raises(WavError):
             read_wav(path)
 
 

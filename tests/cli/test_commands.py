@@ -11,7 +11,7 @@ import time
 import pytest
 
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
 SLOW_TO_IMPORT = ("torch", "torchaudio", "ray", "optuna", "plotly", "pandas")
 
@@ -74,7 +74,7 @@ def test_a_users_mistake_ends_with_exit_2_and_the_way_out(words, told, tmp_path)
 
 @pytest.mark.parametrize("words", [["sweep", "--help"], ["settings"], ["data", "check", "set"]])
 def test_help_settings_and_data_check_import_nothing_slow(words, tmp_path):
-    synthesize(tmp_path / "set", Plan("mini", 1, 1, 1, scenes=SCENES[:1]), workers=1)
+    synthesize(tmp_path / "set", DatasetPlan("mini", 1, 1, 1, scenes=SCENES[:1]), workers=1)
     code = (
         f"import sys; from asc_sweeps.cli import cli; cli({words!r}, standalone_mode=False); "
         f"print([m for m in {SLOW_TO_IMPORT!r} if m in sys.modules])"
@@ -110,7 +110,7 @@ def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
 
 
 def test_a_corrupt_wav_stops_the_sweep_before_any_training_and_is_named(tmp_path):
-    synthesize(tmp_path / "set", Plan("mini", 1, 1, 1, scenes=SCENES[:2]), workers=1)
+    synthesize(tmp_path / "set", DatasetPlan("mini", 1, 1, 1, scenes=SCENES[:2]), workers=1)
     broken = sorted((tmp_path / "set" / "audio").glob("*.wav"))[3]
     broken.write_bytes(broken.read_bytes()[:1000])
     done = run("train", "--data", "set", "--set", "model.width=8", cwd=tmp_path, code=2)

@@ -14,14 +14,14 @@ from sweeping import run
 
 from asc_sweeps.config.setting_groups import AugmentConfig
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.data.augment import hear_through
+from asc_sweeps.data.augment import apply_impulse_response
 from asc_sweeps.data.features import LogMel
-from asc_sweeps.data.impulse import keep_responses, load_responses
+from asc_sweeps.data.impulse import load_responses, store_responses
 from asc_sweeps.data.labels import DEVICES, SEEN_DEVICES
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.subsets import fetch_data
 from asc_sweeps.data.synthetic import synthesize
-from asc_sweeps.data.synthetic.layout import Plan
+from asc_sweeps.data.synthetic.layout import DatasetPlan
 from asc_sweeps.deploy.export import export_trial
 from asc_sweeps.deploy.predict import predict_folder
 from asc_sweeps.errors import ConfigError, DataError, WorkspaceError
@@ -74,9 +74,9 @@ def responses(tmp_path):
 def test_a_segment_is_convolved_with_a_response_and_stays_where_it_was(responses, workspace, tmp_path):
     (responses / "old" / "radio.wav").unlink()
     (responses / "plain.wav").unlink()
-    bank = load_responses(keep_responses(str(responses), workspace), workspace)
+    bank = load_responses(store_responses(str(responses), workspace), workspace)
     sound = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 16_000)).astype(np.float32))
-    heard = hear_through(sound, bank, ALWAYS)
+    heard = apply_impulse_response(sound, bank, ALWAYS)
     energy = np.sqrt(0.5**2 + 0.25**2)
     expected = 0.5 / energy * sound
     expected[:, 160:] += 0.25 / energy * sound[:, :-160]
@@ -86,32 +86,32 @@ def test_a_segment_is_convolved_with_a_response_and_stays_where_it_was(responses
 def test_a_response_that_is_one_sample_changes_nothing(responses, workspace):
     for name in ("echo.WAV", "old/radio.wav"):
         (responses / name).unlink()
-    bank = load_responses(keep_responses(str(responses), workspace), workspace)
+    bank = load_responses(store_responses(str(responses), workspace), workspace)
     sound = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 16_000)).astype(np.float32))
-    torch.testing.assert_close(hear_through(sound, bank, ALWAYS), sound, rtol=0, atol=1e-4)
+    torch.testing.assert_close(apply_impulse_response(sound, bank, ALWAYS), sound, rtol=0, atol=1e-4)
 
 
 def test_white_noise_keeps_its_level_through_any_response(responses, workspace):
-    bank = load_responses(keep_responses(str(responses), workspace), workspace)
+    bank = load_responses(store_responses(str(responses), workspace), workspace)
     assert len(bank) == 3
     sound = torch.randn(600, 16_000, generator=torch.Generator().manual_seed(0))
-    level = hear_through(sound, bank, ALWAYS).square().mean().sqrt()
+    level = apply_impulse_response(sound, bank, ALWAYS).square().mean().sqrt()
     assert level == pytest.approx(1.0, abs=0.02)
 
 
 def test_responses_are_heard_with_their_probability(responses, workspace):
-    bank = load_responses(keep_responses(str(responses), workspace), workspace)[1:2]
+    bank = load_responses(store_responses(str(responses), workspace), workspace)[1:2]
     sound = torch.randn(2000, 16_000, generator=torch.Generator().manual_seed(0))
     config = AugmentConfig(impulse_response_probability=0.3, impulse_responses="/some")
     torch.manual_seed(0)
-    changed = (hear_through(sound, bank, config) != sound).any(dim=1).float().mean()
+    changed = (apply_impulse_response(sound, bank, config) != sound).any(dim=1).float().mean()
     assert float(changed) == pytest.approx(0.3, abs=0.04)
 
 
 def test_where_responses_are_off_nothing_is_drawn_and_the_trial_is_the_same(responses, workspace):
     torch.manual_seed(0)
     sound = torch.zeros(2, 16_000)
-    assert hear_through(sound, None, AugmentConfig()) is sound
+    assert apply_impulse_response(sound, None, AugmentConfig()) is sound
     first = torch.rand(1)
     torch.manual_seed(0)
     assert torch.rand(1) == first
@@ -145,12 +145,12 @@ def test_what_is_no_impulse_response_is_named(responses, workspace, tmp_path):
     (responses / "text.wav").write_text("not sound")
     soundfile.write(responses / "silence.wav", np.zeros(100), 16_000)
     with pytest.raises(DataError, match=r"(?s)must be an impulse response: 2.*silence\.wav.*text\.wav"):
-        keep_responses(str(responses), workspace)
+        store_responses(str(responses), workspace)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no WAV file"):
-        keep_responses(str(tmp_path / "empty"), workspace)
+        store_responses(str(tmp_path / "empty"), workspace)
     with pytest.raises(DataError, match="there is no such folder"):
-        keep_responses(str(tmp_path / "nowhere"), workspace)
+        store_responses(str(tmp_path / "nowhere"), workspace)
     with pytest.raises(ConfigError, match=r"needs augment\.impulse_responses"):
         asked(**{"augment.impulse_response_probability": 0.5})
     gone = {"augment.impulse_response_probability": 0.5, "augment.impulse_responses_content": "0" * 32}
@@ -202,7 +202,7 @@ def test_validation_is_taken_from_the_subset_too(workspace):
 @pytest.fixture
 def own_workspace(tmp_path):
     made = Workspace(tmp_path / "w", accelerator="cpu")
-    synthesize(made.data / "set", Plan("mini", 2, 4, 1, scenes=("airport", "bus")), workers=1)
+    synthesize(made.data / "set", DatasetPlan("mini", 2, 4, 1, scenes=("airport", "bus")), workers=1)
     return made
 
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from faulting import Warmed, small_disk
 
-from asc_sweeps.data.cache import Prepared, find_prepared
+from asc_sweeps.data.cache import Prepared, load_prepared
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import DataError
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data") / "set"
-    synthesize(made, Plan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
+    synthesize(made, DatasetPlan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
     return made
 
 
@@ -53,14 +53,14 @@ def test_a_flipped_bit_anywhere_in_a_cache_is_never_trained_on(name: str, flips:
         with open(path, "r+b") as file:
             os.pwrite(file.fileno(), bytes([content[at] ^ bit]), at)
         try:
-            assert all_of(find_prepared(made.folder.parent, made.fingerprint)) == whole, (at, bit)
+            assert all_of(load_prepared(made.folder.parent, made.fingerprint)) == whole, (at, bit)
         except DataError as error:
             assert "a damaged cache" in str(error)
             found += 1
         with open(path, "r+b") as file:
             os.pwrite(file.fileno(), content[at : at + 1], at)
     assert found > 0.9 * flips  # the others are in the names of what nobody reads
-    assert all_of(find_prepared(made.folder.parent, made.fingerprint)) == whole
+    assert all_of(load_prepared(made.folder.parent, made.fingerprint)) == whole
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "segments.tsv", "waveforms.npy"])
@@ -72,9 +72,9 @@ def test_a_cache_that_is_cut_anywhere_is_never_trained_on(name: str, made: Prepa
             continue
         os.truncate(path, cut)
         with pytest.raises(DataError, match="a damaged cache"):
-            find_prepared(made.folder.parent, made.fingerprint)
+            load_prepared(made.folder.parent, made.fingerprint)
         path.write_bytes(content)
-    assert np.array_equal(find_prepared(made.folder.parent, made.fingerprint).waveforms, made.waveforms)
+    assert np.array_equal(load_prepared(made.folder.parent, made.fingerprint).waveforms, made.waveforms)
 
 
 # Four who build it at once
@@ -164,4 +164,4 @@ def test_a_cache_that_cannot_be_written_at_any_step_is_told_and_the_same_command
         assert os.strerror(getattr(errno, error)) in ended.said
         assert "Traceback" not in ended.said
         assert tracing.run(*command).code == 0
-        assert all_of(find_prepared(tmp_path / str(n) / "prepared", made.fingerprint)) == all_of(made)
+        assert all_of(load_prepared(tmp_path / str(n) / "prepared", made.fingerprint)) == all_of(made)

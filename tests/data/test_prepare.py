@@ -21,7 +21,7 @@ import torch
 from flipping import flip
 
 from asc_sweeps.data import convert
-from asc_sweeps.data.cache import Prepared, find_prepared
+from asc_sweeps.data.cache import Prepared, load_prepared
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.segments import fetch
@@ -243,7 +243,7 @@ def test_a_killed_run_is_continued_and_ends_as_an_unbroken_one(
     fingerprint, *opened = process.communicate()[0].split()
     unbroken = prepare(small_tree, caches.with_name("unbroken"))
     assert [Path(path).name for path in opened] == sorted(Path(name).name for name in unbroken.filenames[144:])
-    assert content(find_prepared(caches, fingerprint)) == content(unbroken)
+    assert content(load_prepared(caches, fingerprint)) == content(unbroken)
 
 
 def tear_the_journal(caches: Path) -> int:
@@ -359,9 +359,9 @@ def test_a_damaged_cache_is_never_used_and_made_anew_when_asked_for(small_tree: 
         made = prepare(small_tree, caches)
         damage(made)
         with pytest.raises(DataError, match=r"a damaged cache .*run `asc-sweeps data prepare DIR`"):
-            find_prepared(caches, made.fingerprint)
+            load_prepared(caches, made.fingerprint)
         assert content(prepare(small_tree, caches)) == whole, name
-        assert content(find_prepared(caches, made.fingerprint)) == whole
+        assert content(load_prepared(caches, made.fingerprint)) == whole
 
 
 def test_a_damaged_index_is_written_anew(small_tree: Path, caches: Path) -> None:
@@ -375,4 +375,4 @@ def test_a_damaged_index_is_written_anew(small_tree: Path, caches: Path) -> None
 
 def test_a_cache_that_is_not_there_is_told_with_the_way_to_make_it(caches: Path) -> None:
     with pytest.raises(DataError, match=r"no prepared data with fingerprint 0123.*run `asc-sweeps data prepare DIR`"):
-        find_prepared(caches, "0123" * 8)
+        load_prepared(caches, "0123" * 8)

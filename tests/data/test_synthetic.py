@@ -24,14 +24,14 @@ import soundfile
 from asc_sweeps.data.catalog import open_dataset
 from asc_sweeps.data.labels import CITIES, DEVICES, SCENES, SEEN_DEVICES, UNSEEN_DEVICES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import GENERATED_STAMP, PLANS, Plan, plan_recordings, synthesize
+from asc_sweeps.data.synthetic import GENERATED_STAMP, PLANS, DatasetPlan, plan_recordings, synthesize
 from asc_sweeps.data.synthetic.layout import Recording
 from asc_sweeps.errors import DataError
 from asc_sweeps.workspace.paths import Workspace
 
 SEED = 3
-MINI = Plan("mini", train_locations=1, test_locations=5, recordings=1, scenes=("bus",))  # 110 segments and a few
-ONE_SCENE = Plan("small", train_locations=1, test_locations=1, recordings=1, scenes=("bus",))
+MINI = DatasetPlan("mini", train_locations=1, test_locations=5, recordings=1, scenes=("bus",))  # 110 segments and a few
+ONE_SCENE = DatasetPlan("small", train_locations=1, test_locations=1, recordings=1, scenes=("bus",))
 NAME = re.compile(
     rf"audio/(?P<scene>{'|'.join(SCENES)})-(?P<city>{'|'.join(CITIES)})-(?P<location>\d+)-(?P<recording>\d+)"
     rf"-(?P<piece>\d)-(?P<device>{'|'.join(DEVICES)})\.wav"
@@ -146,7 +146,7 @@ def test_location_and_recording_numbers_are_unique_and_every_city_occurs(plan: s
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_any_nine_test_locations_of_a_scene_in_a_row_hear_each_of_the_nine_devices_twice(scene: str) -> None:
-    plan = Plan("long", train_locations=0, test_locations=40, recordings=1, scenes=(scene,))
+    plan = DatasetPlan("long", train_locations=0, test_locations=40, recordings=1, scenes=(scene,))
     heard_at = {recording.location: recording.devices for recording in plan_recordings(plan)}
     for first in range(40 - 9 + 1):
         heard = [device for location in range(first, first + 9) for device in heard_at[location]]
@@ -244,7 +244,7 @@ def test_another_seed_gives_other_sound_under_the_same_names(mini: Path, tmp_pat
 
 
 def test_a_bigger_plan_contains_the_smaller_one_byte_for_byte(mini: Path, tmp_path: Path) -> None:
-    bigger = Plan("bigger", train_locations=2, test_locations=6, recordings=2, scenes=("airport", "bus"))
+    bigger = DatasetPlan("bigger", train_locations=2, test_locations=6, recordings=2, scenes=("airport", "bus"))
     synthesize(tmp_path / "bigger", bigger, SEED, workers=1)
     ours, theirs = contents(mini), contents(tmp_path / "bigger")
     audio = {name: sound for name, sound in ours.items() if name.startswith("audio")}

@@ -19,10 +19,10 @@ from sweeping import run
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.unlabelled import list_files
-from asc_sweeps.deploy.export import export_trial, stored_trial
-from asc_sweeps.deploy.predict import as_table, predict_folder
+from asc_sweeps.deploy.export import export_trial, finished_trial_config
+from asc_sweeps.deploy.predict import format_predictions, predict_folder
 from asc_sweeps.deploy.runtimes import as_onnx, onnx_runner
-from asc_sweeps.deploy.submission import check_label, check_output, read_author
+from asc_sweeps.deploy.submission import check_label, check_output, parse_author
 from asc_sweeps.errors import ConfigError, DataError, WorkspaceError
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.run_trial import run_trial
@@ -106,7 +106,9 @@ def test_a_list_decides_what_is_predicted_and_in_which_order(evaluation_set, tmp
 
 
 def output(rows):
-    return as_table([f"audio/{n}.wav" for n in range(rows)], np.random.default_rng(0).dirichlet(np.ones(10), rows))
+    return format_predictions(
+        [f"audio/{n}.wav" for n in range(rows)], np.random.default_rng(0).dirichlet(np.ones(10), rows)
+    )
 
 
 def test_an_output_of_predictions_keeps_every_rule():
@@ -144,7 +146,7 @@ def test_a_label_the_challenge_does_not_take_is_refused(label):
 
 def test_an_author_without_an_address_is_refused():
     with pytest.raises(ConfigError, match="First name; Last name; e-mail; affiliation"):
-        read_author("Ada Lovelace")
+        parse_author("Ada Lovelace")
 
 
 @pytest.mark.slow
@@ -223,14 +225,14 @@ def test_a_network_of_tiny_numbers_keeps_the_eps_of_its_resnorms():
 def test_a_form_that_is_not_the_networks_is_refused_with_the_one_that_is(trained, config_of, workspace, tmp_path):
     with pytest.raises(WorkspaceError, match="computes in floating point: --format onnx"):
         export_trial(config_of(), workspace, "onnx-int8", tmp_path / "x", 10, lambda line: None)
-    assert stored_trial(workspace, trained.signature) == config_of()
+    assert finished_trial_config(workspace, trained.signature) == config_of()
     with pytest.raises(WorkspaceError, match="holds no finished trial 'zzz'"):
-        stored_trial(workspace, "zzz")
+        finished_trial_config(workspace, "zzz")
 
 
 def test_the_bytes_of_a_zip_are_those_of_its_content():
-    from asc_sweeps.deploy.submission import write_zip
+    from asc_sweeps.deploy.submission import submission_zip
 
-    one, two = (write_zip("Lee_HYU_task1_1", output(3), {"a": 1}, "note") for _ in range(2))
+    one, two = (submission_zip("Lee_HYU_task1_1", output(3), {"a": 1}, "note") for _ in range(2))
     assert one == two
     assert json.dumps(zipfile.ZipFile(io.BytesIO(one)).namelist())

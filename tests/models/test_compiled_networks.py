@@ -16,7 +16,7 @@ from torch import nn
 
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.cpu import buffers, compiled, operations
-from asc_sweeps.models.int8 import prepare
+from asc_sweeps.models.int8 import fake_quantize
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
 from tests.benchmarks.networks import awake, differences
@@ -52,7 +52,7 @@ def _seed():
 @pytest.fixture(autouse=True)
 def _any_size_and_precision_is_fast(monkeypatch):
     monkeypatch.setattr(compiled, "DTYPES", (torch.float32, torch.float64))
-    monkeypatch.setattr(compiled, "SMALLEST", 0)
+    monkeypatch.setattr(compiled, "MIN_STEM_VALUES", 0)
 
 
 def pair(settings, width=8, dtype=torch.float32):
@@ -258,7 +258,7 @@ def test_autocast_passes():
 def test_layers_that_are_replaced_watched_or_partly_in_training_are_called():
     network, x = build_network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16)
     assert compiled.can_run(network, x)
-    assert not compiled.can_run(prepare(network), x)
+    assert not compiled.can_run(fake_quantize(network), x)
     assert not compiled.can_run(copy.deepcopy(network).double(), x)
     with torch.device("meta"):
         assert not compiled.can_run(network, torch.empty(3, 1, 32, 16))
@@ -331,7 +331,7 @@ def test_without_numba_the_layers_are_called():
     code = (
         "import sys; sys.modules['numba'] = None; import torch; from asc_sweeps.config.setting_groups import ModelConfig; "
         "from asc_sweeps.training.build_network import build_network; "
-        "from asc_sweeps.models.cpu import compiled; compiled.SMALLEST = 0; "
+        "from asc_sweeps.models.cpu import compiled; compiled.MIN_STEM_VALUES = 0; "
         "network, x = build_network(ModelConfig(width=8)), torch.randn(3, 1, 32, 16); network(x).sum().backward(); "
         "print(compiled.can_run(network, x), network.stem[0].weight.grad is not None)"
     )
@@ -358,7 +358,7 @@ def test_arguments_that_are_read_at_each_run_may_change():
 
 
 def test_small_mini_batches_are_left_to_the_layers(monkeypatch):
-    monkeypatch.setattr(compiled, "SMALLEST", 2**20)
+    monkeypatch.setattr(compiled, "MIN_STEM_VALUES", 2**20)
     assert not compiled.can_run(build_network(ModelConfig(width=8)), torch.randn(64, 1, 32, 16))
     assert compiled.can_run(build_network(ModelConfig()), torch.randn(64, 1, 256, 32))
 
@@ -390,7 +390,7 @@ def test_the_exponential_is_right_to_the_last_digits():
     )
     n = len(x)
     numbers = np.concatenate([x, np.empty_like(x)])
-    row = np.zeros((1, operations.WIDTH), np.int64)
+    row = np.zeros((1, operations.ROW_WIDTH), np.int64)
     row[0, :9] = [operations.SIGMOID, operations.SAVED, n, 0, n, operations.SAVED, 0, 0, n]
     operations.run(row, 0, 1, 1, numbers, numbers, 0)
     out = numbers[n:]

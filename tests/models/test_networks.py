@@ -9,7 +9,7 @@ from torchinfo import summary
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.attention import FrequencyChannelGate, attention_unit
 from asc_sweeps.models.blocks import bcres2net_block, bcresnet_block, depthwise
-from asc_sweeps.models.complexity import count
+from asc_sweeps.models.complexity import count_complexity
 from asc_sweeps.models.network import Network
 from asc_sweeps.models.norms import ResNorm, SubSpectralNorm
 from asc_sweeps.models.res2 import Res2
@@ -228,12 +228,14 @@ def test_the_network_equals_its_written_out_form(block, mfa, fpm):
     ],
 )
 def test_the_measured_counts_come_out_to_the_last_integer(settings, params, macs):
-    counted = count(ModelConfig(**settings), 256, 32)
+    counted = count_complexity(ModelConfig(**settings), 256, 32)
     assert (counted.params, counted.macs, counted.model_bytes) == (params, macs, 4 * params)
 
 
 def test_plain_bcresnet_80_has_the_size_that_its_authors_print():
-    counted = count(ModelConfig(block="bcresnet", width=80, mfa=False, fpm=False, stem_attention=False), 256, 32)
+    counted = count_complexity(
+        ModelConfig(block="bcresnet", width=80, mfa=False, fpm=False, stem_attention=False), 256, 32
+    )
     assert round(counted.params / 1000, 1) == 315.0
 
 
@@ -242,7 +244,7 @@ def test_plain_bcresnet_80_has_the_size_that_its_authors_print():
 def test_the_counting_rule_is_torchinfos(block, mfa, fpm, width):
     config = ModelConfig(block=block, width=width, mfa=mfa, fpm=fpm)
     told = summary(Network(config).eval(), input_size=(1, 1, 64, 32), verbose=0)
-    counted = count(config, 64, 32)
+    counted = count_complexity(config, 64, 32)
     assert (counted.params, counted.macs) == (told.total_params, told.total_mult_adds)
 
 
@@ -258,7 +260,7 @@ def test_the_counting_rule_is_torchinfos(block, mfa, fpm, width):
 def test_the_counting_rule_is_torchinfos_for_other_slices_bands_and_clips(settings, n_mels, frames):
     config = ModelConfig(**settings)
     told = summary(Network(config).eval(), input_size=(1, 1, n_mels, frames), verbose=0)
-    counted = count(config, n_mels, frames)
+    counted = count_complexity(config, n_mels, frames)
     assert (counted.params, counted.macs) == (told.total_params, told.total_mult_adds)
 
 

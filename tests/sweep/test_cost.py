@@ -7,7 +7,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.splits import split_rows
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.sweep import cost
 from asc_sweeps.sweep.plan import make_plan
 from asc_sweeps.training.finished import complexity_of
@@ -17,7 +17,7 @@ from asc_sweeps.workspace.paths import Workspace
 def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "SECONDS", 0.05)
     workspace = Workspace(tmp_path, accelerator="cpu")
-    synthesize(tmp_path / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
+    synthesize(tmp_path / "set", DatasetPlan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
     data = prepare(tmp_path / "set", workspace.prepared)
     small, wide = (
         TrialConfig(model=ModelConfig(width=w), pretrain=PretrainConfig(epochs=7, warmup_epochs=0)).with_resolved_data(

@@ -18,7 +18,14 @@ from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import ConfigError, TrialError
-from asc_sweeps.models.int8 import IntegerLayer, convert, integer_bytes, integer_network, integers, prepare
+from asc_sweeps.models.int8 import (
+    IntegerLayer,
+    convert_to_int8,
+    fake_quantize,
+    integer_bytes,
+    integer_network,
+    integer_parameters,
+)
 from asc_sweeps.models.network import Network
 from asc_sweeps.sweep.plan import make_plan, with_dependencies
 from asc_sweeps.training.distill import soften
@@ -212,15 +219,15 @@ def float_network(request):
 
 def test_a_rounded_network_has_the_names_and_order_of_its_parameters(float_network):
     network, inputs = float_network
-    prepared = prepare(network, [inputs])
+    prepared = fake_quantize(network, [inputs])
     assert [name for name, _ in prepared.named_parameters()] == [name for name, _ in network.named_parameters()]
     assert set(network.state_dict()) <= set(prepared.state_dict())
 
 
 def test_rounding_changes_little_and_integers_compute_what_was_rounded(float_network):
     network, inputs = float_network
-    prepared = prepare(network, [inputs]).eval()
-    whole = convert(prepared)
+    prepared = fake_quantize(network, [inputs]).eval()
+    whole = convert_to_int8(prepared)
     with torch.inference_mode():
         exact, rounded, computed = (n(inputs).log_softmax(dim=1) for n in (network, prepared, whole))
     spread = exact.std()
@@ -231,9 +238,9 @@ def test_rounding_changes_little_and_integers_compute_what_was_rounded(float_net
 
 def test_every_parameter_becomes_one_byte(float_network):
     network, inputs = float_network
-    whole = convert(prepare(network, [inputs]))
+    whole = convert_to_int8(fake_quantize(network, [inputs]))
     assert integer_bytes(whole) == sum(p.numel() for p in network.parameters())
-    assert all(found.levels.dtype == torch.int8 for _, found in integers(whole))
+    assert all(found.levels.dtype == torch.int8 for _, found in integer_parameters(whole))
     assert not list(whole.parameters())
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     assert sum(isinstance(m, IntegerLayer) for m in whole.modules()) == len(layers)
@@ -248,8 +255,8 @@ def test_an_integer_layer_sums_integers_exactly():
     torch.manual_seed(1)
     layer = torch.nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False)
     inputs = torch.randn(2, 4, 5, 7)
-    (prepared,) = prepare(torch.nn.Sequential(layer), [inputs])
-    (whole,) = convert(torch.nn.Sequential(prepared))
+    (prepared,) = fake_quantize(torch.nn.Sequential(layer), [inputs])
+    (whole,) = convert_to_int8(torch.nn.Sequential(prepared))
     levels = (inputs * (1 / whole.input_scale)).round() + whole.input_zero.float()
     centred = levels.clamp(0, 255) - whole.input_zero.float()
     exact = functional.conv2d(centred.double(), whole.weight.levels.double(), None, padding=1, groups=2)
@@ -261,14 +268,14 @@ def test_an_integer_layer_sums_integers_exactly():
 
 def test_gradients_reach_every_parameter_of_a_rounded_network(float_network):
     network, inputs = float_network
-    prepared = prepare(network, [inputs]).train()
+    prepared = fake_quantize(network, [inputs]).train()
     functional.cross_entropy(prepared(inputs), torch.arange(len(inputs)) % len(SCENES)).backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in prepared.parameters())
 
 
 def test_statistics_of_norms_stand_still_in_rounded_training(float_network):
     network, inputs = float_network
-    prepared = prepare(network, [inputs]).train()
+    prepared = fake_quantize(network, [inputs]).train()
     prepared(inputs)
     for name, value in network.state_dict().items():
         assert torch.equal(prepared.state_dict()[name], value), name

@@ -31,7 +31,7 @@ from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.data.splits import largest_device, split_rows
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.network import Network
 from asc_sweeps.training import loop
@@ -49,7 +49,7 @@ from asc_sweeps.workspace.object_store import SharedFiles
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("training")
-    synthesize(root / "set", Plan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
+    synthesize(root / "set", DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return prepare(root / "set", root / "prepared")
 
 

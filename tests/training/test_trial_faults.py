@@ -28,7 +28,7 @@ from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.settings import Setting, make_config
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import REMEDIES
 from asc_sweeps.sweep.searches.search_study import SearchStudy
 from asc_sweeps.training import loop
@@ -74,7 +74,7 @@ class Lab:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data set, and the cache that all workspaces share."""
     made = tmp_path_factory.mktemp("lab")
-    synthesize(made / "set", Plan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
+    synthesize(made / "set", DatasetPlan("mini", 2, 5, 1, scenes=SCENES[:1]), workers=1)
     (made / "prepared").mkdir()
     return made
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from asc_sweeps.config.settings import Setting, make_config
-from asc_sweeps.data.catalog import fetch_prepared, prepare_for_all
+from asc_sweeps.data.catalog import fetch_prepared, prepare_in_workspace
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace import lease
@@ -106,10 +106,10 @@ def test_a_pull_brings_the_records_and_nothing_large_and_brings_results_once(mac
 def test_prepared_data_are_sent_once_and_fetched_once(machines, small_tree, monkeypatch):
     one, two = machines
     told = []
-    made = prepare_for_all(small_tree, one, lambda what, done, total: told.append((what, done, total)))
+    made = prepare_in_workspace(small_tree, one, lambda what, done, total: told.append((what, done, total)))
     assert told[-1] == ("sending", len(made.filenames), len(made.filenames))
     told.clear()
-    prepare_for_all(small_tree, one, lambda *row: told.append(row))
+    prepare_in_workspace(small_tree, one, lambda *row: told.append(row))
     assert told == []
     there = fetch_prepared(two, made.fingerprint)
     assert there.folder.is_relative_to(two.root)
@@ -207,7 +207,7 @@ def test_an_epoch_of_a_trial_asks_a_store_eight_times(bucket, three_scenes, tmp_
     monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path / "copy"))
     monkeypatch.setattr(lease, "SETTLE", 0.0)
     workspace = Workspace.at(bucket)
-    data = prepare_for_all(three_scenes, workspace, lambda what, done, total: None)
+    data = prepare_in_workspace(three_scenes, workspace, lambda what, done, total: None)
 
     def requests(epochs):
         small = {"features.n_mels": 32, "features.hop": 1024, "model.width": 8, "model.mfa": False, "model.fpm": False}

@@ -9,7 +9,7 @@ from asc_sweeps.cli import cli
 from asc_sweeps.config.settings import Setting, make_config
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
-from asc_sweeps.data.synthetic import Plan, synthesize
+from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.lease import hold
@@ -24,7 +24,7 @@ SMALL |= {"pretrain.epochs": 3, "pretrain.warmup_epochs": 0, "pretrain.batch_siz
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("status"))
-    synthesize(workspace.data / "set", Plan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
+    synthesize(workspace.data / "set", DatasetPlan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
     data = prepare(workspace.data / "set", workspace.prepared)
     done, begun, failed, _ = trials = [
         make_config([*(Setting(n, v) for n, v in SMALL.items()), Setting("seed", seed)]).with_resolved_data(

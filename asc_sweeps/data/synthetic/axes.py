@@ -11,15 +11,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asc_sweeps.data.wav import WAV_RATE
+
 Floats = NDArray[np.float32]
 
-RATE = 44_100  # Hz; also the samples of one segment
-BINS = RATE // 2 + 1
+SPECTRUM_BINS = WAV_RATE // 2 + 1
 EVENT_RATE = 22_050  # Hz; events are built at half the rate and meet the bed in the frequency domain
 EVENT_BINS = EVENT_RATE // 2 + 1
 
 EVENT_TIME = np.arange(EVENT_RATE, dtype=np.float32) / EVENT_RATE  # s
-LOG2_HZ = np.log2(np.maximum(np.arange(BINS, dtype=np.float32), 1.0))  # of every bin
+LOG2_HZ = np.log2(np.maximum(np.arange(SPECTRUM_BINS, dtype=np.float32), 1.0))  # of every bin
 BANDS = np.linspace(math.log2(15.0), math.log2(22_050.0), 96).astype(np.float32)  # log2 Hz: grid of smooth spectra
 
 KNOTS = 105  # slow curves have this many straight pieces a second; divides both rates

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asc_sweeps.data.labels import DEVICES
-from asc_sweeps.data.synthetic.axes import RATE, Draw, Floats, amplitude, generator, to_time, upsample
+from asc_sweeps.data.synthetic.axes import WAV_RATE, Draw, Floats, amplitude, generator, to_time, upsample
 from asc_sweeps.data.synthetic.layout import Recording
 
 STRENGTH = 1.5  # how far the other devices are from device a: scales their response in dB and their compressor
 
-_FRAME = 180  # samples (4 ms) in which the compressor measures; divides RATE
+_FRAME = 180  # samples (4 ms) in which the compressor measures; divides WAV_RATE
 _CEILING = 0.7  # of full scale, about -3 dBFS; above it the limiter bends
 
 
@@ -89,7 +89,7 @@ def _noise(recording: Recording, seed: int, device: str) -> np.random.Generator:
 def _through(name: str, spectrum: NDArray[np.complex64], rng: np.random.Generator) -> Floats:
     """One device's recording of a sound. Shape: [10, 22051] -> [10, 44100]."""
     device = _DEVICES[name]
-    sound = to_time(spectrum * response(name), RATE)
+    sound = to_time(spectrum * response(name), WAV_RATE)
     if device.compressor is not None:
         sound *= _compressor_gain(sound, device.compressor)
     if device.noise_db is not None:
@@ -101,16 +101,16 @@ def _through(name: str, spectrum: NDArray[np.complex64], rng: np.random.Generato
 def response(name: str) -> NDArray[np.complex64]:
     """The device's minimum-phase response on bins of one hertz. Shape: -> [22051]."""
     device = _DEVICES[name]
-    hz = np.maximum(np.arange(RATE // 2 + 1), 0.5)
+    hz = np.maximum(np.arange(WAV_RATE // 2 + 1), 0.5)
     (low, low_order), (high, high_order) = device.high_pass, device.low_pass
     decibels = -5 * low_order * np.log10(1 + (low / hz) ** 4) - 2.5 * high_order * np.log10(1 + (hz / high) ** 8)
     for center, height, octaves in device.bumps:
         decibels += height * np.exp(-0.5 * ((np.log2(hz) - math.log2(center)) / octaves) ** 2)
     decibels = np.maximum(decibels * (1.0 if name == "a" else STRENGTH), -70) + device.gain_db
     # Minimum phase by folding the cepstrum: its negative times go to the positive ones.
-    cepstrum = np.fft.irfft(decibels / 20 * math.log(10), RATE)
-    cepstrum[1 : RATE // 2] *= 2
-    cepstrum[RATE // 2 + 1 :] = 0
+    cepstrum = np.fft.irfft(decibels / 20 * math.log(10), WAV_RATE)
+    cepstrum[1 : WAV_RATE // 2] *= 2
+    cepstrum[WAV_RATE // 2 + 1 :] = 0
     return np.exp(np.fft.rfft(cepstrum)).astype(np.complex64)
 
 
@@ -119,7 +119,7 @@ def _compressor_gain(sound: Floats, compressor: Compressor) -> Floats:
     ratio = 1 + (compressor.ratio - 1) * STRENGTH
     level = 10 * np.log10((sound.reshape(len(sound), -1, _FRAME) ** 2).mean(axis=2) + 1e-12)
     wanted = -np.maximum(level - compressor.threshold, 0) * (1 - 1 / ratio)
-    attack, release = (math.exp(-_FRAME / RATE * 1000 / ms) for ms in (compressor.attack, compressor.release))
+    attack, release = (math.exp(-_FRAME / WAV_RATE * 1000 / ms) for ms in (compressor.attack, compressor.release))
     gain = np.empty_like(wanted)
     now = wanted.mean(axis=1)
     for frame in range(wanted.shape[1]):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from asc_sweeps.data.labels import PIECES
 from asc_sweeps.data.synthetic.axes import (
     EVENT_BINS,
     EVENT_RATE,
@@ -21,7 +22,6 @@ from asc_sweeps.data.synthetic.axes import (
     band_noise,
     to_time,
 )
-from asc_sweeps.data.synthetic.layout import PIECES
 from asc_sweeps.data.synthetic.places import Moment
 
 

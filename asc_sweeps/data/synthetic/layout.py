@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from asc_sweeps.data.labels import CITIES, DEVICES, SCENES, SEEN_DEVICES
+from asc_sweeps.data.labels import CITIES, DEVICES, PIECES, SCENES, SEEN_DEVICES
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
-
-PIECES = 10  # segments of 1 s in a recording of 10 s
 
 # Numbers are given out in fixed blocks, so that they stay the same however many places a plan has.
 FIRST_TEST_LOCATION = 5_000  # location numbers below are train, from here on test
@@ -26,7 +24,7 @@ OTHER_DEVICE_EVERY = 14
 
 
 @dataclass(frozen=True)
-class Plan:
+class DatasetPlan:
     """How large a generated data set is; `locations` are counted per scene, `recordings` per location."""
 
     name: str
@@ -46,15 +44,15 @@ class Plan:
 PLANS = {
     plan.name: plan
     for plan in (
-        Plan("tiny", train_locations=3, test_locations=1, recordings=1),  # tests
-        Plan("small", train_locations=12, test_locations=9, recordings=1),  # a first look
-        Plan("medium", train_locations=30, test_locations=27, recordings=2),  # comparing systems
+        DatasetPlan("tiny", train_locations=3, test_locations=1, recordings=1),  # tests
+        DatasetPlan("small", train_locations=12, test_locations=9, recordings=1),  # a first look
+        DatasetPlan("medium", train_locations=30, test_locations=27, recordings=2),  # comparing systems
     )
 }
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentFile:
     """One file of 1 s: a row of `meta.csv`, and the list it stands in (None: in neither)."""
 
     filename: str
@@ -121,15 +119,15 @@ class Recording:
         """
         return f"audio/{SCENES[self.scene]}-{self.identifier}-{self.number}-{piece}-{device}.wav"
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[SegmentFile]:
         """Its files, by device and piece. As in TAU, an unseen device at a train location is in neither list."""
         for device in self.devices:
             part = self.part if self.part == "test" or device in SEEN_DEVICES else None
             for piece in range(PIECES):
-                yield Segment(self.filename(device, piece), SCENES[self.scene], self.identifier, device, part)
+                yield SegmentFile(self.filename(device, piece), SCENES[self.scene], self.identifier, device, part)
 
 
-def plan_recordings(plan: Plan) -> list[Recording]:
+def plan_recordings(plan: DatasetPlan) -> list[Recording]:
     """Every recording of `plan`, in the order of the lists: by scene, city, then number."""
     sizes: dict[Part, int] = {"train": plan.train_locations, "test": plan.test_locations}
     recordings = [

@@ -13,7 +13,7 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic.atoms import Atoms
 from asc_sweeps.data.synthetic.axes import Draw, Floats, amplitude, bump, generator
 from asc_sweeps.data.synthetic.layout import Recording
-from asc_sweeps.data.synthetic.scenes import CITY_EQUALIZER_DB, EQUALIZER_DB, KNOBS, SILENT
+from asc_sweeps.data.synthetic.scenes import CITY_EQUALIZER_DB, EQUALIZER_DB, KNOBS, SILENCE_DB
 
 _EQUALIZER_BANDS = np.stack([bump(hz, 0.7) for hz in (63, 125, 250, 500, 1000, 2000, 4000, 8000, 14000)])
 _BEEPS_HZ = (620.0, 880.0, 1040.0, 1320.0, 2050.0)
@@ -44,7 +44,7 @@ class Moment:
 
     def has(self, layer: str) -> bool:
         """Whether the layer is heard at all in this recording."""
-        return self.knobs[f"{layer}_db"] > SILENT and layer not in self.absent
+        return self.knobs[f"{layer}_db"] > SILENCE_DB and layer not in self.absent
 
     def gain(self, layer: str, extra_db: float = 0.0) -> float:
         """The layer's level as a factor on amplitude."""
@@ -62,7 +62,7 @@ def draw_place(seed: int, recording: Recording) -> Place:
             # A layer that the scene never has stays away; only the others vary.
             knobs[knob] = float(np.clip(mean + deviation * rng.normal(), 0, 1)) if mean > 0 else 0.0
         else:
-            knobs[knob] = mean + deviation * rng.normal() if mean > SILENT else mean
+            knobs[knob] = mean + deviation * rng.normal() if mean > SILENCE_DB else mean
     own = rng.normal(0, EQUALIZER_DB, len(_EQUALIZER_BANDS))
     shared = city_rng.normal(0, CITY_EQUALIZER_DB, len(_EQUALIZER_BANDS))
     return Place(
@@ -83,6 +83,6 @@ def draw_moment(place: Place, atoms: Atoms, rng: np.random.Generator) -> Moment:
 def _vary(knobs: Knobs, rng: np.random.Generator) -> Knobs:
     """A recording's own knobs: off its place's by half of what places differ."""
     return {
-        knob: value + 0.5 * KNOBS[knob][0] * rng.normal() if value > SILENT and not knob.endswith("_p") else value
+        knob: value + 0.5 * KNOBS[knob][0] * rng.normal() if value > SILENCE_DB and not knob.endswith("_p") else value
         for knob, value in knobs.items()
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asc_sweeps.data.labels import SCENES
 
-SILENT = -59.0  # dB; a level at or below means the scene lacks the layer (written -60)
+SILENCE_DB = -59.0  # dB; a level at or below means the scene lacks the layer (written -60)
 
 # One row a knob: how much places of one scene differ (standard deviation, times SPREAD), then its mean in each scene.
 #   *_db  level in dB relative to the bed's, bed_db itself in dBFS; low, mid, high: bumps of the bed's spectrum;

@@ -10,18 +10,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from asc_sweeps.data.labels import PIECES
 from asc_sweeps.data.synthetic.atoms import draw_atoms
 from asc_sweeps.data.synthetic.axes import (
     BANDS,
-    BINS,
     EVENT_BINS,
     EVENT_RATE,
     EVENT_TIME,
     KNOT_TIME,
     KNOTS,
     LOG2_HZ,
-    RATE,
+    SPECTRUM_BINS,
     TURN,
+    WAV_RATE,
     Draw,
     Floats,
     amplitude,
@@ -33,9 +34,9 @@ from asc_sweeps.data.synthetic.axes import (
     upsample,
 )
 from asc_sweeps.data.synthetic.events import add_events
-from asc_sweeps.data.synthetic.layout import PIECES, Recording
+from asc_sweeps.data.synthetic.layout import Recording
 from asc_sweeps.data.synthetic.places import Moment, draw_moment, draw_place
-from asc_sweeps.data.synthetic.scenes import SILENT
+from asc_sweeps.data.synthetic.scenes import SILENCE_DB
 
 Spectrum = NDArray[np.complex64]
 
@@ -58,9 +59,9 @@ def render(moment: Moment) -> Floats:
     add_events(moment, events)
     spectrum = _through_room(moment, np.fft.rfft(events, axis=1))
     _add_machines(moment, spectrum)
-    full = np.zeros((PIECES, BINS), np.complex64)
+    full = np.zeros((PIECES, SPECTRUM_BINS), np.complex64)
     full[:, : EVENT_BINS - 1] = 2.0 * spectrum[:, :-1]  # twice the samples, so twice the bins' size
-    return (bed + to_time(full, RATE)) * amplitude(moment.knobs["bed_db"])
+    return (bed + to_time(full, WAV_RATE)) * amplitude(moment.knobs["bed_db"])
 
 
 def _bed(moment: Moment) -> Floats:
@@ -68,16 +69,16 @@ def _bed(moment: Moment) -> Floats:
     knobs, rng = moment.knobs, moment.rng
     level = knobs["tilt"] * (BANDS - math.log2(1000)) + moment.place.equalizer + _CUTS_DB
     level = level + knobs["low_db"] * _LOW + knobs["mid_db"] * _MID + knobs["high_db"] * _HIGH
-    if knobs["rustle_db"] > SILENT:
+    if knobs["rustle_db"] > SILENCE_DB:
         leaves = knobs["rustle_db"] + _RUSTLE_DB + 2 * knobs["tilt"]
         level = 10 * np.log10(10 ** (level / 10) + 10 ** (leaves / 10))
     magnitude = amplitude(np.interp(LOG2_HZ, BANDS, level))
     magnitude[0] = 0
-    bed = to_time(noise_spectrum(rng, PIECES, magnitude), RATE)
+    bed = to_time(noise_spectrum(rng, PIECES, magnitude), WAV_RATE)
     swells_hz = rng.uniform(0.2, 5.0, (PIECES, 4, 1)).astype(np.float32)
     phases = rng.uniform(0, TURN, (PIECES, 4, 1)).astype(np.float32)
     swell_db = 0.7 * max(knobs["gust"], 0) * np.sin(TURN * swells_hz * KNOT_TIME + phases).sum(1)
-    return bed * upsample(amplitude(swell_db), RATE // KNOTS)
+    return bed * upsample(amplitude(swell_db), WAV_RATE // KNOTS)
 
 
 def _through_room(moment: Moment, dry: Spectrum) -> Spectrum:

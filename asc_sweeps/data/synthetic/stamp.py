@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asc_sweeps.data.synthetic.layout import Plan
+from asc_sweeps.data.synthetic.layout import DatasetPlan
 from asc_sweeps.data.tau import GENERATED_STAMP
 from asc_sweeps.errors import DataError
 
@@ -23,7 +23,7 @@ _NOTE = (
 _ASKED_FOR = ("generated", "generator", "plan", "seed")
 
 
-def make_stamp(plan: Plan, seed: int, segments: int) -> dict[str, Any]:
+def make_stamp(plan: DatasetPlan, seed: int, segments: int) -> dict[str, Any]:
     """What stands in the stamp of a data set."""
     sizes = {
         "scenes": list(plan.scenes),

@@ -15,9 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from asc_sweeps.data.labels import PIECES
 from asc_sweeps.data.synthetic.devices import record
 from asc_sweeps.data.synthetic.folder import whole_folder
-from asc_sweeps.data.synthetic.layout import PIECES, PLANS, Plan, Recording, Segment, plan_recordings
+from asc_sweeps.data.synthetic.layout import PLANS, DatasetPlan, Recording, SegmentFile, plan_recordings
 from asc_sweeps.data.synthetic.sound import hear
 from asc_sweeps.data.synthetic.stamp import check_count, count_finished, make_stamp, write_stamp
 from asc_sweeps.data.wav import write_wav
@@ -29,7 +30,7 @@ PERCENTAGES = (5, 10, 25, 50, 100)
 
 def synthesize(
     folder: Path,
-    plan: str | Plan = "small",
+    plan: str | DatasetPlan = "small",
     seed: int = 0,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -77,8 +78,8 @@ def write_recording(recording: Recording, folder: Path, seed: int) -> int:
     return count
 
 
-def _find_plan(plan: str | Plan) -> Plan:
-    if isinstance(plan, Plan):
+def _find_plan(plan: str | DatasetPlan) -> DatasetPlan:
+    if isinstance(plan, DatasetPlan):
         return plan
     if plan not in PLANS:
         raise DataError(f"plan: unknown plan {plan!r}, known are {', '.join(PLANS)}{did_you_mean(plan, PLANS)}")
@@ -110,7 +111,7 @@ def _die_with_parent() -> None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _write_lists(segments: Sequence[Segment], folder: Path) -> None:
+def _write_lists(segments: Sequence[SegmentFile], folder: Path) -> None:
     """`meta.csv` and the three lists of the split, tab separated with a header."""
     train = [s for s in segments if s.part == "train"]
     test = [s for s in segments if s.part == "test"]
@@ -124,9 +125,9 @@ def _write_lists(segments: Sequence[Segment], folder: Path) -> None:
         _write_table(folder / f"evaluation_setup/split{percent}.csv", labeled, _subset(train, percent))
 
 
-def _subset(train: Sequence[Segment], percent: int) -> list[Segment]:
+def _subset(train: Sequence[SegmentFile], percent: int) -> list[SegmentFile]:
     """The segments of about this share of each scene's recordings, as the lists of the 2024 challenge: whole ones, nested."""
-    recordings: dict[str, dict[str, list[Segment]]] = {}
+    recordings: dict[str, dict[str, list[SegmentFile]]] = {}
     for segment in train:
         name = "-".join(segment.filename.split("-")[:4]) + segment.source_label
         recordings.setdefault(segment.scene_label, {}).setdefault(name, []).append(segment)
@@ -138,6 +139,6 @@ def _subset(train: Sequence[Segment], percent: int) -> list[Segment]:
     return [segment for segment in train if segment.filename in chosen]
 
 
-def _write_table(file: Path, columns: Sequence[str], segments: Iterable[Segment]) -> None:
+def _write_table(file: Path, columns: Sequence[str], segments: Iterable[SegmentFile]) -> None:
     rows = [columns, *([getattr(segment, column) for column in columns] for segment in segments)]
     file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n")

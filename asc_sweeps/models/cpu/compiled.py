@@ -30,12 +30,12 @@ from asc_sweeps.workspace.file_lock import FileLock
 
 if TYPE_CHECKING:
     from asc_sweeps.config.setting_groups import ModelConfig
-    from asc_sweeps.models.cpu.program import Map, NormStep, Plan
+    from asc_sweeps.models.cpu.program import ExecutionPlan, Map, NormStep
     from asc_sweeps.models.network import Network
 
 DTYPES: tuple[torch.dtype, ...] = (torch.float32,)
 """What the fast form takes; tests add float64."""
-SMALLEST = 2**20
+MIN_STEM_VALUES = 2**20
 """Numbers of the stem's maps. Work on smaller ones is short, and much of it done before compiled code is loaded (half a second) or
 compiled (12 seconds, once on a machine). By size alone, that a training which was interrupted goes on as it would have."""
 _MOST_PLANS = 16
@@ -120,7 +120,7 @@ def _has_size(network: Network, x: Tensor) -> bool:
     if x.dim() != 4 or x.shape[1] != 1 or 0 in x.shape or x.shape[2] % (8 * network.sub_bands):
         return False
     smallest = len(x) * -(-x.shape[3] // 8)  # numbers of a norm along time in the last stage: one has no variance
-    return 2 * network.width * x.numel() // 4 >= SMALLEST and (smallest > 1 or not network.training)
+    return 2 * network.width * x.numel() // 4 >= MIN_STEM_VALUES and (smallest > 1 or not network.training)
 
 
 def _is_plain(module: nn.Module, network: Network, dtype: torch.dtype) -> bool:
@@ -145,7 +145,9 @@ def body(network: Network, x: Tensor) -> Tensor | None:
     return _Run.apply(plan, x, *(getattr(layer, name) for layer, name in plan.program.parameters))
 
 
-_plans: weakref.WeakKeyDictionary[Network, tuple[list[nn.Module], dict[Any, Plan]]] = weakref.WeakKeyDictionary()
+_plans: weakref.WeakKeyDictionary[Network, tuple[list[nn.Module], dict[Any, ExecutionPlan]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @functools.cache
@@ -160,11 +162,11 @@ def _operations(dtype: torch.dtype) -> ModuleType:
                 os.makedirs(folder, exist_ok=True)
                 stack.enter_context(FileLock(os.path.join(folder, "compiling.lock"), timeout=120))
         nothing = np.empty(0, torch.empty(0, dtype=dtype).numpy().dtype)
-        operations.run(np.empty((0, operations.WIDTH), np.int64), 0, 0, 1, nothing, nothing, 0)
+        operations.run(np.empty((0, operations.ROW_WIDTH), np.int64), 0, 0, 1, nothing, nothing, 0)
     return operations
 
 
-def _plan(network: Network, x: Tensor, has_way_back: bool) -> Plan:
+def _plan(network: Network, x: Tensor, has_way_back: bool) -> ExecutionPlan:
     from asc_sweeps.models.cpu import network_program, program
 
     _, *parts = network.modules()
@@ -189,7 +191,7 @@ class _Run(Function):
     """All but the classifier; arguments are a plan, a mini-batch [B, 1, F, T], and the program's parameters."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, plan: ExecutionPlan, x: Tensor, *parameters: Tensor) -> Tensor:
         program, saved = plan.program, buffers.empty(plan.saved, x.dtype)
         phases = _Phases(plan, saved, plan.work[0])
         phases.view(program.image)[:] = _numbers(x).reshape(len(x), -1)
@@ -212,7 +214,7 @@ class _Run(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         (saved,) = ctx.saved_tensors
-        plan: Plan = ctx.plan
+        plan: ExecutionPlan = ctx.plan
         program, phases = plan.program, _Phases(plan, saved, plan.work[1])
         own = phases.own()[:, : plan.gradients]
         own[:] = 0
@@ -230,7 +232,7 @@ class _Run(Function):
 class _Phases:
     """The phases of a plan in as many threads as torch uses, and the norms between them."""
 
-    def __init__(self, plan: Plan, saved: Tensor, work: int) -> None:
+    def __init__(self, plan: ExecutionPlan, saved: Tensor, work: int) -> None:
         self._plan, self._saved, self._begin, self._dtype = plan, saved.numpy(), work, saved.dtype
         self._threads = min(torch.get_num_threads(), plan.segments)
         self._work = buffers.empty(work + self._threads * plan.own, saved.dtype).numpy()

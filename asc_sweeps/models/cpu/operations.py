@@ -14,7 +14,7 @@ from asc_sweeps.models.cpu.vectors import accumulate, add, compiled, copy, nth, 
 
 OPERANDS, NUMBERS = 10, 6
 """At most, of an operation."""
-WIDTH = 1 + 4 * OPERANDS + NUMBERS
+ROW_WIDTH = 1 + 4 * OPERANDS + NUMBERS
 """Of an operation's row: its code; of each operand the array that it lies in, where it begins there, how much further that of the
 next segment is, and its size; numbers."""
 SAVED, WORK, OWN = range(3)
@@ -37,11 +37,11 @@ def _operand(op, i, saved, work, b, own):
 
 @compiled
 def run(ops, start, stop, step, saved, work, own):
-    """A phase: operations, [operations, WIDTH], on segments `start` to `stop`; what is the thread's own begins at `own` of `work`."""
+    """A phase: rows `ops` [operations, ROW_WIDTH] on segments `start` to `stop`; the thread's numbers in `work` begin at `own`."""
     table, saved, work = view(ops.reshape(ops.size), 0, ops.size), view(saved, 0, len(saved)), view(work, 0, len(work))
     for b in range(start, stop, step):
         for i in range(len(ops)):
-            op = nth(table, i, WIDTH)
+            op = nth(table, i, ROW_WIDTH)
             code = op[0]
             p = _operand(op, 0, saved, work, b, own)
             q = _operand(op, 1, saved, work, b, own)

@@ -18,7 +18,7 @@ from asc_sweeps.models.cpu.vectors import (
     view,
 )
 
-COLUMNS = 256
+BLOCK_COLUMNS = 256
 """Of a product that are worked on while they lie in the cache."""
 
 
@@ -55,10 +55,10 @@ def product(out, w, x, m, k, n, row, step):
     """Out [m, n] = w [m, k] x [k, n]; numbers of w are `row` and `step` apart, so that w may be transposed."""
     width = 2 * BYTES // x.itemsize
     # No power of two: rows are to share no place in the cache.
-    length = min(COLUMNS, (n + width - 1) // width * width) + width // 2
+    length = min(BLOCK_COLUMNS, (n + width - 1) // width * width) + width // 2
     block = np.empty(k * length, x.dtype)
-    for at in range(0, n, COLUMNS):
-        size = min(COLUMNS, n - at)
+    for at in range(0, n, BLOCK_COLUMNS):
+        size = min(BLOCK_COLUMNS, n - at)
         for i in range(k):
             copy(view(block, i * length, size), view(x, i * n + at, size))
         _tiles(out, at, n, w, 0, row, step, block, 1, length, m, k, size, False)
@@ -69,9 +69,9 @@ def product(out, w, x, m, k, n, row, step):
 def product_weight(out, gradient, x, m, k, n):
     """Out [m, k] += gradient [m, n] x^T, x [k, n]."""
     width, lanes = 2 * BYTES // x.itemsize, BYTES // x.itemsize
-    panels = np.empty((k + width) * (min(COLUMNS, n) + lanes), x.dtype)  # of x^T, `width` columns each
-    for at in range(0, n, COLUMNS):
-        size = min(COLUMNS, n - at)
+    panels = np.empty((k + width) * (min(BLOCK_COLUMNS, n) + lanes), x.dtype)  # of x^T, `width` columns each
+    for at in range(0, n, BLOCK_COLUMNS):
+        size = min(BLOCK_COLUMNS, n - at)
         for i in range(0, k, lanes):  # turns what lies behind x's last row and column, too, which is left out then
             place = i // width * width * size + i % width
             for q in range(0, size, lanes):

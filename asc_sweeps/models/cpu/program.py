@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from asc_sweeps.models.cpu.operations import COPY, OPERANDS, OWN, SAVED, WIDTH, WORK
+from asc_sweeps.models.cpu.operations import COPY, OPERANDS, OWN, ROW_WIDTH, SAVED, WORK
 
 _LINE = 16
 """Numbers: maps begin at cache lines."""
@@ -187,7 +187,7 @@ class Program:
                 return made.slice((x.first - first) // x.n, x.c)
         return None
 
-    def plan(self, segments: int) -> Plan:
+    def plan(self, segments: int) -> ExecutionPlan:
         """The program for so many segments: each value in the array that lasts as long as it is needed, where no other is then."""
         turned = self._turned_at or len(self.phases)
         groups = self._groups(turned)
@@ -208,13 +208,15 @@ class Program:
                 always = 0, len(self.phases)
                 spans = [always if value.is_kept else (value.uses[0][0], value.uses[-1][0]) for value in values]
                 sizes[WORK, where] = _lay(values, spans, segments, 0)
-        rows = [np.array([self._row(*step) for step in steps], np.int64).reshape(-1, WIDTH) for steps in self.phases]
+        rows = [
+            np.array([self._row(*step) for step in steps], np.int64).reshape(-1, ROW_WIDTH) for steps in self.phases
+        ]
         for steps in self.norm_steps.values():
             for step in steps:
                 step.row = np.array([step.operands[1].size, *self._row(step.size, step.operands, ())], np.int64)
         work = sizes[WORK, False], sizes[WORK, True]
         behind = _ROWS_BEHIND * self.image.n
-        return Plan(self, segments, turned, rows, sizes[SAVED] + behind, work, sizes[OWN] + behind, gradients)
+        return ExecutionPlan(self, segments, turned, rows, sizes[SAVED] + behind, work, sizes[OWN] + behind, gradients)
 
     def _groups(self, turned: int) -> dict[tuple[int, int | bool], list[Value]]:
         """Values by their array, and within it by the phase (OWN) or by whether the way back needs them (WORK)."""
@@ -246,11 +248,11 @@ class Program:
             row += [0, 0, 0, 0] if x is None else [x.value.array, x.value.first + x.first, _stride(x.value), x.size]
         row += [0, 0, 0, 0] * (OPERANDS - len(operands))
         row += numbers
-        return row + [0] * (WIDTH - len(row))
+        return row + [0] * (ROW_WIDTH - len(row))
 
 
 @dataclass
-class Plan:
+class ExecutionPlan:
     """A program as it is run: rows of `operations.run` for each phase, and how large each array is."""
 
     program: Program
