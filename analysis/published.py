@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.page.formats import millions, signed, thousands
+from asc_sweeps.data.labels import DEVICES
 
 WIDTH = 40
 """Base channels C of Tables 2 and 4."""
@@ -15,9 +16,6 @@ EPOCHS = 300
 """Of pretraining (Sec. 4.2)."""
 WIDTHS = (40, 48, 56, 64, 72, 80)
 """Figure 3: the paper says "from 40 to 80"; these are all that the Res2 split allows."""
-SEEN = ("a", "b", "c", "s1", "s2", "s3")
-UNSEEN = ("s4", "s5", "s6")
-DEVICES = (*SEEN, *UNSEEN)
 TRAIN_SEGMENTS, TEST_SEGMENTS = 139_970, 29_680
 """Sec. 4.1."""
 LISTED_TRAIN_SEGMENTS = 139_620

@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from analysis.evidence.embedded import content
+from analysis.evidence.embedded import embedded_json
 from analysis.evidence.loading import Evidence, load_evidence
 from analysis.page import charts
 from analysis.page.elements import Cell, File, Plot, Section, Table, Text
@@ -100,7 +100,7 @@ def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
             cells=_cells,
             texts=pack(compact_json(_texts(sections))),
             content_id=REPORT_CONTENT_ID,
-            content=pack(content(evidence)),
+            content=pack(embedded_json(evidence)),
             dark=inert_json(json.dumps(DARK)),
             bundle=bundle.result(),
         )

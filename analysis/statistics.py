@@ -93,7 +93,7 @@ class SeedSpread:
         known = self.residual_freedom > 0 and self.variance > 0
         return min(1.0, max(0.0, 1 - self.residual / self.variance)) if known else 1.0
 
-    def of(self, row: int) -> tuple[float, float]:
+    def for_row(self, row: int) -> tuple[float, float]:
         """What a row is judged with, its variance and degrees of freedom: the table's, or its own where it scatters more."""
         return max((self.variance, self.freedom), (self.own[row], float(self.counts[row] - 1)))
 

@@ -7,11 +7,12 @@ import re
 from html.parser import HTMLParser
 
 from analysis.evidence.loading import Evidence
-from analysis.published import DEVICES, TABLE2
+from analysis.published import TABLE2
 from analysis.report import render
 from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.workspace.results import (
     Complexity,
     Score,

@@ -14,8 +14,8 @@ from analysis.evidence.loading import Evidence
 from analysis.evidence.predictions import Predictions
 from analysis.paper import effects_section, section6, table2, table3, table4
 from analysis.paper.effects import effects
-from analysis.published import DEVICES, TABLE2, TABLE4
-from asc_sweeps.data.labels import SCENES
+from analysis.published import TABLE2, TABLE4
+from asc_sweeps.data.labels import DEVICES, SCENES
 from tests.planted import settings, trial
 
 SECTIONS = (effects_section.section, table2.section, table3.section, table4.section, section6.section)
@@ -40,7 +40,7 @@ def verdicts(evidence):
     """The same of the effects and of Tables 2 and 4, without drawing tables and figures."""
     found = {"effects-list": effects(evidence)["verdict"].tolist()}
     for name, judged in (("table-2-scores", table2.table2_judged), ("table-4-scores", table4.table4_judged)):
-        found[name] = list(evidence.of(judged).texts.values())
+        found[name] = list(evidence.cached(judged).texts.values())
     return found
 
 
@@ -104,7 +104,7 @@ def predicted(generator, seeds, places=146, recordings=4, gain=0.0):
             log_probability[np.arange(len(names)), scenes] = logit
             log_probability -= np.log(np.exp(log_probability).sum(axis=1, keepdims=True))
             p = Predictions(names, scenes, log_probability)
-            right, device_of = p.right, np.array(device)
+            right, device_of = p.correct, np.array(device)
             by_device = {d: right[device_of == i].mean() for i, d in enumerate(DEVICES)}
             made = trial(config, accuracy=right.mean(), log_loss=p.log_loss.mean(), devices=by_device)
             results.append(made)

@@ -11,7 +11,7 @@ from asc_sweeps.workspace.results import TrialResult
 FORMAT = 1
 
 
-def content(evidence: Evidence) -> str:
+def embedded_json(evidence: Evidence) -> str:
     """Studies with their trials as search spaces, results without their training curves, failures; as JSON."""
     studies = [
         {**vars(record), "name": record.name, "space": evidence.spaces.get(record.name, "")}

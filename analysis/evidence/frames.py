@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.published import DEVICES, SEEN, UNSEEN
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.trial_settings import setting_fields
+from asc_sweeps.data.labels import DEVICES, SEEN_DEVICES, UNSEEN_DEVICES
 from asc_sweeps.workspace.results import Complexity, TrialResult
 
 NAN = float("nan")
@@ -94,7 +94,7 @@ def _scores(results: Sequence[TrialResult]) -> dict[str, list[float]]:
         columns[f"{measure}_macro"] = column(measure, "test", "overall", "macro")
         columns[f"validation_{measure}"] = column(measure, "validation", "overall", "micro")
         columns |= {f"{measure}_{device}": column(measure, "test", "device", device) for device in DEVICES}
-        for group, devices in (("seen", SEEN), ("unseen", UNSEEN), ("devices", DEVICES)):
+        for group, devices in (("seen", SEEN_DEVICES), ("unseen", UNSEEN_DEVICES), ("devices", DEVICES)):
             # A mean over fewer devices is another number: without one of them there is none.
             its = zip(*(columns[f"{measure}_{device}"] for device in devices), strict=True)
             columns[f"{measure}_{group}"] = [sum(values) / len(devices) for values in its]

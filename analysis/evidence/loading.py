@@ -56,7 +56,7 @@ class Evidence:
         """One row a trial (`frames.trials_frame`)."""
         return trials_frame(self.results)
 
-    def of(self, find: Callable[[pd.DataFrame], Found]) -> Found:
+    def cached(self, find: Callable[[pd.DataFrame], Found]) -> Found:
         """What a function finds in `frame`: several sections ask for the same tables and families, which are made once."""
         if find not in self._found:
             self._found[find] = find(self.frame)

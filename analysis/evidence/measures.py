@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.page.formats import fixed
-from analysis.published import DEVICES, UNSEEN
+from asc_sweeps.data.labels import DEVICES, UNSEEN_DEVICES
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Measure:
 LOG_LOSS = Measure("log_loss", "Log loss", 1, 3)
 ACCURACY = Measure("accuracy", "Accuracy, %")
 MEAN_ACCURACY = Measure("accuracy_devices", "Mean accuracy of devices, %", devices=DEVICES)
-UNSEEN_ACCURACY = Measure("accuracy_unseen", "Accuracy on unseen devices, %", devices=UNSEEN)
+UNSEEN_ACCURACY = Measure("accuracy_unseen", "Accuracy on unseen devices, %", devices=UNSEEN_DEVICES)
 MEASURES = {m.column: m for m in (LOG_LOSS, ACCURACY, MEAN_ACCURACY, UNSEEN_ACCURACY)}
 PRIMARY = (LOG_LOSS, ACCURACY)
 PRIMARY_BY_DEVICE = (LOG_LOSS, MEAN_ACCURACY, UNSEEN_ACCURACY)

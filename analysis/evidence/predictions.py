@@ -28,7 +28,7 @@ class Predictions:
         return -self.log_probability[np.arange(len(self.scenes)), self.scenes].astype(float)
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Whether each segment was recognised."""
         return self.log_probability.argmax(axis=1) == self.scenes
 

@@ -63,7 +63,7 @@ def mean_of(predictions: Predictions, measure: Measure) -> float:
 
 def values_of(predictions: Predictions, measure: Measure) -> np.ndarray:
     """Of each segment."""
-    return predictions.log_loss if measure is LOG_LOSS else predictions.right.astype(float)
+    return predictions.log_loss if measure is LOG_LOSS else predictions.correct.astype(float)
 
 
 def _influence(predictions: Predictions, measure: Measure) -> np.ndarray:

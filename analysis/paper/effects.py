@@ -20,7 +20,7 @@ from analysis.paper.section6 import section6_family, section6_rows
 from analysis.paper.table2 import table2_family, table2_rows
 from analysis.paper.table3 import table3_family, table3_rows
 from analysis.paper.table4 import NO_FINETUNING, table4_family, table4_rows
-from analysis.paper.verdicts import effect_verdict, seed_table
+from analysis.paper.verdicts import effect_verdict, scores_by_seed
 from analysis.published import DURATIONS, SECTION6, TABLE2, TABLE3, TABLE4, DropRow
 from analysis.statistics import Difference, holm, seed_spread, smallest_effect
 from analysis.statistics import difference as difference_of
@@ -86,10 +86,10 @@ class MeasuredEffect:
 def sources(evidence: Evidence) -> list[Source]:
     """The paper's tables with the effects of their rows, and of drop rates that trials add."""
     return [
-        _table4(evidence.of(table4_family), evidence.of(table4_rows)),
-        _table2(evidence.of(table2_family), evidence.of(table2_rows)),
-        _table3(evidence.of(table3_family), evidence.of(table3_rows)),
-        _section6(evidence.of(section6_family), evidence.of(section6_rows), evidence.frame),
+        _table4(evidence.cached(table4_family), evidence.cached(table4_rows)),
+        _table2(evidence.cached(table2_family), evidence.cached(table2_rows)),
+        _table3(evidence.cached(table3_family), evidence.cached(table3_rows)),
+        _section6(evidence.cached(section6_family), evidence.cached(section6_rows), evidence.frame),
     ]
 
 
@@ -207,13 +207,13 @@ def _pooled(
     source: Source, measure: Measure, measured: Sequence[Effect], by_seed: Mapping[str, pd.Series]
 ) -> dict[str, tuple[float, float]]:
     """For each effect the variance of one seed's difference and its degrees of freedom, pooled as `Effect.alike` says."""
-    rows = seed_spread(seed_table(source.rows, measure.column, source.group))
+    rows = seed_spread(scores_by_seed(source.rows, measure.column, source.group))
     pooled = {effect.key: (2 * rows.residual, rows.residual_freedom) for effect in measured}
     for name in {effect.alike for effect in measured if effect.alike}:
         alike = [effect for effect in measured if effect.alike == name]
         group = {effect.key: source.group.get(effect.first) for effect in alike}
         differences = {effect.key: by_seed[effect.key].rename("difference").reset_index() for effect in alike}
-        spread = seed_spread(seed_table(differences, "difference", group))
+        spread = seed_spread(scores_by_seed(differences, "difference", group))
         pooled |= {effect.key: (spread.variance, spread.freedom) for effect in alike}
     return pooled
 

@@ -24,7 +24,7 @@ from analysis.page.formats import MISSING, listed, millions, percent, signed, th
 from analysis.page.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.paper import missing
 from analysis.paper.families import Family, best_family, summarise
-from analysis.paper.scores import measured, score_heads, score_notes, seeds_cell
+from analysis.paper.scores import measured_cell, score_heads, score_notes, seeds_cell
 from analysis.published import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH, WIDTHS
 
 STUDY = "figure3_widths"
@@ -141,7 +141,7 @@ def _size_axis(figure: charts.Figure, column: int, title: str, low: float, high:
 
 def section(evidence: Evidence) -> Section:
     """Figure 3 in the report."""
-    points, family = evidence.of(figure3_points), evidence.of(figure3_family)
+    points, family = evidence.cached(figure3_points), evidence.cached(figure3_family)
     done = points[points["seeds"] > 0]
     found = "; ".join(
         f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}"
@@ -176,12 +176,12 @@ def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> T
             cells.append(paper_cell(MISSING if pd.isna(printed) else written(printed)))
             cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
         cells.append(paper_cell(percent(point["paper_accuracy"])))
-        cells.append(measured(point, "accuracy", 100, 1))
+        cells.append(measured_cell(point, "accuracy", 100, 1))
         if compare:
             known = done and not pd.isna(point["paper_accuracy"])
             difference = 100 * (point["accuracy"] - point["paper_accuracy"])
             cells.append(Cell(signed(difference, 1) if known else MISSING))
-        cells += [measured(point, "log_loss", 1, 3), seeds_cell(point["seed_numbers"], points["seed_numbers"])]
+        cells += [measured_cell(point, "log_loss", 1, 3), seeds_cell(point["seed_numbers"], points["seed_numbers"])]
         groups.append(row_group(text_head(system), [cells], missing.remark(failures, done, fill if family else ())))
     scores = score_heads(compare)[: 3 if compare else 2]
     top = [(text_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]

@@ -56,17 +56,17 @@ def cards(evidence: Evidence) -> list[Card]:
         for verdict in (params_verdict(row.params, count["params"]), macs_verdict(row.macs, count["macs"]))
     ]
     sizes = f"{sum(verdicts)} of {len(verdicts)}" if verdicts else MISSING
-    family = evidence.of(table2_family)
+    family = evidence.cached(table2_family)
     filled = family.trials["row"].nunique() if family else 0
-    points = evidence.of(figure3_points)
+    points = evidence.cached(figure3_points)
     plain = int((points["seeds"] > 0).sum())
     return [
         Card("Trials", str(len(frame)), f"{failed}; {hours} of computing"),
         Card("Printed sizes that fit", sizes, "counted parameters and MACs" if verdicts else "not counted yet"),
         Card("Table 2", f"{filled} of {len(TABLE2)}", "rows measured"),
-        _rows("Table 3", evidence.of(table3), len(TABLE3) * len(DURATIONS)),
-        _rows("Table 4", evidence.of(table4), len(TABLE4)),
-        _rows("Section 6", evidence.of(section6), len(SECTION6)),
+        _rows("Table 3", evidence.cached(table3), len(TABLE3) * len(DURATIONS)),
+        _rows("Table 4", evidence.cached(table4), len(TABLE4)),
+        _rows("Section 6", evidence.cached(section6), len(SECTION6)),
         Card("Figure 3", str(plain), f"{'point' if plain == 1 else 'points'} measured"),
     ]
 

@@ -15,7 +15,7 @@ from analysis.statistics import FEWEST_SEEDS, smallest_effect
 
 def precision(evidence: Evidence) -> list[str]:
     """Standard errors over places of Table 2's trials, and the differences that cannot be resolved; nothing without predictions."""
-    family = evidence.of(table2_family)
+    family = evidence.cached(table2_family)
     signatures = [] if family is None else family.trials["signature"].tolist()
     stored = [p for signature in signatures if (p := evidence.predictions(signature))]
     if not stored:

@@ -13,11 +13,11 @@ from analysis.page.elements import MISSING_CELL, Cell, Text, number_heads, paper
 from analysis.page.formats import MISSING, fixed, listed, plural, signed, spread
 from analysis.paper import missing
 from analysis.paper.families import Family
-from analysis.paper.verdicts import TABLES, Judged, least_margin, margin_of, seed_table
+from analysis.paper.verdicts import TABLES, Judged, least_margin, margin_of, scores_by_seed
 from analysis.statistics import FEWEST_SEEDS, LEVEL, SeedSpread, seed_spread, smallest_effect
 
 
-def measured(row: Mapping[str, Any] | pd.Series, column: str, scale: float, digits: int) -> Cell:
+def measured_cell(row: Mapping[str, Any] | pd.Series, column: str, scale: float, digits: int) -> Cell:
     """A mean over seeds as `families.summarise` gives it, with its interval or, where seeds are few, each value."""
     values = [scale * value for value in row[f"{column}_by_seed"]]
     return Cell(fixed(scale * row[column], digits), small=spread(scale * row[f"{column}_half"], digits, values))
@@ -31,7 +31,7 @@ def score_heads(compare: bool) -> list[Cell]:
 def score_cells(row: pd.Series, measure: Measure, compare: bool) -> list[Cell]:
     """Printed, measured and, where they are compared, their difference and the verdict."""
     name, scale, digits = measure.column, measure.scale, measure.digits
-    cells = [paper_cell(fixed(scale * row[f"paper_{name}"], digits)), measured(row, name, scale, digits)]
+    cells = [paper_cell(fixed(scale * row[f"paper_{name}"], digits)), measured_cell(row, name, scale, digits)]
     if not compare:
         return cells
     difference = scale * (row[name] - row[f"paper_{name}"])
@@ -75,8 +75,12 @@ def score_notes(
     if family.generated:
         how += " Generated data: no differences from the paper are drawn."
     groups = {row: its[group].iloc[0] if group else None for row, its in rows.items()}
-    spreads = {measure: seed_spread(seed_table(rows, measure, groups)) for measure in measures}
-    return (Text(family.describe()), Text(how), *resolved(spreads, "two rows of one system" if group else "two rows"))
+    spreads = {measure: seed_spread(scores_by_seed(rows, measure, groups)) for measure in measures}
+    return (
+        Text(family.describe()),
+        Text(how),
+        *resolution_note(spreads, "two rows of one system" if group else "two rows"),
+    )
 
 
 def verdict_cell(text: str) -> Cell:
@@ -122,7 +126,7 @@ def explained(judged: Judged, measures: Sequence[Measure] = PRIMARY) -> tuple[Te
     return Text(what), Text(noise)
 
 
-def resolved(spreads: Mapping[str, SeedSpread], rows: str = "two rows") -> tuple[Text, ...]:
+def resolution_note(spreads: Mapping[str, SeedSpread], rows: str = "two rows") -> tuple[Text, ...]:
     """The line under a table that says which difference of two of its rows their seeds would find."""
     counts = [n for its in spreads.values() for n in its.counts if n >= FEWEST_SEEDS]
     if not counts:

@@ -12,7 +12,7 @@ from analysis.paper import missing
 from analysis.paper.families import Family, choose, family_keys, summarise
 from analysis.paper.scores import (
     explained,
-    measured,
+    measured_cell,
     score_cells,
     score_heads,
     score_notes,
@@ -115,7 +115,7 @@ def section6(frame: pd.DataFrame) -> pd.DataFrame:
 
 def section(evidence: Evidence) -> Section:
     """Section 6 in the report."""
-    numbers, family = evidence.of(section6), evidence.of(section6_family)
+    numbers, family = evidence.cached(section6), evidence.cached(section6_family)
     sentence = (
         "What was submitted: networks of 8-bit integers. Rounding alone costs a little; training with the rounding in place should "
         "win it back, and distillation more."
@@ -124,7 +124,7 @@ def section(evidence: Evidence) -> Section:
         "section-6",
         "Section 6",
         sentence,
-        (*explained(evidence.of(section6_judged)), _table(numbers, family, evidence)),
+        (*explained(evidence.cached(section6_judged)), _table(numbers, family, evidence)),
     )
 
 
@@ -150,8 +150,8 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
 def _group(row: ExtraRow, numbers: pd.DataFrame, compare: bool, fill: tuple[str, ...]) -> list[list[Cell]]:
     found = numbers.loc[row.name]
     done = found["seeds"] > 0
-    cells = [measured(found, name, 1, 3) for name in BEFORE]
+    cells = [measured_cell(found, name, 1, 3) for name in BEFORE]
     for measure in PRIMARY:
         cells += score_cells(found, measure, compare)
-    cells += [measured(found, "log_loss_macro", 1, 3), seeds_cell(found["seed_numbers"], numbers["seed_numbers"])]
+    cells += [measured_cell(found, "log_loss_macro", 1, 3), seeds_cell(found["seed_numbers"], numbers["seed_numbers"])]
     return row_group(text_head(row.name), [cells], missing.remark((), bool(done), fill))

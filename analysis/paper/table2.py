@@ -31,7 +31,7 @@ from analysis.paper import missing
 from analysis.paper.families import Family, best_family, summarise
 from analysis.paper.scores import (
     explained,
-    measured,
+    measured_cell,
     score_cells,
     score_heads,
     score_notes,
@@ -107,8 +107,8 @@ def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFram
 def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
     numbers = table2(evidence.frame, evidence.counts)
-    family = evidence.of(table2_family)
-    blocks = [_sizes(evidence), *explained(evidence.of(table2_judged)), _scores(numbers, family, evidence)]
+    family = evidence.cached(table2_family)
+    blocks = [_sizes(evidence), *explained(evidence.cached(table2_judged)), _scores(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     return Section(
@@ -162,7 +162,7 @@ def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) ->
             )
         for measure in PRIMARY:
             cells += score_cells(row, measure, compare)
-        cells += [measured(row, "log_loss_macro", 1, 3), seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
+        cells += [measured_cell(row, "log_loss_macro", 1, 3), seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
         groups.append(
             row_group(text_head(str(system)), [cells], missing.remark(failures, done, fill if family else ()))
         )

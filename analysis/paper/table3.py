@@ -27,7 +27,7 @@ from analysis.paper.clip_pieces import controls
 from analysis.paper.families import Family, choose, family_keys, summarise
 from analysis.paper.scores import (
     explained,
-    measured,
+    measured_cell,
     score_cells,
     score_heads,
     score_notes,
@@ -110,8 +110,8 @@ def table3(frame: pd.DataFrame) -> pd.DataFrame:
 
 def section(evidence: Evidence) -> Section:
     """Table 3 in the report."""
-    numbers, family = evidence.of(table3), evidence.of(table3_family)
-    blocks: list[Block] = [*explained(evidence.of(table3_judged)), _table(numbers, family, evidence)]
+    numbers, family = evidence.cached(table3), evidence.cached(table3_family)
+    blocks: list[Block] = [*explained(evidence.cached(table3_judged)), _table(numbers, family, evidence)]
     if family:
         blocks.append(_plot(numbers, family))
     sentence = (
@@ -124,7 +124,7 @@ def section(evidence: Evidence) -> Section:
 def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
     fill = missing.commands(STUDY, family and family.generated, evidence)
     compare = family is not None and not family.generated
-    rows = evidence.of(table3_rows)
+    rows = evidence.cached(table3_rows)
     groups = []
     for system in TABLE3:
         lines = []
@@ -134,8 +134,8 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
             control = summarise(controls(rows[system, seconds], evidence), MEASURES)
             for measure in PRIMARY:
                 cells += score_cells(row, measure, compare)
-                cells += [measured(control, measure.column, measure.scale, measure.digits)]
-            cells += [measured(row, "log_loss_macro", 1, 3), Cell(f"{row['clips']:,}" if done else MISSING)]
+                cells += [measured_cell(control, measure.column, measure.scale, measure.digits)]
+            cells += [measured_cell(row, "log_loss_macro", 1, 3), Cell(f"{row['clips']:,}" if done else MISSING)]
             lines.append([*cells, seeds_cell(row["seed_numbers"], numbers["seed_numbers"])])
         done = (numbers.loc[system, "seeds"] > 0).all()
         groups.append(row_group(text_head(system), lines, missing.remark((), bool(done), fill if family else ())))

@@ -27,14 +27,15 @@ from analysis.page.formats import fixed, percent, signed
 from analysis.page.style import BLUE, PAPER, paper_marker, styled
 from analysis.paper import missing
 from analysis.paper.families import Family, choose, family_keys, summarise
-from analysis.paper.scores import explained, measured, score_notes, seeds_cell, verdict_cell, verdict_columns
+from analysis.paper.scores import explained, measured_cell, score_notes, seeds_cell, verdict_cell, verdict_columns
 from analysis.paper.verdicts import Judged, judge_rows
-from analysis.published import DEVICES, SEEN, TABLE4, UNSEEN, DropRow
+from analysis.published import TABLE4, DropRow
+from asc_sweeps.data.labels import DEVICES, SEEN_DEVICES, UNSEEN_DEVICES
 
 STUDY = "table4_drop_rate"
 SYSTEM = "BC-Res2Net-40 w/ MFA & FPM"
 AXES = ("finetune.max_drop_rate",)
-GROUPS = {"accuracy_seen": SEEN, "accuracy_unseen": UNSEEN}
+GROUPS = {"accuracy_seen": SEEN_DEVICES, "accuracy_unseen": UNSEEN_DEVICES}
 MEASURES = (*(f"accuracy_{device}" for device in DEVICES), *GROUPS, "log_loss", "accuracy")
 JUDGED = ("log_loss", "accuracy", "accuracy_unseen")
 """Primary outcomes; all other cells are functions of devices' cells, or too many to say something of each."""
@@ -121,8 +122,11 @@ def _printed(row: DropRow | None) -> dict[str, float]:
 
 def section(evidence: Evidence) -> Section:
     """Table 4 in the report."""
-    numbers, family = evidence.of(table4), evidence.of(table4_family)
-    blocks: list[Block] = [*explained(evidence.of(table4_judged), PRIMARY_BY_DEVICE), _table(numbers, family, evidence)]
+    numbers, family = evidence.cached(table4), evidence.cached(table4_family)
+    blocks: list[Block] = [
+        *explained(evidence.cached(table4_judged), PRIMARY_BY_DEVICE),
+        _table(numbers, family, evidence),
+    ]
     if family:
         blocks += [_log_losses(numbers, family), _plot(numbers, family)]
     return Section(
@@ -146,7 +150,7 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         for name in MEASURES:
             scale, digits = _unit(name)
             printed.append(paper_cell(fixed(scale * row[f"paper_{name}"], digits)))
-            scores.append(measured(row, name, scale, digits))
+            scores.append(measured_cell(row, name, scale, digits))
             if pd.isna(row[name] - row[f"paper_{name}"]):
                 found.append(MISSING_CELL)
                 continue
@@ -161,8 +165,8 @@ def _table(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> 
         name = text_head(str(rate), "no fine-tuning" if rate == "X" else "")
         groups.append(row_group(name, lines, missing.remark(failures, done, fill if family else ())))
     names = number_heads(*(device.upper() for device in DEVICES), "seen", "unseen", "log loss", "acc. %")
-    top = [(text_head("Drop rate"), 1), (text_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN))]
-    top += [("Unseen devices, %", len(UNSEEN)), ("Mean, %", 2), ("Average", 2), ("Seeds", 1)]
+    top = [(text_head("Drop rate"), 1), (text_head("Source"), 1), ("Seen devices, accuracy %", len(SEEN_DEVICES))]
+    top += [("Unseen devices, %", len(UNSEEN_DEVICES)), ("Mean, %", 2), ("Average", 2), ("Seeds", 1)]
     system = SYSTEM if family is None else family.trials["system"].iloc[0]
     averages = "Average accuracy is the mean over the nine devices, as the paper's; log loss is over all test segments."
     return Table(
@@ -178,13 +182,13 @@ def _log_losses(numbers: pd.DataFrame, family: Family) -> Table:
     """Log loss by device: the paper prints none, but a device on which the network is surely wrong shows here first."""
     groups = []
     for rate, row in numbers[numbers["seeds"] > 0].iterrows():
-        groups.append([[text_head(str(rate)), *(measured(row, name, 1, 3) for name in LOG_LOSSES)]])
+        groups.append([[text_head(str(rate)), *(measured_cell(row, name, 1, 3) for name in LOG_LOSSES)]])
     names = number_heads("all segments", "macro", *(device.upper() for device in DEVICES), "seen", "unseen")
     top = [
         (text_head("Drop rate"), 1),
         ("Log loss", 2),
-        ("Seen devices", len(SEEN)),
-        ("Unseen devices", len(UNSEEN)),
+        ("Seen devices", len(SEEN_DEVICES)),
+        ("Unseen devices", len(UNSEEN_DEVICES)),
         ("Mean", 2),
     ]
     note = (

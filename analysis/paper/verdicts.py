@@ -65,7 +65,7 @@ def judge(
                 tested.append((float(found.mean()), len(found), number))
     differs, same = [], []
     for (row, measure), known in zip(cells, tested, strict=True):
-        spread, one_seed = spreads[measure].of(row), known[1] < 2
+        spread, one_seed = spreads[measure].for_row(row), known[1] < 2
         differs.append(math.nan if one_seed else new_observation_p(*known, *spread))
         margin = margin_of(measure)
         same.append(math.nan if one_seed else new_observation_equivalence_p(*known, margin, *spread))
@@ -73,7 +73,7 @@ def judge(
     texts, p_values = {}, {}
     for (row, measure), known, other, equal in zip(cells, tested, holm(differs), holm(same), strict=True):
         key = (names[row], measure)
-        variance, _ = spreads[measure].of(row)
+        variance, _ = spreads[measure].for_row(row)
         hidden = abs(known[0] - known[2]) < noise_of_one_run(variance, level)
         never = hidden and margin_of(measure) < least_margin(variance, level)
         texts[key], p_values[key] = _text(*known, other, equal, never, level), other
@@ -104,12 +104,12 @@ def judge_rows(
     scores = {}
     for measure in measures:  # a row in which a seed lacks it has no mean to judge
         whole = {row: its if its[measure].notna().all() else its.iloc[:0] for row, its in trials.items()}
-        scores[measure] = seed_table(whole, measure, group)
+        scores[measure] = scores_by_seed(whole, measure, group)
     numbers = {measure: [float(printed[row][measure]) for row in trials] for measure in measures}
     return judge(scores, numbers, list(trials), LEVEL / TABLES)
 
 
-def seed_table(
+def scores_by_seed(
     trials: Mapping[object, pd.DataFrame], measure: str, group: Mapping[object, object] | None = None
 ) -> np.ndarray:
     """Scores by row and seed, shape [rows, seeds], NaN where a row lacks a seed; seeds of other groups are other columns."""

@@ -49,7 +49,7 @@ def section(evidence: Evidence) -> Section:
 
 def _pretraining(evidence: Evidence) -> pd.DataFrame:
     """Epochs of the trials of Table 2 and Figure 3."""
-    families = [family.trials for family in (evidence.of(table2_family), evidence.of(figure3_family)) if family]
+    families = [family.trials for family in (evidence.cached(table2_family), evidence.cached(figure3_family)) if family]
     return evidence.curves(signature for trials in families for signature in trials["signature"])
 
 
@@ -130,7 +130,7 @@ def _table(key: str, caption: str, curves: pd.DataFrame, by: str, measures: Mapp
 
 def _finetuning(evidence: Evidence) -> pd.DataFrame:
     """Epochs of Table 4's fine-tuned trials, with their drop rate."""
-    family = evidence.of(table4_family)
+    family = evidence.cached(table4_family)
     trials = evidence.frame.iloc[:0] if family is None else family.trials[family.trials["finetuned"]]
     return evidence.curves(trials["signature"]).merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
 

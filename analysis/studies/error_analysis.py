@@ -16,10 +16,10 @@ from analysis.page.formats import percent, plural
 from analysis.page.style import BLUE, INK, PAPER, styled
 from analysis.paper.table2 import table2_family
 from analysis.paper.table4 import NO_FINETUNING, table4_family
-from analysis.published import DEVICES, SEEN, TABLE2, UNSEEN
+from analysis.published import TABLE2
 from analysis.statistics import Interval
 from analysis.studies.calibration import BINS, Calibration, calibration, calibration_interval
-from asc_sweeps.data.labels import SCENES
+from asc_sweeps.data.labels import DEVICES, SCENES, SEEN_DEVICES, UNSEEN_DEVICES
 
 PREFERRED = 0.90
 """Drop rate of the paper's best log loss (Table 4); what is shown is never chosen by the test split."""
@@ -40,7 +40,7 @@ class Shown:
 
 def shown(evidence: Evidence) -> Shown | None:
     """Table 4's row of drop rate 0.90, else its next lower one, else Table 2's last; None without stored predictions."""
-    four, two = evidence.of(table4_family), evidence.of(table2_family)
+    four, two = evidence.cached(table4_family), evidence.cached(table2_family)
     rows = []
     if four:
         rates = sorted({float(r) for r in four.trials["row"]}, key=lambda r: (r > PREFERRED, -r))
@@ -69,7 +69,8 @@ def confusion(predictions: Sequence[Predictions]) -> pd.DataFrame:
 def scenes_by_devices(predictions: Sequence[Predictions]) -> pd.DataFrame:
     """Accuracy (0..1) of each scene (rows) on each device, over all seeds; NaN where there are no segments."""
     rows = pd.concat(
-        pd.DataFrame({"scene": np.array(SCENES)[p.scenes], "device": p.devices, "right": p.right}) for p in predictions
+        pd.DataFrame({"scene": np.array(SCENES)[p.scenes], "device": p.devices, "right": p.correct})
+        for p in predictions
     )
     return rows.pivot_table(index="scene", columns="device", values="right", aggfunc="mean").reindex(
         index=list(SCENES), columns=list(DEVICES)
@@ -129,10 +130,15 @@ def section(evidence: Evidence) -> Section:
 def _devices_table(accuracy: pd.DataFrame, who: str) -> Table:
     groups = []
     for scene, row in accuracy.iterrows():
-        means = [row[list(devices)].mean(skipna=False) for devices in (SEEN, UNSEEN)]
+        means = [row[list(devices)].mean(skipna=False) for devices in (SEEN_DEVICES, UNSEEN_DEVICES)]
         groups.append([[text_head(str(scene)), *(Cell(percent(value)) for value in (*row, *means))]])
     names = number_heads(*(device.upper() for device in DEVICES), "seen", "unseen")
-    top = [(text_head("Scene"), 1), ("Seen devices", len(SEEN)), ("Unseen devices", len(UNSEEN)), ("Mean", 2)]
+    top = [
+        (text_head("Scene"), 1),
+        ("Seen devices", len(SEEN_DEVICES)),
+        ("Unseen devices", len(UNSEEN_DEVICES)),
+        ("Mean", 2),
+    ]
     return Table(
         "errors-devices",
         "Accuracy of each scene on each device, %",

@@ -112,7 +112,7 @@ class Found:
 
         `signature` is the point's; with the scores of the other trial, which did not take part in choosing the point.
         """
-        trials = self.evidence.frame[["signature", "seed", *SCORES]].assign(key=self.evidence.of(_all_but_the_seed))
+        trials = self.evidence.frame[["signature", "seed", *SCORES]].assign(key=self.evidence.cached(_all_but_the_seed))
         drawn = trials["signature"].isin(self.points["signature"])
         pairs = trials.loc[drawn, ["signature", "seed", "key"]].merge(
             trials[~drawn].drop(columns="signature").dropna(), on="key", suffixes=("", "_fresh")

@@ -10,8 +10,8 @@ from analysis.page.elements import Block, Cell, Section, Table, Text, number_hea
 from analysis.page.formats import MISSING, duration, plural, signed, spread, thousands
 from analysis.paper import figure3, section6, table2, table3, table4
 from analysis.paper.families import all_same, family_keys, setting_text, summarise
-from analysis.paper.scores import measured, resolved, seeds_cell
-from analysis.paper.verdicts import seed_table
+from analysis.paper.scores import measured_cell, resolution_note, seeds_cell
+from analysis.paper.verdicts import scores_by_seed
 from analysis.statistics import mean_interval, seed_spread
 from asc_sweeps.workspace.results import StudyRecord
 
@@ -95,7 +95,7 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
     for at, row in numbers.iterrows():
         cells = [_name(row[column]) for column in columns] or [text_cell("the only one")]
         for name, _, scale, digits in MEASURES:
-            cells.append(measured(row, name, scale, digits))
+            cells.append(measured_cell(row, name, scale, digits))
             change = "" if pd.isna(row[f"{name}_change"]) else signed(scale * row[f"{name}_change"], digits)
             by_seed = [scale * value for value in row[f"{name}_change_by_seed"]]
             small = spread(scale * row[f"{name}_change_half"], digits, by_seed).replace("-", "−")
@@ -117,7 +117,9 @@ def _table(record: StudyRecord, position: int, evidence: Evidence) -> Table | No
 
 def _resolved(trials: pd.DataFrame, keys: pd.Series) -> tuple[Text, ...]:
     rows = {key: its for key, its in trials.groupby(keys)}
-    return resolved({name: seed_spread(seed_table(rows, name)) for name, _, _, _ in MEASURES}, "two configurations")
+    return resolution_note(
+        {name: seed_spread(scores_by_seed(rows, name)) for name, _, _, _ in MEASURES}, "two configurations"
+    )
 
 
 def _notes(trials: pd.DataFrame, configurations: int) -> list[str]:

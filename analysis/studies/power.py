@@ -13,7 +13,7 @@ from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import MEASURES
 from analysis.page.formats import plural
 from analysis.paper.effects import found_effects, papers_sources, sources
-from analysis.paper.verdicts import seed_table
+from analysis.paper.verdicts import scores_by_seed
 from analysis.statistics import LEVEL, POWER, places_needed, seed_spread, seeds_needed
 
 FEWEST_FREEDOM = 4
@@ -72,7 +72,7 @@ def measured_spreads(evidence: Evidence) -> dict[tuple[str, str], Spread]:
     effects, spreads = found_effects(evidence), {}
     for source in sources(evidence):
         for measure in source.measures if source.family is not None else ():
-            spread = seed_spread(seed_table(source.rows, measure.column, source.group))
+            spread = seed_spread(scores_by_seed(source.rows, measure.column, source.group))
             if not (spread.residual_freedom >= FEWEST_FREEDOM and spread.variance > 0):
                 continue
             pairs = [

@@ -20,11 +20,12 @@ from analysis.evidence.loading import Evidence
 from analysis.paper.figure3 import figure3
 from analysis.paper.table2 import table2, table2_family
 from analysis.paper.table4 import table4, table4_family
-from analysis.published import DEVICES, TABLE2, TABLE4
+from analysis.published import TABLE2, TABLE4
 from analysis.report import SECTIONS, inert_json, render, write_report
 from analysis.studies.grids import grid_table
 from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.setting_groups import ComputeConfig, FeatureConfig, FinetuneConfig, ModelConfig
+from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import (
     Score,

@@ -13,8 +13,9 @@ from analysis.evidence.predictions import Predictions, load_predictions
 from analysis.page.elements import Plot
 from analysis.paper.comparisons import compare
 from analysis.paper.effects import effects
-from analysis.published import DEVICES, TABLE2
+from analysis.published import TABLE2
 from analysis.studies import error_analysis
+from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.results import Score, save_result
 
@@ -35,8 +36,8 @@ def predictions_of(right):
 def plant(workspace, result, right):
     """A result whose scores are those of its stored predictions."""
     p = predictions_of(right)
-    by_device = {d: p.right[p.devices == d].mean() for d in DEVICES}
-    scores = [Score("test", "overall", "micro", len(NAMES), float(p.log_loss.mean()), float(p.right.mean()))]
+    by_device = {d: p.correct[p.devices == d].mean() for d in DEVICES}
+    scores = [Score("test", "overall", "micro", len(NAMES), float(p.log_loss.mean()), float(p.correct.mean()))]
     scores += [Score("test", "device", d, 200, 1.0, float(share)) for d, share in by_device.items()]
     save_result(workspace, dataclasses.replace(result, scores=scores))
     buffer = io.BytesIO()
@@ -80,7 +81,7 @@ def test_the_error_over_places_is_that_of_whole_places(planted):
     by_row = {(r.system, r.settings["seed"]): evidence.predictions(r.signature) for r in evidence.results}
     first, second = (by_row[TABLE2[row].system, 0] for row in (1, 0))
     found = compare([first], [second]).set_index("measure").loc["accuracy"]
-    gains = (first.right.astype(float) - second.right).reshape(RECORDINGS, 10).mean(axis=1)
+    gains = (first.correct.astype(float) - second.correct).reshape(RECORDINGS, 10).mean(axis=1)
     by_place = np.array(
         [gains[np.arange(RECORDINGS) % PLACES == p].mean() for p in range(PLACES)]
     )  # four recordings each
@@ -93,7 +94,7 @@ def test_a_mean_over_devices_weighs_each_device_the_same():
     generator = np.random.default_rng(0)
     first, second = (predictions_of(generator.random(RECORDINGS) < share) for share in (0.7, 0.5))
     found = compare([first], [second]).set_index("measure")
-    by_device = [first.right[first.devices == d].mean() - second.right[second.devices == d].mean() for d in DEVICES]
+    by_device = [first.correct[first.devices == d].mean() - second.correct[second.devices == d].mean() for d in DEVICES]
     assert found.loc["accuracy_devices", "difference"] == pytest.approx(np.mean(by_device))
     assert found.loc["accuracy_unseen", "difference"] == pytest.approx(np.mean(by_device[6:]))
 
@@ -145,7 +146,7 @@ def test_confusion_and_scenes_by_devices_are_shares_of_the_planted_segments(plan
     assert shares.loc["bus", "metro_station"] == pytest.approx(0.35)
     assert shares.drop(index="bus").isna().all(axis=None)  # scenes without a segment
     by_device = error_analysis.scenes_by_devices(found.predictions)
-    right = [p.right[p.devices == "s4"].mean() for p in found.predictions]
+    right = [p.correct[p.devices == "s4"].mean() for p in found.predictions]
     assert by_device.loc["bus", "s4"] == pytest.approx(np.mean(right))
     assert by_device.drop(index="bus").isna().all(axis=None)
 

@@ -203,7 +203,7 @@ def test_the_lines_of_a_small_run_name_errors_over_places_and_what_is_not_resolv
 def test_a_standard_error_over_places_is_what_it_says():
     evidence = predicted(np.random.default_rng(0), 1, places=60)
     p = next(iter(evidence._read.values()))
-    by_place = [p.right[p.place_numbers == i].mean() for i in range(60)]  # places are equally large
+    by_place = [p.correct[p.place_numbers == i].mean() for i in range(60)]  # places are equally large
     error = 100 * np.std(by_place, ddof=1) / math.sqrt(60)
     assert 100 * place_error(p, ACCURACY) == pytest.approx(error)
 

@@ -104,8 +104,8 @@ def test_a_row_that_scatters_more_than_the_table_is_judged_by_its_own_spread():
     scores = generator.normal(size=(4, 6))
     scores[1] *= 10
     found = seed_spread(scores)
-    assert found.of(1) == (pytest.approx(scores[1].var(ddof=1)), 5)
-    assert found.of(0) == (found.variance, found.freedom)
+    assert found.for_row(1) == (pytest.approx(scores[1].var(ddof=1)), 5)
+    assert found.for_row(0) == (found.variance, found.freedom)
 
 
 # -- a printed number is one run
@@ -138,12 +138,12 @@ def test_a_margin_below_the_noise_of_one_run_can_never_be_shown():
 
 def test_equal_values_never_give_a_p_value_of_zero():
     for constant in np.random.default_rng(0).random(200):  # whose mean is often another number in the last digit
-        assert seed_spread(np.full((2, 3), constant)).of(0)[0] == 0
-        assert seed_spread(np.full((2, 7), constant)).of(1)[0] == 0
+        assert seed_spread(np.full((2, 3), constant)).for_row(0)[0] == 0
+        assert seed_spread(np.full((2, 7), constant)).for_row(1)[0] == 0
     spread = seed_spread(np.array([[0.6, 0.6, 0.6], [0.5, 0.5, 0.5]]))
     assert spread.variance == 0
-    assert math.isnan(new_observation_p(0.6, 3, 0.5, *spread.of(0)))
-    assert math.isnan(new_observation_equivalence_p(0.6, 3, 0.6, 0.01, *spread.of(0)))
+    assert math.isnan(new_observation_p(0.6, 3, 0.5, *spread.for_row(0)))
+    assert math.isnan(new_observation_equivalence_p(0.6, 3, 0.6, 0.01, *spread.for_row(0)))
     assert math.isnan(difference([0.1, 0.1, 0.1], pooled=(0.0, 4.0)).p)
     assert math.isnan(difference([0.1 + 0.2, 0.3, 0.3]).p)  # 0.30000000000000004: equal but for rounding
     assert difference([0.0, 0.0, 0.0]).p == 1
