@@ -1,4 +1,4 @@
-"""Commands about data sets: synthesize, check, prepare."""
+"""Commands on data sets: synthesize, check, prepare."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from pathlib import Path
 
 import click
 
-from asc_sweeps.cli.options import Commands, workspace_option
+from asc_sweeps.cli.options import PER_CORE, CommandGroup, count_option, workspace_option
 from asc_sweeps.workspace.paths import Workspace
 
+folder_argument = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 
-@click.group(cls=Commands)
+
+@click.group(cls=CommandGroup)
 def data() -> None:
-    """Make, check and prepare data sets."""
+    """Generate, check and prepare data sets."""
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--plan", default="small", show_default=True, metavar="tiny|small|medium", help="How large.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+@folder_argument
+@click.option("--plan", default="small", metavar="tiny|small|medium", help="Size of the data set.")
+@count_option("--seed", "Random seed.", least=0, default=0)
+@count_option("--workers", "Number of processes to use.", show_default=PER_CORE)
 def synthesize(folder: Path, plan: str, seed: int, workers: int | None) -> None:
-    """Write a generated miniature.
+    """Generate a small synthetic data set.
 
-    In the layout of TAU Urban Acoustic Scenes 2022 Mobile, stamped as generated.
+    It has the layout of TAU Urban Acoustic Scenes 2022 Mobile and is marked as generated.
     """
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.synthetic import synthesize as write
@@ -37,42 +39,48 @@ def synthesize(folder: Path, plan: str, seed: int, workers: int | None) -> None:
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@folder_argument
 def check(folder: Path) -> None:
-    """Say what is wrong with a folder; exit 2."""
+    """Validate a data set folder.
+
+    Prints each broken rule with its count and first examples, and exits with 2 if there is any.
+    """
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.check import check_audio, read_folder
     from asc_sweeps.data.findings import Findings, printable
     from asc_sweeps.data.tau import read_stamp
 
     findings, line = Findings(), ProgressLine()
-    kind = "generated data (not TAU)" if read_stamp(folder) else "TAU Urban Acoustic Scenes 2022 Mobile layout"
+    kind = "generated data (not TAU)" if read_stamp(folder) else "layout of TAU Urban Acoustic Scenes 2022 Mobile"
     segments = read_folder(folder, findings)
     check_audio(folder, segments, findings, lambda done, total: line.clips("checking", done, total))
     counts = {split: sum(s.split == split for s in segments) for split in ("train", "test", "unused")}
     click.echo(
-        f"{printable(folder)}: {kind}; {counts['train']:,} train, {counts['test']:,} test, "
+        f"{printable(folder)}: {kind}; segments: {counts['train']:,} train, {counts['test']:,} test, "
         f"{counts['unused']:,} in neither list"
     )
     for finding in findings:
         click.echo(f"- {finding}")
     if len(findings):
-        verdict = "it cannot be trained on" if findings.fatal else "it can be trained on, but is not what was published"
+        verdict = "cannot be used for training" if findings.fatal else "usable for training, but not as published"
         click.echo(f"{len(findings)} rule{'s' if len(findings) > 1 else ''} broken: {verdict}", err=True)
         sys.exit(2)
-    click.echo("nothing wrong")
+    click.echo("OK: no problems found")
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@folder_argument
 @workspace_option
-def prepare(folder: Path, place: str) -> None:
-    """Make the training cache.
+def prepare(folder: Path, location: str) -> None:
+    """Build the training cache of a data set.
 
-    16 kHz, int16, memory-mapped. Killed and run again, it continues.
+    The cache is 16 kHz, int16, memory-mapped. Studies build it themselves if needed. After an interruption, the same command
+    resumes.
     """
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.data.catalog import prepare_in_workspace
 
-    made = prepare_in_workspace(folder, Workspace.at(place), ProgressLine().clips)
-    click.echo(f"{made.folder}: {len(made.filenames):,} segments of {made.name}, fingerprint {made.fingerprint}")
+    prepared = prepare_in_workspace(folder, Workspace.at(location), ProgressLine().clips)
+    click.echo(
+        f"{prepared.folder}: {len(prepared.filenames):,} segments of {prepared.name}, fingerprint {prepared.fingerprint}"
+    )

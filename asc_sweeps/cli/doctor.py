@@ -1,8 +1,9 @@
-"""What is right and wrong with a machine and a workspace, each finding with the way out; changes nothing but a file of its own."""
+"""Checks of a machine and a workspace, each with what to do about a failure; writes nothing but a file that it removes."""
 
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import stat
 import uuid
@@ -19,52 +20,50 @@ from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace, cores
 from asc_sweeps.workspace.results import load_all
 
-State = Literal["ok", "warn", "fail"]
-
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class Diagnosis:
+    """The result of one check."""
 
     about: str
     """`versions`, `machine`, `endpoints`, `storage`, `data` or `results`."""
-    state: State
-    """`fail` keeps trials from running, endangers results, or lets strangers in."""
+    state: Literal["ok", "warn", "fail"]
+    """`fail`: trials cannot run, results are at risk, or others have access."""
     text: str
 
 
 @dataclass(frozen=True)
-class Floor:
-    """The first version of a package without a hole that touches what we do with it."""
+class MinimumVersion:
+    """The first version of a package without a vulnerability that concerns this program."""
 
     package: str
     version: str
-    why: str
+    vulnerability: str
 
 
-FLOORS = (
-    Floor("ray", "2.52", "CVE-2025-62593: its job API runs commands that a browser on this machine sends"),
-    Floor("torch", "2.6", "CVE-2025-32434: torch.load runs code in spite of weights_only"),
-    Floor("pyarrow", "14.0.1", "CVE-2023-47248: reading a file may run code"),
-    Floor("jinja2", "3.1.6", "CVE-2025-27516: a template's sandbox can be left"),
+MINIMUM_VERSIONS = (
+    MinimumVersion("ray", "2.52", "CVE-2025-62593: a web page in a browser on this machine can run commands"),
+    MinimumVersion("torch", "2.6", "CVE-2025-32434: torch.load can run code in spite of weights_only"),
+    MinimumVersion("pyarrow", "14.0.1", "CVE-2023-47248: reading a file can run code"),
+    MinimumVersion("jinja2", "3.1.6", "CVE-2025-27516: a template can break out of its sandbox"),
 )
-ALSO = ("torchaudio", "optuna", "numpy", "pandas", "plotly", "soundfile", "pydantic")
-LOW_DISK = 2 * 10**9
-TOKEN = Path(".ray") / "auth_token"
-JOBS = "http://127.0.0.1:8265/api/jobs/"
+OTHER_PACKAGES = ("torchaudio", "optuna", "numpy", "pandas", "plotly", "soundfile", "pydantic")
+LOW_DISK_BYTES = 2 * 10**9
+AUTH_TOKEN = Path(".ray") / "auth_token"
+JOB_API = "http://127.0.0.1:8265/api/jobs/"
 
 
-def examine(workspace: Workspace, jobs: str = JOBS) -> Iterator[Finding]:
-    """Everything in turn, as it is found. `jobs`: where a cluster's job API would answer."""
+def examine(workspace: Workspace, job_api: str = JOB_API) -> Iterator[Diagnosis]:
+    """Run all checks one after the other. `job_api`: where a Ray on this machine would accept jobs."""
     yield from _versions()
     yield from _machine()
-    yield from _endpoints(jobs)
+    yield from _endpoints(job_api)
     if workspace.root.is_dir():
         yield from _storage(workspace)
         yield from _data(workspace)
         yield from _results(workspace)
     else:
-        yield Finding("storage", "ok", f"{workspace.place}: there is no workspace yet; the first sweep makes it")
+        yield Diagnosis("storage", "ok", f"{workspace.place}: no workspace yet; the first sweep creates it")
 
 
 def release(text: str) -> tuple[int, ...]:
@@ -73,97 +72,94 @@ def release(text: str) -> tuple[int, ...]:
     >>> release("2.13.0+cpu") >= release("2.6"), release("3.1.5rc1") >= release("3.1.6")
     (True, False)
     """
-    numbers = []
-    for part in text.partition("+")[0].split("."):
-        digits = part[: next((i for i, sign in enumerate(part) if not sign.isdigit()), len(part))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
+    return tuple(int(number) for number in re.split(r"[^\d.]", text)[0].split(".") if number)
 
 
-def _versions(installed: Callable[[str], str] = version) -> Iterator[Finding]:
-    yield Finding("versions", "ok", f"python {platform.python_version()}")
-    for floor in FLOORS:
-        found = installed(floor.package)
-        if release(found) < release(floor.version):
-            text = f"{floor.package} {found} is older than {floor.version} ({floor.why}); install a newer one"
-            yield Finding("versions", "fail", text)
+def _versions(installed: Callable[[str], str] = version) -> Iterator[Diagnosis]:
+    yield Diagnosis("versions", "ok", f"python {platform.python_version()}")
+    for minimum in MINIMUM_VERSIONS:
+        found = f"{minimum.package} {installed(minimum.package)}"
+        if release(installed(minimum.package)) >= release(minimum.version):
+            yield Diagnosis("versions", "ok", found)
         else:
-            yield Finding("versions", "ok", f"{floor.package} {found}")
-    for package in ALSO:
+            text = f"{found} is vulnerable ({minimum.vulnerability}); install {minimum.version} or later"
+            yield Diagnosis("versions", "fail", text)
+    for package in OTHER_PACKAGES:
         try:
-            yield Finding("versions", "ok", f"{package} {installed(package)}")
+            yield Diagnosis("versions", "ok", f"{package} {installed(package)}")
         except PackageNotFoundError:
-            yield Finding("versions", "fail", f"{package} is not installed; pip install asc_sweeps brings it")
+            text = f"{package} is not installed; install asc_sweeps again with its dependencies"
+            yield Diagnosis("versions", "fail", text)
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Diagnosis]:
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    yield Finding("machine", "ok", f"{cores()} CPU cores; {', '.join(gpus) or 'no GPU that torch can use'}")
+    yield Diagnosis("machine", "ok", f"{cores()} CPU cores; {', '.join(gpus) or 'no GPU available to torch'}")
 
 
-def _endpoints(jobs: str) -> Iterator[Finding]:
-    if job_api_is_open(jobs):
-        yield Finding(
-            "endpoints",
-            "fail",
-            f"{jobs} answers without a token: whoever reaches it runs commands here; stop that Ray, or start it with "
-            "RAY_AUTH_MODE=token (README, On a cluster)",
+def _endpoints(job_api: str) -> Iterator[Diagnosis]:
+    if job_api_is_open(job_api):
+        text = (
+            f"{job_api} accepts jobs without a token: anyone who can reach it can run commands here; stop this Ray, or start "
+            'it with RAY_AUTH_MODE=token (README, section "On a cluster")'
         )
+        yield Diagnosis("endpoints", "fail", text)
     else:
-        yield Finding("endpoints", "ok", f"nothing at {jobs} answers without a token")
-    token = Path.home() / TOKEN
+        yield Diagnosis("endpoints", "ok", f"no Ray accepts jobs without a token at {job_api}")
+    token = Path.home() / AUTH_TOKEN
     if token.exists():
         mode = stat.S_IMODE(token.stat().st_mode)
         if mode & 0o077:
-            yield Finding("endpoints", "fail", f"{token} can be read by others (mode {mode:o}); chmod 600 {token}")
+            text = f"{token} is accessible to other users (mode {mode:o}); run: chmod 600 {token}"
+            yield Diagnosis("endpoints", "fail", text)
         else:
-            yield Finding("endpoints", "ok", f"{token} is its owner's alone")
+            yield Diagnosis("endpoints", "ok", f"{token} is accessible to its owner only")
 
 
-def _storage(workspace: Workspace) -> Iterator[Finding]:
+def _storage(workspace: Workspace) -> Iterator[Diagnosis]:
     probe = workspace.root / f".doctor-{uuid.uuid4().hex[:8]}"
     try:
         write_bytes(probe, b"asc-sweeps doctor")
         probe.unlink()
-        yield Finding("storage", "ok", f"{workspace.root} can be written to")
+        yield Diagnosis("storage", "ok", f"{workspace.root} is writable")
     except OSError as error:
-        text = f"{workspace.root}: cannot be written to ({error.strerror}); trials would fail, reports can be made elsewhere"
-        yield Finding("storage", "fail", text)
+        text = f"{workspace.root} is not writable ({error.strerror}): trials would fail; write reports elsewhere with --out"
+        yield Diagnosis("storage", "fail", text)
     free = shutil.disk_usage(workspace.root).free
-    text = f"{free / 1e9:,.1f} GB are free"
-    low = free < LOW_DISK
-    yield Finding("storage", "warn" if low else "ok", text + ("; checkpoints and reports may not fit" if low else ""))
-    left = [p for p in workspace.trials.glob("*/.*.tmp")]
-    if left:
-        yield Finding("storage", "ok", f"{len(left)} left-over temporary files; each goes when its trial is run again")
+    text = f"{free / 1e9:,.1f} GB free"
+    if free < LOW_DISK_BYTES:
+        yield Diagnosis("storage", "warn", f"{text}; checkpoints and reports may not fit")
+    else:
+        yield Diagnosis("storage", "ok", text)
+    leftovers = len(list(workspace.trials.glob("*/.*.tmp")))
+    if leftovers:
+        text = f"temporary files left by interrupted trials: {leftovers}; removed when the trials run again"
+        yield Diagnosis("storage", "ok", text)
 
 
-def _data(workspace: Workspace) -> Iterator[Finding]:
-    caches = sorted(p for p in workspace.prepared.glob("*-v*") if p.is_dir())
-    for folder in caches:
+def _data(workspace: Workspace) -> Iterator[Diagnosis]:
+    for folder in sorted(path for path in workspace.prepared.glob("*-v*") if path.is_dir()):
         try:
-            made = open_prepared(folder)
-            made_whole = array_digest(folder) == made.content  # whatever was found before: this is what a doctor is for
-            text = f"{folder.name}: {made.name}, {len(made.filenames):,} segments"
-            if made_whole:
-                yield Finding("data", "ok", text)
+            prepared = open_prepared(folder)
+            text = f"{folder.name}: {prepared.name}, {len(prepared.filenames):,} segments"
+            if array_digest(folder) == prepared.content:  # reads every byte, whatever an earlier check said
+                yield Diagnosis("data", "ok", text)
             else:
-                yield Finding("data", "fail", f"{text}, whose waveforms are damaged; delete {folder} and prepare again")
+                text += f", damaged waveforms; delete {folder} and run `asc-sweeps data prepare` again"
+                yield Diagnosis("data", "fail", text)
         except (AscSweepsError, OSError) as error:
-            yield Finding("data", "fail", str(error))
+            yield Diagnosis("data", "fail", str(error))
 
 
-def _results(workspace: Workspace) -> Iterator[Finding]:
-    left = load_all(workspace)
-    damaged = [failure for failure in left.failures if failure.cause == "damaged" and not failure.failed_at]
+def _results(workspace: Workspace) -> Iterator[Diagnosis]:
+    contents = load_all(workspace)
+    damaged = [failure for failure in contents.failures if failure.cause == "damaged" and not failure.failed_at]
     for failure in damaged:
-        yield Finding("results", "fail", failure.message)
-    told = f"{len(left.results):,} finished trials and {len(left.studies):,} studies can be read"
-    yield Finding("results", "ok", told)
-    failed = len(left.failures) - len(damaged)
+        yield Diagnosis("results", "fail", failure.message)
+    text = f"readable: {len(contents.results):,} finished trials, {len(contents.studies):,} studies"
+    yield Diagnosis("results", "ok", text)
+    failed = len(contents.failures) - len(damaged)
     if failed:
-        yield Finding("results", "warn", f"{failed:,} trials failed; `asc-sweeps status` says why")
+        yield Diagnosis("results", "warn", f"failed trials: {failed:,}; for the causes run `asc-sweeps status`")

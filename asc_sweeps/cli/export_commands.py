@@ -1,4 +1,4 @@
-"""Commands that take trained networks and what they say out of a workspace: export, predict, submission."""
+"""Commands that use trained networks outside of studies: export, predict, submission."""
 
 from __future__ import annotations
 
@@ -8,133 +8,141 @@ from pathlib import Path
 
 import click
 
-from asc_sweeps.cli.options import accelerator_option, existing_workspace, json_option, workspace_option
+from asc_sweeps.cli.options import (
+    accelerator_option,
+    count_option,
+    existing_workspace,
+    json_option,
+    out_option,
+    workspace_option,
+)
 from asc_sweeps.errors import ConfigError, DataError
+
+signature_argument = click.argument("signature", metavar="SIGNATURE")
 
 
 @click.command()
-@click.argument("trial", metavar="SIGNATURE")
-@click.option("--format", "form", type=click.Choice(["onnx", "onnx-int8", "pt2"]), default="onnx", show_default=True)
+@signature_argument
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: SIGNATURE.onnx or .pt2]"
+    "--format", "form", type=click.Choice(["onnx", "onnx-int8", "pt2"]), default="onnx", help="Format of the file."
 )
+@out_option("File to write.", "SIGNATURE.onnx or SIGNATURE.pt2")
+@count_option("--segments", "Largest number of test segments to check it on.", least=2, default=500)
 @click.option(
-    "--segments",
-    type=click.IntRange(2),
-    default=500,
-    show_default=True,
-    help="Test segments to check the file on, at most.",
+    "--device",
+    metavar="DEVICE",
+    show_default="the general network",
+    help="Recording device whose network to export, for a trial with one network per device.",
 )
-@click.option("--device", help="Whose network, of a trial with one for each device; else the one for all.")
 @workspace_option
 @json_option
 def export(
-    trial: str, form: str, out: Path | None, segments: int, device: str | None, place: str, as_json: bool
+    signature: str, form: str, out: Path | None, segments: int, device: str | None, location: str, as_json: bool
 ) -> None:
-    """Write a trial's network for another runtime.
+    """Export a trial's network to ONNX or PyTorch's pt2.
 
-    It takes a log-mel batch, [B, 1, mel bands, frames], and gives logits, [B, 10]. The file is run at once on test segments and
-    compared with the trainer's own predictions.
+    Input: a batch of log-mel spectrograms, [B, 1, mel bands, frames]; output: logits, [B, 10]. The file is run on test segments
+    and compared with the original network. ONNX needs pip install 'asc_sweeps[onnx]'.
     """
     from asc_sweeps.data.labels import SEEN_DEVICES
     from asc_sweeps.deploy.export import SUFFIXES, export_trial, finished_trial_config
 
     if device is not None and device not in SEEN_DEVICES:
         raise ConfigError([f"--device must be one of {', '.join(SEEN_DEVICES)}; got '{device}'"])
-    workspace = existing_workspace(place)
-    config = finished_trial_config(workspace, trial)
-    path = out or Path(f"{trial}{SUFFIXES[form]}")
-    found = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True), device)
+    workspace = existing_workspace(location)
+    config = finished_trial_config(workspace, signature)
+    path = out or Path(f"{signature}{SUFFIXES[form]}")
+    exported = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True), device)
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(found), "path": str(found.path)}))
+        click.echo(json.dumps({**dataclasses.asdict(exported), "path": str(exported.path)}))
         return
-    click.echo(f"{found.path}: {found.bytes:,} bytes")
+    click.echo(f"{exported.path}: {exported.bytes:,} bytes")
     click.echo(
-        f"on {found.segments:,} test segments: log loss {found.log_loss:.4f}, the trainer's {found.trainers_log_loss:.4f}; same "
-        f"scene for {found.same_scene:.1%}; log probabilities differ by at most {found.largest_difference:.2g}"
+        f"on {exported.segments:,} test segments: log loss {exported.log_loss:.4f} (original {exported.trainers_log_loss:.4f}), "
+        f"same scene predicted for {exported.same_scene:.1%}, log probabilities differ by at most "
+        f"{exported.largest_difference:.2g}"
     )
 
 
 @click.command()
-@click.argument("trial", metavar="SIGNATURE")
+@signature_argument
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The table.  [default: SIGNATURE.output.csv]"
-)
+@out_option("File of predictions to write.", "SIGNATURE.output.csv")
 @workspace_option
 @accelerator_option
-def predict(trial: str, folder: Path, out: Path | None, place: str, accelerator: str) -> None:
-    """Predict the scenes of unlabelled files.
+def predict(signature: str, folder: Path, out: Path | None, location: str, accelerator: str) -> None:
+    """Predict the scenes of unlabelled audio files.
 
-    DIR is an evaluation set: audio/ and, where it has one, evaluation_setup/fold1_test.csv. Killed and run again, it continues.
+    DIR holds audio/ and optionally the list evaluation_setup/fold1_test.csv. After an interruption, the same command resumes.
     """
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.deploy.export import finished_trial_config
     from asc_sweeps.deploy.predict import format_predictions, predict_folder
     from asc_sweeps.workspace.atomic_files import write_bytes
 
-    workspace = existing_workspace(place, accelerator=accelerator)
-    config, line = finished_trial_config(workspace, trial), ProgressLine()
-    names, probabilities = predict_folder(
-        config,
-        workspace,
-        folder,
-        lambda done, total: line.update("predicting", done / total, f"{done:,} of {total:,} files"),
-    )
-    path = out or Path(f"{trial}.output.csv")
+    workspace = existing_workspace(location, accelerator=accelerator)
+    config, line = finished_trial_config(workspace, signature), ProgressLine()
+
+    def show(done: int, total: int) -> None:
+        line.update("predicting", done / total, f"{done:,} of {total:,} files")
+
+    names, probabilities = predict_folder(config, workspace, folder, show)
+    path = out or Path(f"{signature}.output.csv")
     write_bytes(path, format_predictions(names, probabilities).encode())
-    click.echo(f"{path}: {len(names):,} files")
+    click.echo(f"{path}: predictions for {len(names):,} files")
 
 
 @click.command()
-@click.argument("trial", metavar="SIGNATURE")
-@click.option("--predictions", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, metavar="FILE",
-              help="What `asc-sweeps predict` wrote.")  # fmt: skip
-@click.option("--label", required=True, help="Lastname_INST_task1_N.")
-@click.option("--name", required=True, help="Of the system, for the result table.")
-@click.option("--abbreviation", required=True, help="Of the system, at most 10 signs.")
-@click.option("--author", "authors", multiple=True, required=True, metavar="'FIRST; LAST; E-MAIL; AFFILIATION'",
-              help="May be repeated; the first one corresponds.")  # fmt: skip
+@signature_argument
 @click.option(
-    "--files", type=click.IntRange(1), default=118_800, show_default=True, help="Files of the evaluation set."
+    "--predictions",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="File written by `asc-sweeps predict`.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The ZIP.  [default: LABEL.zip]")
+@click.option("--label", required=True, metavar="LABEL", help="Submission label, e.g. Lee_HYU_task1_1.")
+@click.option("--name", required=True, metavar="NAME", help="System name for the results table.")
+@click.option("--abbreviation", required=True, metavar="NAME", help="Abbreviated system name, at most 10 characters.")
+@click.option(
+    "--author",
+    "authors",
+    multiple=True,
+    required=True,
+    metavar="'FIRST; LAST; E-MAIL; AFFILIATION'",
+    help="Author (repeatable); the first one is the corresponding author.",
+)
+@count_option("--files", "Number of files in the evaluation set.", default=118_800)
+@out_option("ZIP file to write.", "LABEL.zip")
 @workspace_option
 def submission(
-    trial: str, predictions: Path, label: str, name: str, abbreviation: str, authors: tuple[str, ...], files: int,
-    out: Path | None, place: str,
+    signature: str, predictions: Path, label: str, name: str, abbreviation: str, authors: tuple[str, ...], files: int,
+    out: Path | None, location: str,
 ) -> None:  # fmt: skip
-    """Pack a challenge submission.
+    """Build a challenge submission (DCASE 2022 task 1).
 
-    The ZIP of DCASE 2022 task 1: output and meta file, checked by the challenge's rules before it is written.
+    Checks the predictions and the system against the challenge's rules, then writes the ZIP with the output and meta files.
     """
+    from asc_sweeps.deploy import submission as rules
     from asc_sweeps.deploy.export import finished_trial_config
-    from asc_sweeps.deploy.submission import (
-        check_complexity,
-        check_label,
-        check_output,
-        parse_author,
-        read_output,
-        submission_meta,
-        submission_zip,
-    )
     from asc_sweeps.workspace.atomic_files import write_bytes
     from asc_sweeps.workspace.results import load_result
 
-    check_label(label, abbreviation)
-    people = [parse_author(text) for text in authors]
-    workspace = existing_workspace(place)
-    config, result = finished_trial_config(workspace, trial), load_result(workspace, trial)
+    rules.check_label(label, abbreviation)
+    people = [rules.parse_author(text) for text in authors]
+    workspace = existing_workspace(location)
+    config, result = finished_trial_config(workspace, signature), load_result(workspace, signature)
     if result is None:
-        raise DataError(f"{trial}: its result has gone")
-    check_complexity(result)
-    output = read_output(predictions)
-    problems = check_output(output, files)
+        raise DataError(f"{signature}: result not found")
+    rules.check_complexity(result)
+    output = rules.read_output(predictions)
+    problems = rules.check_output(output, files)
     if problems:
         more = f"\n  ... and {len(problems) - 10:,} more" if len(problems) > 10 else ""
-        raise DataError(f"{predictions}: not what the challenge takes\n  " + "\n  ".join(problems[:10]) + more)
-    meta = submission_meta(result, config, workspace, label, name, abbreviation, people)
-    note = f"asc-sweeps trial {trial}, {result.data['name']}" + (", generated data" if result.data["generated"] else "")
+        raise DataError(f"{predictions}: breaks the challenge's rules\n  " + "\n  ".join(problems[:10]) + more)
+    meta = rules.submission_meta(result, config, workspace, label, name, abbreviation, people)
+    generated = ", generated data" if result.data["generated"] else ""
+    note = f"asc-sweeps trial {signature}, {result.data['name']}{generated}"
     path = out or Path(f"{label}.zip")
-    write_bytes(path, submission_zip(label, output, meta, note))
-    click.echo(f"{path}: {files:,} files, {result.complexity.params:,} parameters, {result.complexity.macs:,} MACs")
+    write_bytes(path, rules.submission_zip(label, output, meta, note))
+    click.echo(f"{path}: {files:,} files, {result.complexity.params:,} params, {result.complexity.macs:,} MACs")

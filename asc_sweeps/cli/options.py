@@ -1,7 +1,9 @@
-"""What commands share: their options, and a group that knows the nearest command."""
+"""Options that several commands share, and a command group that suggests the nearest command."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,77 +12,107 @@ import click
 from asc_sweeps.errors import WorkspaceError, did_you_mean
 from asc_sweeps.workspace.paths import Workspace
 
+PER_CORE = "one per CPU core"
 
-def _named(ctx: click.Context, option: click.Parameter, value: str) -> str:
-    if Path(value) == Path():  # an empty word, too
-        raise click.BadParameter("must name a folder; '.' would mix data and results with what lies here")
+
+def _refuse_current_folder(context: click.Context, option: click.Parameter, value: str) -> str:
+    if Path(value) == Path():  # an empty string, too
+        raise click.BadParameter("must name a folder other than '.', which would mix the workspace with other files")
     return value
 
 
-def workspace_option(command: Any) -> Any:
-    """`--workspace PLACE`, handed on as `place`."""
-    return click.option(
-        "--workspace",
-        "place",
-        metavar="DIR|URL",
-        callback=_named,
-        default="workspace",
-        envvar="ASC_SWEEPS_WORKSPACE",
-        show_default=True,
-        help="Where data, trials and results are: a folder, or an object store (s3://bucket/workspace).",
-    )(command)
-
-
-def existing_workspace(place: str, accelerator: str = "auto") -> Workspace:
-    """The workspace at `place`, with what others have written; raises WorkspaceError where there is none."""
-    workspace = Workspace.at(place, accelerator=accelerator)
-    workspace.pull()
-    if not workspace.root.is_dir():
-        raise WorkspaceError(
-            f"{place}: there is no such workspace; `asc-sweeps demo` or a sweep makes one, --workspace names it"
-        )
-    return workspace
-
-
-also_option = click.option(
-    "--also",
-    "others",
-    multiple=True,
+workspace_option = click.option(
+    "--workspace",
+    "location",
     metavar="DIR|URL",
-    help="Another workspace whose results are read, too; may be repeated.",
+    callback=_refuse_current_folder,
+    default="workspace",
+    envvar="ASC_SWEEPS_WORKSPACE",
+    show_envvar=True,
+    help="Workspace for data, trials and results: a folder or an object store (s3://bucket/workspace).",
 )
-set_option = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="A setting, e.g. model.width=48.")
-data_option = click.option("--data", metavar="DIR", help="Folder of the data set (meta.csv, audio/).")
+also_option = click.option(
+    "--also", multiple=True, metavar="DIR|URL", help="Additional workspace to read results from (repeatable)."
+)
+set_option = click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Setting to override, e.g. model.width=48 (repeatable)."
+)
+data_option = click.option("--data", metavar="DIR", help="Data set folder, with meta.csv and audio/.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-mini_option = click.option("--mini", is_flag=True, help="The small size of the study, on generated data.")
-seeds_option = click.option("--seeds", metavar="N|A,B,..", help="Number of seeds, or a list of them.")
 storage_option = click.option(
-    "--storage", metavar="URL", help="Optuna's database of searches.  [default: SQLite in the workspace]"
-)
-from_option = click.option(
-    "--from",
-    "report",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    metavar="REPORT",
-    help="Run the studies of a report again, trial by trial; all of them, or those that are named.",
+    "--storage", metavar="URL", show_default="SQLite in the workspace", help="Database for Optuna's searches."
 )
 accelerator_option = click.option(
     "--accelerator",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
-    show_default=True,
-    help="What computes.",
+    help="Hardware to run on; auto is CUDA if available.",
+)
+_STUDY_OPTIONS = (
+    click.argument("spaces", nargs=-1, metavar="SPACE..."),
+    click.option(
+        "--from",
+        "report",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        metavar="REPORT",
+        help="Report whose studies to repeat, trial by trial: those named by SPACE, or all.",
+    ),
+    click.option("--mini", is_flag=True, help="Use the mini size of the studies, on generated data."),
+    data_option,
+    set_option,
+    click.option("--seeds", metavar="N|A,B,..", help="Number of seeds (3: seeds 0, 1, 2) or a list of seeds (0,4,7)."),
+    workspace_option,
 )
 
 
-def named_or_from(spaces: tuple[str, ...], report: Path | None) -> None:
-    """Refuse a command that names no study."""
-    if not spaces and report is None:
-        raise click.UsageError("Missing argument 'SPACE...'.")
+def count_option(name: str, text: str, least: int = 1, **more: Any) -> Callable[..., Any]:
+    """An option that takes a whole number of at least `least`."""
+    return click.option(name, type=click.IntRange(least), metavar="N", help=text, **more)
 
 
-class Commands(click.Group):
-    """A group that names the nearest command when there is no such one."""
+def out_option(text: str, default: str, dir_okay: bool = False) -> Callable[..., Any]:
+    """`--out FILE`; `default` says which file is written without it."""
+    path = click.Path(path_type=Path, dir_okay=dir_okay)
+    return click.option("--out", type=path, metavar="FILE", show_default=default, help=text)
+
+
+def study_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add SPACE... and the options that choose and change studies; the command gets them as one `request`."""
+
+    @functools.wraps(command)
+    def with_request(
+        spaces: tuple[str, ...], report: Path | None, mini: bool, data: str | None, sets: tuple[str, ...],
+        seeds: str | None, **others: Any,
+    ) -> None:  # fmt: skip
+        if not spaces and report is None:
+            raise click.UsageError("name at least one study (SPACE), or a report with --from REPORT")
+        from asc_sweeps.config.request import read_request
+
+        command(read_request(spaces, mini, data, sets, seeds, report=report), **others)
+
+    for add in reversed(_STUDY_OPTIONS):
+        with_request = add(with_request)
+    return with_request
+
+
+def existing_workspace(location: str, accelerator: str = "auto") -> Workspace:
+    """The workspace at a folder or URL, with what other machines have written; raises WorkspaceError if there is none."""
+    workspace = Workspace.at(location, accelerator=accelerator)
+    workspace.pull()
+    if not workspace.root.is_dir():
+        raise WorkspaceError(
+            f"{location}: no such workspace; create one with `asc-sweeps demo` or `asc-sweeps sweep`, "
+            "or name another with --workspace"
+        )
+    return workspace
+
+
+class CommandGroup(click.Group):
+    """Lists its commands in the order of their use, and suggests the nearest one for an unknown name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they were added."""
+        return list(self.commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

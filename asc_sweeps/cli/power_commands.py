@@ -1,4 +1,4 @@
-"""The command that says how many seeds an effect needs."""
+"""The command that computes how many seeds an effect needs: power."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asc_sweeps.cli.options import also_option, json_option, workspace_option
+from asc_sweeps.cli.options import also_option, count_option, json_option, workspace_option
 from asc_sweeps.errors import WorkspaceError, did_you_mean
 from asc_sweeps.workspace.paths import Workspace
 
@@ -20,60 +20,58 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 @click.argument("names", nargs=-1, metavar="[EFFECT]...")
 @workspace_option
 @also_option
-@click.option("--effect", type=float, help="The size of an effect of your own; accuracies 0..1, 0.015 is 1.5 points.")
+@click.option("--effect", type=float, metavar="SIZE", help="Size of an effect of your own; 0.015 is 1.5 % of accuracy.")
 @click.option(
     "--measure",
     type=click.Choice(["log_loss", "accuracy", "accuracy_devices", "accuracy_unseen"]),
-    help="Restrict to one measure; with --effect, log_loss by default.",
+    show_default="all measures; log_loss with --effect",
+    help="Measure of the effects.",
 )
-@click.option("--published", is_flag=True, help="Use published standard deviations, whatever the workspace holds.")
-@click.option("--places", type=click.IntRange(2), help="Places of the test split.  [default: those of the workspace]")
+@click.option("--published", is_flag=True, help="Use published standard deviations instead of the workspace's.")
+@count_option("--places", "Number of recording places in the test split.", least=2, show_default="the workspace's")
 @click.option(
     "--power",
     "wanted",
     type=click.FloatRange(0.05, 0.999),
     default=0.8,
-    show_default=True,
-    help="Chance to find the effect.",
+    metavar="P",
+    help="Probability of detecting the effect.",
 )
 @click.option(
     "--level",
     type=click.FloatRange(1e-6, 0.5),
     default=0.05,
-    show_default=True,
+    metavar="P",
     help="Significance level of the two-sided test.",
 )
-@click.option(
-    "--tests", type=click.IntRange(1), default=1, show_default=True, help="Divide the level by so many tests."
-)
+@count_option("--tests", "Number of tests to divide the level by (Bonferroni correction).", default=1)
 @json_option
 def power(
-    names: tuple[str, ...], place: str, others: tuple[str, ...], effect: float | None, measure: str | None, published: bool,
+    names: tuple[str, ...], location: str, also: tuple[str, ...], effect: float | None, measure: str | None, published: bool,
     places: int | None, wanted: float, level: float, tests: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Say how many seeds each effect of the paper needs.
+    """Compute how many seeds the effects of the paper need.
 
-    EFFECT names some of them (e.g. drop-0.9, res2net, mfa); without one, all. The seed-to-seed standard deviation is that of the
-    workspace's trials where the rows of a table share enough seeds, else a published one. r is the correlation over seeds of systems
-    that share a start; unpaired systems share none.
+    EFFECT names an effect (e.g. drop-0.9, res2net, mfa); the default is all. The standard deviation over seeds is estimated from
+    the workspace's trials if the rows of a table share enough seeds, otherwise a published one is used. r is the correlation
+    between systems that start from the same pretrained models.
     """
     from analysis.studies.power import lines, measured_spreads, power_table
 
     questions = _questions(names, effect, measure)
-    spreads = {} if published else measured_spreads(_evidence(place, others))
+    spreads = {} if published else measured_spreads(_evidence((location, *also)))
     table = power_table(questions, spreads, level / tests, wanted, places)
     if places and table["places"].isna().all():
         raise click.UsageError(
-            "--places needs a workspace whose trials have stored test predictions of several shared seeds; leave it out"
+            "--places needs a workspace whose trials have stored test predictions for several shared seeds; omit it"
         )
     if as_json:
         click.echo(table.to_json(orient="records", indent=1))
         return
-    for line in lines(table):
-        click.echo(line)
+    click.echo("\n".join(lines(table)))
     click.echo(
-        f"\nseeds of each system for {wanted:.0%} power, two-sided test at {level / tests:.2g}; “+ places”: for other places, too; "
-        "—: no number suffices, or unknown"
+        f"\nSeeds per system for {wanted:.0%} power, two-sided test at level {level / tests:.2g}. “+ places”: if the result is to "
+        "hold for other test places, too. —: no number is enough, or unknown."
     )
 
 
@@ -82,9 +80,9 @@ def _questions(names: tuple[str, ...], effect: float | None, measure: str | None
 
     if effect is not None:
         if names:
-            raise click.UsageError("name effects of the paper or give --effect, not both")
+            raise click.UsageError("give names of effects or --effect, not both")
         if effect == 0 or not math.isfinite(effect):
-            raise click.BadParameter(f"must be a number other than 0, got {effect:g}", param_hint="--effect")
+            raise click.BadParameter(f"must be a finite number other than 0; got {effect:g}", param_hint="--effect")
         return [Question("--effect", "", measure or "log_loss", effect)]
     questions = questions_of_the_paper()
     known = list(dict.fromkeys(question.name for question in questions))
@@ -94,18 +92,18 @@ def _questions(names: tuple[str, ...], effect: float | None, measure: str | None
             raise click.UsageError(f"unknown effect '{name}'{near}")
     questions = [q for q in questions if (not names or q.name in names) and measure in (None, q.measure)]
     if not questions:
-        raise click.UsageError(f"the paper prints no {measure} of {', '.join(names)}; leave out --measure")
+        raise click.UsageError(f"the paper has no {measure} for {', '.join(names)}; omit --measure")
     return questions
 
 
-def _evidence(place: str, others: tuple[str, ...]) -> Evidence:
+def _evidence(locations: tuple[str, ...]) -> Evidence:
     from analysis.evidence.loading import load_evidence
 
-    workspaces = []
-    for one in (place, *others):
-        workspace = Workspace.at(one)
+    workspaces = [Workspace.at(location) for location in locations]
+    for location, workspace in zip(locations, workspaces, strict=True):
         workspace.pull()
-        if not workspace.root.is_dir() and one != "workspace":
-            raise WorkspaceError(f"{one}: there is no such workspace; leave out --workspace for published spreads")
-        workspaces.append(workspace)
+        if not workspace.root.is_dir() and location != "workspace":
+            raise WorkspaceError(
+                f"{location}: no such workspace; omit --workspace and --also to use published standard deviations"
+            )
     return load_evidence(*workspaces)

@@ -1,4 +1,4 @@
-"""Commands about single trials: train, complexity, settings."""
+"""Commands on single trials: train, complexity, settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from asc_sweeps.cli.options import accelerator_option, data_option, json_option, set_option, workspace_option
+from asc_sweeps.cli.options import (
+    PER_CORE,
+    accelerator_option,
+    count_option,
+    data_option,
+    json_option,
+    set_option,
+    workspace_option,
+)
 from asc_sweeps.workspace.paths import Workspace
 
 
@@ -18,14 +26,14 @@ from asc_sweeps.workspace.paths import Workspace
 @data_option
 @workspace_option
 @accelerator_option
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one a core]")
+@count_option("--threads", "Number of CPU threads.", show_default=PER_CORE)
 @json_option
 def train(
-    sets: tuple[str, ...], data: str | None, place: str, accelerator: str, threads: int | None, as_json: bool
+    sets: tuple[str, ...], data: str | None, location: str, accelerator: str, threads: int | None, as_json: bool
 ) -> None:
-    """Run one trial without Ray.
+    """Train one trial without Ray.
 
-    The defaults are the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any finetune.* setting adds the fine-tuning.
+    The default trial is the paper's pretraining of BC-Res2Net-40 w/ MFA & FPM; any setting finetune.* adds the fine-tuning.
     """
     from asc_sweeps.config.request import parse_overrides
     from asc_sweeps.config.settings import make_config
@@ -37,11 +45,11 @@ def train(
     from asc_sweeps.workspace.paths import cores
 
     line = ProgressLine()
-    workspace = Workspace.at(place, accelerator=accelerator, threads=threads or cores())
+    workspace = Workspace.at(location, accelerator=accelerator, threads=threads or cores())
     (config,) = resolve_data([config], workspace, line.clips)
 
     def on_row(row: dict[str, Any]) -> None:
-        text = f"epoch {row['epoch']}, {row['epochs_done']} of {row['epochs_total']} in all"
+        text = f"epoch {row['epoch']} (total {row['epochs_done']} of {row['epochs_total']})"
         if row["train_loss"] is not None:
             text += f", loss {row['train_loss']:.4f}"
         if row["validation_log_loss"] is not None:
@@ -57,17 +65,19 @@ def train(
     for row in result.scores:
         if row.by == "overall" and row.name == "micro":
             click.echo(
-                f"{row.split}: log loss {row.log_loss:.4f}, accuracy {row.accuracy:.2%} of {row.segments:,} segments"
+                f"{row.split}: log loss {row.log_loss:.4f}, accuracy {row.accuracy:.2%} ({row.segments:,} segments)"
             )
-    click.echo(f"kept in {workspace.place}/trials/{result.signature}")
+    click.echo(f"saved in {workspace.place}/trials/{result.signature}")
 
 
 @click.command()
 @set_option
-@click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of the clip.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 60), default=1.0, metavar="SECONDS", help="Duration of the input clip."
+)
 @json_option
 def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
-    """Count params and MACs of a network."""
+    """Count the params and MACs of a network."""
     from asc_sweeps.config.request import parse_overrides
     from asc_sweeps.config.settings import make_config
 
@@ -77,20 +87,20 @@ def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
     from asc_sweeps.training.finished import complexity_of
 
-    n = complexity_of(config, seconds)
+    counts = complexity_of(config, seconds)
     shape = [1, config.features.n_mels, config.features.frames(seconds)]
     if as_json:
-        click.echo(json.dumps({"system": config.system, "input": shape, **dataclasses.asdict(n)}))
+        click.echo(json.dumps({"system": config.system, "input": shape, **dataclasses.asdict(counts)}))
         return
-    click.echo(f"{config.system}, input {shape[0]} x {shape[1]} x {shape[2]}")
-    for name, value, limit in (("params", n.params, PARAMS_LIMIT), ("MACs", n.macs, MACS_LIMIT)):
+    click.echo(f"{config.system}, input {' x '.join(map(str, shape))}")
+    for name, value, limit in (("params", counts.params, PARAMS_LIMIT), ("MACs", counts.macs, MACS_LIMIT)):
         verdict = "within" if value <= limit else "over"
-        click.echo(f"{name:<7} {value:>12,}   {verdict} the challenge's {limit:,}")
+        click.echo(f"{name:<7} {value:>12,}   {verdict} the challenge's limit of {limit:,}")
 
 
 @click.command()
 def settings() -> None:
-    """List every setting, its default and source."""
+    """List every setting with its default and source."""
     from asc_sweeps.config.trial_settings import setting_fields
 
     for name, field in setting_fields().items():

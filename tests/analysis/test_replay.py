@@ -103,7 +103,7 @@ def test_a_report_alone_runs_its_studies_again_elsewhere(tmp_path, study, three_
     run("report", "--out", "there/report.html", cwd=tmp_path)
     elsewhere = tmp_path / "there"
     data = ["--data", str(three_scenes)]
-    assert "5 different, 0 cached" in run("plan", "--from", "report.html", *data, cwd=elsewhere).stdout
+    assert "5 distinct, 0 cached" in run("plan", "--from", "report.html", *data, cwd=elsewhere).stdout
     assert "trained 5" in run("sweep", "--from", "report.html", *data, cwd=elsewhere).stdout
     one, two = results(tmp_path), results(elsewhere)
     assert one.keys() == two.keys()

@@ -95,7 +95,7 @@ def test_complexity_gives_exact_integers_as_json(tmp_path):
     plain = ["--set", "model.mfa=false", "--set", "model.fpm=false"]
     text = run("complexity", *plain, "--set", "model.width=80", "--seconds", "10", cwd=tmp_path).stdout
     assert "BC-Res2Net-80, input 1 x 256 x 313" in text
-    assert "over the challenge's 128,000" in text
+    assert "over the challenge's limit of 128,000" in text
 
 
 def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
@@ -105,7 +105,7 @@ def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
     assert [t["params"] for t in told["trials"]] == [126_590] * 5
     assert [t["macs"] for t in told["trials"]] == [26_762_930] * 5
     assert {t["start"] for t in told["trials"][1:]} == {told["trials"][0]["signature"]}
-    assert "Until the data are there" in told["note"]
+    assert "The signatures above do not include the data yet" in told["note"]
     assert told["totals"]["epochs_to_train"] == 300 + 4 * 55
 
 

@@ -1,4 +1,4 @@
-"""What the doctor finds, each planted for real."""
+"""The checks of `asc-sweeps doctor`, each on a real fault."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from small_trials import SMALL, TUNED, config_of, data, workspace  # noqa: F401 
 from sweeping import run
 
 from asc_sweeps.cli import doctor
-from asc_sweeps.cli.doctor import FLOORS, examine
+from asc_sweeps.cli.doctor import MINIMUM_VERSIONS, examine
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):
-    """Of this machine's own token file nothing is asked here."""
+    """The token file of this machine is not checked."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
-def failures(workspace, **how):
-    return [found.text for found in examine(workspace, **how) if found.state == "fail"]
+def failures(workspace, **options):
+    return [check.text for check in examine(workspace, **options) if check.state == "fail"]
 
 
 @pytest.fixture
@@ -34,19 +34,18 @@ def finished(config_of, workspace):
 
 
 def test_a_sound_machine_and_workspace_have_no_failure(finished, workspace):
-    found = list(examine(workspace))
-    assert not [f for f in found if f.state == "fail"]
-    told = " ".join(f.text for f in found)
-    assert "ray 2." in told
-    assert "can be read" in told
-    assert "synthetic-mini" in told
+    checks = list(examine(workspace))
+    assert not [check for check in checks if check.state == "fail"]
+    text = " ".join(check.text for check in checks)
+    assert "ray 2." in text
+    assert "readable: 1 finished trials, 0 studies" in text
+    assert "synthetic-mini" in text
 
 
-def test_a_version_with_a_known_hole_fails_with_the_holes_name():
-    old = {floor.package: "0.9" for floor in FLOORS}
-    found = list(doctor._versions(lambda package: old.get(package, "1.0")))
-    failed = [f.text for f in found if f.state == "fail"]
-    assert len(failed) == len(FLOORS)
+def test_a_version_with_a_known_vulnerability_fails_with_its_name():
+    old = {minimum.package: "0.9" for minimum in MINIMUM_VERSIONS}
+    failed = [c.text for c in doctor._versions(lambda package: old.get(package, "1.0")) if c.state == "fail"]
+    assert len(failed) == len(MINIMUM_VERSIONS)
     assert all("CVE-" in text for text in failed)
 
 
@@ -63,10 +62,10 @@ def test_a_job_api_that_answers_anybody_fails_and_one_that_refuses_does_not(tmp_
 
         server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = failures(Workspace(tmp_path / "none"), jobs=f"http://127.0.0.1:{server.server_port}/api/jobs/")
+        texts = failures(Workspace(tmp_path / "none"), job_api=f"http://127.0.0.1:{server.server_port}/api/jobs/")
         server.shutdown()
         server.server_close()
-        assert any("answers without a token" in text for text in found) == is_open
+        assert any("accepts jobs without a token" in text for text in texts) == is_open
 
 
 def test_a_token_file_that_others_can_read_fails(tmp_path, monkeypatch):
@@ -75,8 +74,8 @@ def test_a_token_file_that_others_can_read_fails(tmp_path, monkeypatch):
     token.parent.mkdir()
     token.write_text("secret")
     token.chmod(0o644)
-    (told,) = failures(Workspace(tmp_path / "none"))
-    assert told == f"{token} can be read by others (mode 644); chmod 600 {token}"
+    (text,) = failures(Workspace(tmp_path / "none"))
+    assert text == f"{token} is accessible to other users (mode 644); run: chmod 600 {token}"
     token.chmod(0o600)
     assert not failures(Workspace(tmp_path / "none"))
 
@@ -88,12 +87,12 @@ def test_damaged_data_and_results_fail_by_name_and_the_command_exits_2(config_of
     try:
         os.truncate(path, 100)
         flip(array, 100_000)
-        told = failures(workspace)
-        assert len(told) == 2
-        assert any("waveforms.npy is not what was written" in text for text in told)
-        assert any(str(path) in text for text in told)
+        texts = failures(workspace)
+        assert len(texts) == 2
+        assert any("waveforms.npy is not what was written" in text for text in texts)
+        assert any(str(path) in text for text in texts)
         done = run("doctor", "--json", "--workspace", str(workspace.root), cwd=tmp_path, code=2)
-        assert [f["text"] for f in json.loads(done.stdout) if f["state"] == "fail"] == told
+        assert [f["text"] for f in json.loads(done.stdout) if f["state"] == "fail"] == texts
     finally:
         path.write_bytes(whole)
         flip(array, 100_000)

@@ -112,7 +112,7 @@ def test_a_folder_made_by_someone_else_after_the_layout_has_nothing_wrong(tree: 
     code, text = check(tree)
     assert code == 0, text
     assert "30 train, 20 test, 10 in neither list" in text
-    assert "nothing wrong" in text
+    assert "OK: no problems found" in text
     assert "generated" not in text
 
 
@@ -188,7 +188,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(tree: Path, check: Callable, fau
     assert code == 2
     found = expected.replace("{name}", TRAINED)
     assert re.search(found, text), text
-    assert "1 rule broken: it cannot be trained on" in text
+    assert "1 rule broken: cannot be used for training" in text
 
 
 def test_many_bad_files_are_counted_and_the_first_ones_named(tree: Path, check: Callable) -> None:
@@ -206,7 +206,7 @@ def test_a_file_that_is_not_listed_is_told_but_does_not_keep_from_training(tree:
     code, text = check(tree)
     assert code == 2
     assert "not listed in meta.csv: 1\n    audio/.DS_Store" in text
-    assert "it can be trained on, but is not what was published" in text
+    assert "usable for training, but not as published" in text
 
 
 # Lists

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from asc_sweeps.cli.study_commands import _tell_search
+from asc_sweeps.cli.output import search_lines
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
@@ -177,14 +177,12 @@ def test_a_database_that_is_none_is_told_by_its_url(opened, tmp_path):
         opened()
 
 
-def test_the_command_tells_no_best_without_the_advice_to_confirm_it(opened, capsys):
+def test_the_command_shows_no_best_trial_without_the_advice_to_confirm_it(opened):
     search = opened(trials=2)
-    _tell_search(search)
-    assert "confirm" not in capsys.readouterr().out  # nothing is finished
+    assert "confirm" not in "".join(search_lines(search))  # nothing is finished
     for loss in (1.25, 1.5):
         asked = search.ask()
         search.tell_finished(asked.number, result(asked.config, loss))
-    _tell_search(search)
-    best, advice = capsys.readouterr().out.splitlines()[-2:]
+    best, advice = search_lines(search)[-2:]
     assert "validation_log_loss 1.2500" in best
-    assert advice.startswith("  chosen from 2 trials by one seed each, so optimistic: confirm with other seeds")
+    assert advice.startswith("  best of 2 trials with one seed each, hence optimistic: confirm with other seeds")

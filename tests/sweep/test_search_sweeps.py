@@ -37,7 +37,7 @@ def test_a_search_over_one_start_ends_every_optuna_trial_truly_and_goes_on_after
     assert not [t for t in _optuna_trials(tmp_path) if t.state.name == "RUNNING"]
 
     done = run("sweep", path, cwd=tmp_path, code=1)  # 1e30 fails its trials
-    assert "search: 7 of 7 trials drawn" in done.stdout
+    assert "search: 7 of 7 trials sampled" in done.stdout
     found = results(tmp_path)
     assert sum(r["phase"] == "pretraining" for r in found.values()) == 1  # the one start of all
     trials = [
@@ -73,7 +73,7 @@ def test_a_trial_that_was_stopped_early_stays_so_until_it_is_asked_for_in_full(s
     stopped = {row["signature"] for row in record["trials"] if row["state"] == "stopped"}
     assert stopped
     assert f"stopped early {len(stopped)}" in done.stdout
-    assert "stopping early saved" in done.stdout
+    assert "early stopping saved" in done.stdout
     assert record["state"] == "complete"
     kept = checkpoints(tmp_path)
     assert kept.keys() == stopped
