@@ -28,7 +28,7 @@ def run_studies(
 ) -> int:
     """Run the studies of a request; returns the exit code."""
     studies = load_studies(request)
-    from asc_sweeps.sweep.studies import resolve_studies, halving_by_study, open_searches, plan_studies, record_studies
+    from asc_sweeps.sweep.studies import halving_by_study, open_searches, plan_studies, record_studies, resolve_studies
 
     line = ProgressLine()
     workspace.pull()

@@ -41,7 +41,7 @@ def plan(request: Request, location: str, storage: str | None, as_json: bool) ->
     from asc_sweeps.cli.output import plan_lines, plan_values
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.sweep.cost import estimate_cost
-    from asc_sweeps.sweep.studies import resolve_studies, plan_searches, plan_studies
+    from asc_sweeps.sweep.studies import plan_searches, plan_studies, resolve_studies
 
     workspace, note = Workspace.at(location), ""
     workspace.pull()
