@@ -13,13 +13,7 @@ from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.labels import DEVICES
-from asc_sweeps.workspace.results import (
-    Complexity,
-    Score,
-    StudyRecord,
-    TrialFailure,
-    TrialResult,
-)
+from asc_sweeps.workspace.records import Complexity, Score, StudyRecord, TrialFailure, TrialResult
 
 COUNTED = {
     ("bcresnet", False, False): (88_140, 16_108_000),

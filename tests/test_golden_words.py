@@ -37,7 +37,7 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.int8 import fake_quantize, integer_network
 from asc_sweeps.models.network import Network
 from asc_sweeps.sweep.studies import open_searches, resolve_studies
-from asc_sweeps.workspace.lease import hold
+from asc_sweeps.workspace.lease import acquire
 from asc_sweeps.workspace.paths import Workspace
 
 pytestmark = pytest.mark.xdist_group("golden_words")
@@ -244,7 +244,7 @@ def test_records_have_their_keys(lab: Lab, golden: Golden, tmp_path: Path, capsy
         told = json.loads(capsys.readouterr().out)
         golden(words[0], keys(told))
     assert told["totals"]["cached"] == told["totals"]["trials"] == 1
-    with hold(Workspace(tmp_path), tmp_path / "lease.json"):
+    with acquire(Workspace(tmp_path), tmp_path / "lease.json"):
         golden("lease", keys(read(tmp_path / "lease.json")))
 
 

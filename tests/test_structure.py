@@ -40,7 +40,7 @@ def test_imports_keep_the_contracts(copy):
 
 
 PLANTED = {
-    "upwards": ("asc_sweeps/config/settings.py", "import asc_sweeps.workspace.results"),
+    "upwards": ("asc_sweeps/config/settings.py", "import asc_sweeps.workspace.records"),
     "upwards, in a function": ("asc_sweeps/data/labels.py", "def f():\n    import asc_sweeps.sweep.plan"),
     "upwards, for types alone": (
         "asc_sweeps/workspace/status.py",

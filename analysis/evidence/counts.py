@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.page.formats import millions, signed, thousands
 from analysis.published import MACS_PRECISION, PARAMS_PRECISION, TABLE2, WIDTH, AblationRow
 from asc_sweeps.config.trial_settings import setting_fields
-from asc_sweeps.workspace.results import StudyRecord
+from asc_sweeps.workspace.records import StudyRecord
 
 SIZE_SETTINGS = ("model.width", "model.scale", "model.sub_bands", "features.n_mels", "features.hop")
 """What a count depends on besides the system; at their defaults they are the paper's."""

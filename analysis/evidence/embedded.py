@@ -6,7 +6,7 @@ import dataclasses
 
 from analysis.evidence.loading import Evidence
 from asc_sweeps.config.packing import compact_json
-from asc_sweeps.workspace.results import TrialResult
+from asc_sweeps.workspace.records import STORED_NAMES, TrialResult
 
 FORMAT = 1
 
@@ -20,7 +20,9 @@ def embedded_json(evidence: Evidence) -> str:
     names = [field.name for field in dataclasses.fields(TrialResult)]
     trials = [
         {
-            **{name: getattr(result, name) for name in names},  # not `asdict`, which copies all that is in it
+            **{
+                STORED_NAMES.get(name, name): getattr(result, name) for name in names
+            },  # not `asdict`, which copies all that is in it
             "complexity": vars(result.complexity),
             "scores": [vars(score) for score in result.scores],
             "history": len(result.history),

@@ -12,7 +12,7 @@ import pandas as pd
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.data.labels import DEVICES, SEEN_DEVICES, UNSEEN_DEVICES
-from asc_sweeps.workspace.results import Complexity, TrialResult
+from asc_sweeps.workspace.records import Complexity, TrialResult
 
 NAN = float("nan")
 CURVE_COLUMNS = ("learning_rate", "drop_rate", "train_loss", "validation_log_loss", "validation_accuracy", "seconds")

@@ -14,7 +14,8 @@ from analysis.evidence.frames import curves_frame, trials_frame
 from analysis.evidence.predictions import Predictions, load_predictions
 from analysis.evidence.study_spaces import spaces
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import StudyRecord, TrialFailure, TrialResult, load_all
+from asc_sweeps.workspace.record_store import load_contents
+from asc_sweeps.workspace.records import StudyRecord, TrialFailure, TrialResult
 from asc_sweeps.workspace.status import TrialStatus, trial_statuses
 
 Row, Found = TypeVar("Row"), TypeVar("Found")
@@ -84,7 +85,7 @@ class Evidence:
 def load_evidence(*workspaces: Workspace) -> Evidence:
     """Read workspaces; what is not there is empty. A trial that several of them hold is taken from the first."""
     workspaces = tuple({workspace.root: workspace for workspace in workspaces}.values())
-    left = [load_all(workspace) for workspace in workspaces]
+    left = [load_contents(workspace) for workspace in workspaces]
     results = _first((one.results for one in left), lambda result: result.signature)
     failures = _first((one.failures for one in left), lambda failure: failure.signature)
     statuses = [

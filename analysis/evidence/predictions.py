@@ -65,7 +65,7 @@ class Predictions:
 def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:
     """The stored predictions of a finished trial, None where they are not there or not readable."""
     path = workspace.trial(signature) / "test_predictions.npz"
-    workspace.files.fetch(path)
+    workspace.storage.fetch(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
             return Predictions(stored["filename"], stored["scene"], stored["log_probability"])

@@ -9,7 +9,7 @@ from asc_sweeps.config.replay import space_as_yaml
 from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.workspace.results import StudyRecord, TrialResult
+from asc_sweeps.workspace.records import StudyRecord, TrialResult
 
 LONGEST_NAME = 64
 """Of a study, in a search space."""

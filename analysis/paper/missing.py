@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from analysis.evidence.loading import Evidence
 from analysis.page.elements import Cell, Text
 from asc_sweeps.config.space_file import shipped_spaces
-from asc_sweeps.workspace.results import TrialFailure
+from asc_sweeps.workspace.records import TrialFailure
 
 COUNTING = "table2_ablation"
 """Every study counts the networks at the paper's size; the small size of this one takes minutes and no data."""

@@ -12,7 +12,7 @@ from analysis.page import charts
 from analysis.page.elements import Block, Cell, Plot, Section, Table, Text, number_heads, text_head
 from analysis.page.formats import MISSING, duration, percent, plural
 from analysis.page.style import BLUE, GREEN, INK, ORANGE, VERMILLION, escaped, object_array, styled
-from asc_sweeps.workspace.results import StudyRecord
+from asc_sweeps.workspace.records import StudyRecord
 
 LOOKS = {
     "finished": (BLUE, ""),
@@ -28,10 +28,12 @@ def sittings_frame(evidence: Evidence) -> pd.DataFrame:
     """One row a stretch of work: signature, system, state, worker, began, ended (UTC); trials of before they were noted lack them."""
     rows = []
     for result in evidence.results:
-        rows += _rows(result.signature, result.system, "finished", result.sittings)
+        rows += _rows(result.signature, result.system, "finished", result.work_intervals)
     failed = {failure.signature for failure in evidence.failures}
     for status in evidence.unfinished:
-        rows += _rows(status.signature, status.system, _end(status.state, status.signature in failed), status.sittings)
+        rows += _rows(
+            status.signature, status.system, _end(status.state, status.signature in failed), status.work_intervals
+        )
     frame = pd.DataFrame(rows, columns=["signature", "system", "state", "worker", "began", "ended"])
     for column in ("began", "ended"):
         frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601")

@@ -14,7 +14,7 @@ from analysis.page.formats import fixed, plural
 from analysis.paper.families import family_keys
 from asc_sweeps.config.search_space import OBJECTIVES
 from asc_sweeps.sweep.searches.importance import importances
-from asc_sweeps.workspace.results import StudyRecord
+from asc_sweeps.workspace.records import StudyRecord
 
 SCORES = ("validation_log_loss", "validation_accuracy")
 

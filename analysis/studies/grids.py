@@ -13,7 +13,7 @@ from analysis.paper.families import all_same, family_keys, setting_text, summari
 from analysis.paper.scores import measured_cell, resolution_note, seeds_cell
 from analysis.paper.verdicts import scores_by_seed
 from analysis.statistics import mean_interval, seed_spread
-from asc_sweeps.workspace.results import StudyRecord
+from asc_sweeps.workspace.records import StudyRecord
 
 OF_THE_PAPER = {module.STUDY for module in (table2, table3, table4, section6, figure3)}
 MEASURES = (("log_loss", "Log loss", 1, 3), ("accuracy", "Accuracy, %", 100, 1))

@@ -16,7 +16,7 @@ from analysis.studies import search_figures as figures
 from analysis.studies.found_points import SCORES, Found
 from asc_sweeps.config.search_space import OBJECTIVES, SIZES
 from asc_sweeps.sweep.searches.importance import EVALUATOR, FEWEST
-from asc_sweeps.workspace.results import StudyRecord
+from asc_sweeps.workspace.records import StudyRecord
 
 MOST_ROWS = 50
 """Of a table that lists the best or the refused; all points stand in the table of points."""

@@ -18,7 +18,7 @@ from asc_sweeps.errors import AscSweepsError
 from asc_sweeps.sweep.ray_environment import job_api_is_open
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace, cores
-from asc_sweeps.workspace.results import load_all
+from asc_sweeps.workspace.record_store import load_contents
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def examine(workspace: Workspace, job_api: str = JOB_API) -> Iterator[Diagnosis]
         yield from _data(workspace)
         yield from _results(workspace)
     else:
-        yield Diagnosis("storage", "ok", f"{workspace.place}: no workspace yet; the first sweep creates it")
+        yield Diagnosis("storage", "ok", f"{workspace.location}: no workspace yet; the first sweep creates it")
 
 
 def release(text: str) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ def _data(workspace: Workspace) -> Iterator[Diagnosis]:
 
 
 def _results(workspace: Workspace) -> Iterator[Diagnosis]:
-    contents = load_all(workspace)
+    contents = load_contents(workspace)
     damaged = [failure for failure in contents.failures if failure.cause == "damaged" and not failure.failed_at]
     for failure in damaged:
         yield Diagnosis("results", "fail", failure.message)

@@ -126,7 +126,7 @@ def submission(
     from asc_sweeps.deploy import submission as rules
     from asc_sweeps.deploy.export import finished_trial_config
     from asc_sweeps.workspace.atomic_files import write_bytes
-    from asc_sweeps.workspace.results import load_result
+    from asc_sweeps.workspace.record_store import load_result
 
     rules.check_label(label, abbreviation)
     people = [rules.parse_author(text) for text in authors]

@@ -19,6 +19,7 @@ from asc_sweeps.cli.options import (
     workspace_option,
 )
 from asc_sweeps.workspace.paths import Workspace
+from asc_sweeps.workspace.records import as_stored
 
 
 @click.command()
@@ -58,7 +59,7 @@ def train(
 
     result = run_trial(config, workspace, on_row)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(result), indent=1))
+        click.echo(json.dumps(as_stored(result), indent=1))
         return
     click.echo(f"{result.signature}  {result.system}, {result.phase}, seed {config.seed}, on {result.data['name']}")
     click.echo(f"{result.complexity.params:,} params, {result.complexity.macs:,} MACs")
@@ -67,7 +68,7 @@ def train(
             click.echo(
                 f"{row.split}: log loss {row.log_loss:.4f}, accuracy {row.accuracy:.2%} ({row.segments:,} segments)"
             )
-    click.echo(f"saved in {workspace.place}/trials/{result.signature}")
+    click.echo(f"saved in {workspace.location}/trials/{result.signature}")
 
 
 @click.command()

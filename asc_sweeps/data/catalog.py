@@ -51,7 +51,7 @@ def prepare_in_workspace(
     def sent(done: int, total: int) -> None:
         progress("sending", len(made.filenames) * done // total, len(made.filenames))
 
-    workspace.files.send_folder(made.folder, MANIFEST, sent)
+    workspace.storage.push_folder(made.folder, MANIFEST, sent)
     return made
 
 
@@ -60,7 +60,7 @@ def fetch_prepared(workspace: Workspace, fingerprint: str) -> Prepared:
 
     Raises DataError when the workspace has none.
     """
-    workspace.files.fetch_folder(cache_folder(workspace.prepared, fingerprint), MANIFEST)
+    workspace.storage.fetch_folder(cache_folder(workspace.prepared, fingerprint), MANIFEST)
     return load_prepared(workspace.prepared, fingerprint)
 
 

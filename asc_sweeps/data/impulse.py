@@ -48,14 +48,14 @@ def store_responses(folder: str, workspace: Workspace) -> str:
     buffer = io.BytesIO()
     np.save(buffer, bank)
     if not has_responses(content, workspace):
-        workspace.files.write(_path(content, workspace), buffer.getvalue())
+        workspace.storage.write(_path(content, workspace), buffer.getvalue())
     return content
 
 
 def has_responses(content: str, workspace: Workspace) -> bool:
     """Whether the workspace holds these responses."""
     path = _path(content, workspace)
-    workspace.files.fetch(path)
+    workspace.storage.fetch(path)
     return path.exists()
 
 
@@ -73,7 +73,7 @@ def load_responses(content: str, workspace: Workspace) -> Tensor:
             raise ValueError("damaged")
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{workspace.place}: the impulse responses {content} are not at hand ({printable(error)}); name their folder again "
+            f"{workspace.location}: the impulse responses {content} are not at hand ({printable(error)}); name their folder again "
             "with --set augment.impulse_responses=DIR"
         ) from None
     padded = torch.nn.functional.pad(torch.from_numpy(bank), (0, SAMPLE_RATE))

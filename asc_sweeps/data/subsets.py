@@ -45,7 +45,7 @@ def store_subset(folder: Path, percent: int, data: Prepared, workspace: Workspac
     text = "\n".join(names).encode()
     content = hashlib.sha256(text).hexdigest()[:32]
     if _kept(content, workspace) is None:
-        workspace.files.write(_path(content, workspace), text)
+        workspace.storage.write(_path(content, workspace), text)
     return content
 
 
@@ -60,7 +60,7 @@ def fetch_data(workspace: Workspace, config: DataConfig) -> Prepared:
     text = _kept(config.subset_content, workspace)
     if text is None:
         raise DataError(
-            f"{workspace.place}: the list of data.subset {config.subset} ({config.subset_content}) is not at hand; run the "
+            f"{workspace.location}: the list of data.subset {config.subset} ({config.subset_content}) is not at hand; run the "
             "sweep again where the data are"
         )
     chosen = set(text.decode().split("\n"))
@@ -76,7 +76,7 @@ def has_subset(content: str, workspace: Workspace) -> bool:
 def _kept(content: str, workspace: Workspace) -> bytes | None:
     """A list that the workspace holds, None where it has not, or not whole."""
     path = _path(content, workspace)
-    workspace.files.fetch(path)
+    workspace.storage.fetch(path)
     text = path.read_bytes() if path.exists() else b""
     return text if hashlib.sha256(text).hexdigest()[:32] == content else None
 

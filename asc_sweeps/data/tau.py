@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.errors import REMEDIES, DataError, describe_os_error
-from asc_sweeps.workspace.atomic_files import naming
+from asc_sweeps.workspace.atomic_files import filename_in_errors
 
 GENERATED_STAMP = "GENERATED.json"
 """At the root of a folder of generated data."""
@@ -94,7 +94,7 @@ def read_stamp(folder: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     try:
-        with naming(path):
+        with filename_in_errors(path):
             stamp = json.loads(path.read_text(encoding="utf-8"))
         if stamp["generated"] is True and isinstance(stamp["plan"], str):
             return stamp
@@ -168,7 +168,7 @@ def _some_names(folder: Path) -> list[str]:
     """File names by which a set can be told: of its first list, whatever its columns are, or else of its audio."""
     for name in LIST_COLUMNS:
         if (folder / name).is_file():
-            with naming(folder / name), open(folder / name, encoding="utf-8-sig", errors="replace") as file:
+            with filename_in_errors(folder / name), open(folder / name, encoding="utf-8-sig", errors="replace") as file:
                 lines = list(itertools.islice(file, SOME))
             return [line.rstrip("\n").partition("\t")[0] for line in lines[1:] if line.startswith("audio/")]
     if not (folder / "audio").is_dir():

@@ -24,7 +24,7 @@ from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.run_trial import trained_network
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import RESULT, Workspace
-from asc_sweeps.workspace.results import load_result
+from asc_sweeps.workspace.record_store import load_result
 
 SUFFIXES = {"onnx": ".onnx", "onnx-int8": ".onnx", "pt2": ".pt2"}
 CHECK_BATCH = 64
@@ -49,11 +49,11 @@ class Exported:
 def finished_trial_config(workspace: Workspace, signature: str) -> TrialConfig:
     """The settings of a finished trial. Raises WorkspaceError where there is none of this name."""
     folder = workspace.trial(signature)
-    workspace.files.fetch(folder / RESULT)
+    workspace.storage.fetch(folder / RESULT)
     result = load_result(workspace, signature)
     if result is None:
         raise WorkspaceError(
-            f"{workspace.place}: holds no finished trial '{signature}'; `asc-sweeps plan` prints the signatures"
+            f"{workspace.location}: holds no finished trial '{signature}'; `asc-sweeps plan` prints the signatures"
         )
     return stored_config(result.settings, folder)
 

@@ -20,7 +20,7 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.training.run_trial import resolve_accelerator, trained_network
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_result
+from asc_sweeps.workspace.record_store import load_result
 
 FILES_PER_CHUNK = 1024
 PREDICT_BATCH = 256

@@ -22,7 +22,7 @@ from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
 from asc_sweeps.models.int8 import integer_parameters
 from asc_sweeps.training.run_trial import trained_network
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import TrialResult
+from asc_sweeps.workspace.records import TrialResult
 
 FILES = 118_800
 """Of the evaluation sets of 2022 and 2023."""

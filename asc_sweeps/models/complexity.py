@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import SCENES
-from asc_sweeps.workspace.results import Complexity
+from asc_sweeps.workspace.records import Complexity
 
 PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000
 """The challenge's limits of 2022, for one segment of one second."""

@@ -107,7 +107,7 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
 
     from asc_sweeps.data.features import LogMel
     from asc_sweeps.training.build_network import build_network
-    from asc_sweeps.training.heap import freed_memory_kept
+    from asc_sweeps.training.heap import keep_freed_memory
     from asc_sweeps.training.optimizer import PlainAdamW
 
     threads = torch.get_num_threads()
@@ -127,7 +127,7 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
             optimizer.step()
             loss.item()  # waits for the GPU
 
-        with freed_memory_kept():
+        with keep_freed_memory():
             step()
             began, steps = time.monotonic(), 0
             while time.monotonic() - began < SECONDS:

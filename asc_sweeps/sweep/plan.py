@@ -10,7 +10,7 @@ from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.training.finished import complexity_of, find_result
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Complexity
+from asc_sweeps.workspace.records import Complexity
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,10 @@ from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.sweep.halving import Halving
 from asc_sweeps.sweep.plan import Plan, PlannedTrial, distinct_models, make_plan, with_dependencies
 from asc_sweeps.training.finished import find_result
-from asc_sweeps.workspace.lease import Lease, hold
+from asc_sweeps.workspace.lease import Lease, acquire
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import (
-    StudyRecord,
-    TrialFailure,
-    load_failure,
-    load_study,
-    now,
-    save_failure,
-    save_study,
-)
+from asc_sweeps.workspace.record_store import load_failure, load_study, save_failure, save_study
+from asc_sweeps.workspace.records import StudyRecord, TrialFailure, utc_now
 
 if TYPE_CHECKING:  # brings Optuna, which a grid does not need
     from asc_sweeps.sweep.searches.search_study import SearchStudy
@@ -124,11 +117,11 @@ def _opened(study: Study, workspace: Workspace, url: str | None, lease: Lease) -
 
     path = _database(workspace, study.record_name)
     if not url:
-        workspace.files.fetch(path)
+        workspace.storage.fetch(path)
 
     def send() -> None:
         if not url and not lease.is_lost():
-            workspace.files.send(path)
+            workspace.storage.push(path)
 
     def send_if_possible() -> None:
         with suppress(StoreError):  # what is not sent now goes with the next
@@ -148,7 +141,7 @@ def _hold(workspace: Workspace, name: str) -> Iterator[Lease]:
     def refuse(who: str) -> None:
         raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it")
 
-    with hold(workspace, workspace.studies / f".{name}.lease", refuse) as lease:
+    with acquire(workspace, workspace.studies / f".{name}.lease", refuse) as lease:
         yield lease
 
 
@@ -177,7 +170,7 @@ def _drawn(workspace: Workspace, name: str, url: str | None) -> int:
         return count_sampled(url or f"sqlite:///{path}", name)
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_bytes(workspace.files.read(path) or b"")
+        copy.write_bytes(workspace.storage.read(path) or b"")
         return count_sampled(f"sqlite:///{copy}", name) if copy.stat().st_size else 0
 
 
@@ -215,7 +208,7 @@ def record_failures(
             if written is None or (written.cause, written.message) != failed[c.signature]:
                 cause, message = failed[c.signature]
                 try:
-                    save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, now()))
+                    save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, utc_now()))
                 except (
                     OSError,
                     StoreError,
@@ -256,7 +249,7 @@ def record_studies(
             trials=rows,
             counts=distinct_models([*study.full_size, *(t.config for t in its)]),
             state="interrupted" if "planned" in states or left.get(study.space.study) else end,
-            ended_at=now(),
+            ended_at=utc_now(),
             search=drawn.get(study.space.study) or (old and old.search),
             scheduler=asdict(study.space.scheduler) if study.space.scheduler else old and old.scheduler,
         )

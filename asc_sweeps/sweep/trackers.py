@@ -16,7 +16,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.plan import PlannedTrial
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_result
+from asc_sweeps.workspace.record_store import load_result
 
 METRICS = ("train_loss", "validation_log_loss", "validation_accuracy", "learning_rate", "drop_rate", "seconds")
 """Of an epoch; the step is the epoch, counted over all phases of a trial."""

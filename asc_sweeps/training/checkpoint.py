@@ -14,32 +14,32 @@ import torch
 
 from asc_sweeps.errors import TrialError
 from asc_sweeps.training.flat_state import flatten, unflatten
-from asc_sweeps.workspace.atomic_files import naming
-from asc_sweeps.workspace.object_store import SharedFiles
+from asc_sweeps.workspace.atomic_files import filename_in_errors
 from asc_sweeps.workspace.paths import CHECKPOINT
+from asc_sweeps.workspace.storage import Storage
 
 
 def save_checkpoint(
-    files: SharedFiles, folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None
+    storage: Storage, folder: Path, state: dict[str, Any], name: str, progress: dict[str, Any] | None = None
 ) -> None:
     """Make `state` the folder's checkpoint; `name` differs from the one before (`finetune-0003`), which is kept beside it.
 
     `progress` stands in the pointer, for those who ask how far the trial is without reading its weights.
     """
     before = _before(folder, f"{name}.pt")
-    digest = save_state(files, folder / f"{name}.pt", flatten(state))
+    digest = save_state(storage, folder / f"{name}.pt", flatten(state))
     # The pointer is what counts: until it is renamed into place the checkpoint before is the valid one.
     pointer = {"file": f"{name}.pt", "sha256": digest, "before": before, **(progress or {})}
-    files.write_json(folder / CHECKPOINT, pointer)
+    storage.write_json(folder / CHECKPOINT, pointer)
     kept = {f"{name}.pt", before["file"] if before else ""}
-    files.remove(*(old for old in folder.glob("*-*.pt") if old.name not in kept))
+    storage.remove(*(old for old in folder.glob("*-*.pt") if old.name not in kept))
 
 
-def fetch_checkpoint(files: SharedFiles, folder: Path) -> None:
+def fetch_checkpoint(storage: Storage, folder: Path) -> None:
     """Have the folder's checkpoint on this machine, if there is one. `load_checkpoint` tells of a pointer that is not readable."""
-    files.fetch(folder / CHECKPOINT)
+    storage.fetch(folder / CHECKPOINT)
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        files.fetch(*(path for path, _ in _kept(folder)))
+        storage.fetch(*(path for path, _ in _kept(folder)))
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def _load(path: Path, digest: str) -> dict[str, Any]:
 
 def _kept(folder: Path) -> list[tuple[Path, str]]:
     """Path and SHA-256 of the checkpoints that the pointer names, the last one first."""
-    with naming(folder / CHECKPOINT):
+    with filename_in_errors(folder / CHECKPOINT):
         pointer = json.loads((folder / CHECKPOINT).read_text())
     rows = [pointer, pointer.get("before")]
     return [(folder / Path(row["file"]).name, row["sha256"]) for row in rows if row]
@@ -86,25 +86,25 @@ def _before(folder: Path, name: str) -> dict[str, str] | None:
     return next((row for row in rows if row["file"] != name), None)
 
 
-def clear_checkpoint(files: SharedFiles, folder: Path) -> None:
+def clear_checkpoint(storage: Storage, folder: Path) -> None:
     """Remove a finished trial's checkpoint."""
-    files.remove(folder / CHECKPOINT)
-    files.remove_all(folder, "*-*.pt")
+    storage.remove(folder / CHECKPOINT)
+    storage.remove_matching(folder, "*-*.pt")
 
 
-def save_state(files: SharedFiles, path: Path, state: dict[str, Any]) -> str:
+def save_state(storage: Storage, path: Path, state: dict[str, Any]) -> str:
     """Write tensors and plain values; returns the SHA-256 of the file."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    files.write(path, content)
+    storage.write(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
 def load_state(path: Path, digest: str) -> dict[str, Any]:
     """Read what `save_state` wrote, if it still is that; tensors on the CPU. Raises TrialError otherwise."""
     try:
-        with naming(path):
+        with filename_in_errors(path):
             content = path.read_bytes()
     except FileNotFoundError as error:  # one that only cannot be read now is not to be deleted
         raise TrialError("damaged", f"{path}: {error.strerror}; delete {path.parent} to train anew") from None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from asc_sweeps.config.setting_groups import PerDeviceConfig
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.training.finetune import pull
+from asc_sweeps.training.finetune import l2_sp_penalty
 from asc_sweeps.training.loop import Phase, Session, run_phases
 
 
-def specialize(session: Session, config: PerDeviceConfig) -> None:
+def finetune_per_device(session: Session, config: PerDeviceConfig) -> None:
     """Give the session, which holds the network for all devices, one of each known device; an epoch trains all of them."""
-    penalty = pull(session.network, config.reg_lambda)
+    penalty = l2_sp_penalty(session.network, config.reg_lambda)
     session.network = DeviceNetworks(session.network)
     phase = Phase(
         name="per device",

@@ -11,8 +11,8 @@ from asc_sweeps.data.labels import DEVICES, SCENES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.training.watchdog import alive
-from asc_sweeps.workspace.results import Score
+from asc_sweeps.training.watchdog import record_progress
+from asc_sweeps.workspace.records import Score
 
 BATCH = 256
 
@@ -34,7 +34,7 @@ def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.nd
     batch = max(1, BATCH * len(rows) // max(rows.size, 1))  # as many seconds at a time, however long a clip
     parts = []
     for at in range(0, len(rows), batch):
-        alive()
+        record_progress()
         inputs = features(fetch(data, rows[at : at + batch], accelerator))
         parts.append(network(inputs).log_softmax(dim=1).cpu())
     found = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)

@@ -19,7 +19,7 @@ def finetune(session: Session, config: FinetuneConfig, dropped_device: str) -> N
 
     Segments of `dropped_device` are dropped from each mini-batch, at a rate that rises to `max_drop_rate`.
     """
-    penalty = pull(session.network, config.reg_lambda)
+    penalty = l2_sp_penalty(session.network, config.reg_lambda)
     seed_torch(session.seed, "new classifier")
     session.network.reset_classifier()
     steps = config.epochs * session.steps(config.batch_size)
@@ -44,14 +44,14 @@ def finetune(session: Session, config: FinetuneConfig, dropped_device: str) -> N
     run_phases(session, [classifier, whole])
 
 
-def end_of_drop(config: FinetuneConfig | None, dropped_device: str | None) -> Drop:
+def final_drop(config: FinetuneConfig | None, dropped_device: str | None) -> Drop:
     """The drop as fine-tuning ends with it, for phases that come after: what it gained must not be trained away."""
     if config is None or dropped_device is None:
         return {}
     return {"dropped_device": DEVICES.index(dropped_device), "drop_rate": lambda step: config.max_drop_rate}
 
 
-def pull(network: Network, reg_lambda: float) -> Callable[[Network], Tensor]:
+def l2_sp_penalty(network: Network, reg_lambda: float) -> Callable[[Network], Tensor]:
     """Eq. 3's second term, of a network: lambda times the summed squared differences to this one's weights as they are now.
 
     Over every parameter except the classifier's; running statistics are not parameters.

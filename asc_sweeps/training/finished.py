@@ -10,7 +10,8 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.models.complexity import count_complexity
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Complexity, TrialResult, load_result
+from asc_sweeps.workspace.record_store import load_result
+from asc_sweeps.workspace.records import Complexity, TrialResult
 
 
 def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:

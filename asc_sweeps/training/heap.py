@@ -12,7 +12,7 @@ _LARGEST, _USUAL = 2**31 - 1, 128 * 1024
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Let the allocator keep what a training step frees for the next step to take; at the end it goes back to the system.
 
     glibc gives blocks of megabytes back as they are freed, and the system hands them out again page by page: a tenth to a fifth of

@@ -32,11 +32,11 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
-from asc_sweeps.training.losses import teachers_part
+from asc_sweeps.training.losses import distillation_loss
 from asc_sweeps.training.optimizer import PlainAdamW
-from asc_sweeps.training.watchdog import alive
-from asc_sweeps.workspace.object_store import SharedFiles
-from asc_sweeps.workspace.results import now
+from asc_sweeps.training.watchdog import record_progress
+from asc_sweeps.workspace.records import WorkInterval, utc_now
+from asc_sweeps.workspace.storage import Storage
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -84,7 +84,7 @@ class Session:
     augment: AugmentConfig
     seed: int
     accelerator: str
-    files: SharedFiles
+    storage: Storage
     folder: Path
     """Where checkpoints go."""
     may_write: Callable[[], None]
@@ -97,21 +97,21 @@ class Session:
     responses: Tensor | None = None
     """Spectra of the impulse responses that segments are heard through, [responses, 16001]."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    sittings: list[dict[str, str]] = field(default_factory=list)
+    work_intervals: list[WorkInterval] = field(default_factory=list)
     """The stretches of work on the trial: worker, began_at, ended_at; the last one is this process's."""
     _sat_down: float = 0.0
     """When this stretch began, by the clock that is never set."""
 
     def sit_down(self) -> None:
         """A new stretch of work begins here and now."""
-        at, self._sat_down = now("milliseconds"), time.monotonic()
-        self.sittings.append({"worker": f"{platform.node()}:{os.getpid()}", "began_at": at, "ended_at": at})
+        at, self._sat_down = utc_now("milliseconds"), time.monotonic()
+        self.work_intervals.append({"worker": f"{platform.node()}:{os.getpid()}", "began_at": at, "ended_at": at})
 
     def still_here(self) -> None:
         """The stretch of work lasts until now at least; the clock on the wall may have been set since it began."""
         lasted = timedelta(seconds=time.monotonic() - self._sat_down)
-        ended = datetime.fromisoformat(self.sittings[-1]["began_at"]) + lasted
-        self.sittings[-1]["ended_at"] = ended.isoformat(timespec="milliseconds")
+        ended = datetime.fromisoformat(self.work_intervals[-1]["began_at"]) + lasted
+        self.work_intervals[-1]["ended_at"] = ended.isoformat(timespec="milliseconds")
 
     def steps(self, batch_size: int) -> int:
         """Mini-batches of an epoch; the last one may be smaller."""
@@ -145,7 +145,7 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
     if state:
         session.network.load_state_dict(state["network"])
         session.history[:] = state["history"]
-        session.sittings[:] = state.get("sittings", [])
+        session.work_intervals[:] = state.get("sittings", [])
     if session.compute.channels_last:
         session.network.to(memory_format=torch.channels_last)
     session.sit_down()
@@ -167,14 +167,14 @@ def run_phases(session: Session, phases: list[Phase]) -> None:
                 "network": session.network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "history": session.history,
-                "sittings": session.sittings,
+                "sittings": session.work_intervals,
             }
             done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
             pace = sum(r["seconds"] for r in session.history) / len(session.history)
             progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
-            progress["sittings"] = session.sittings
+            progress["sittings"] = session.work_intervals
             session.may_write()
-            save_checkpoint(session.files, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
+            save_checkpoint(session.storage, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
             session.report({**row, **done})
 
 
@@ -196,7 +196,7 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     )  # read once an epoch: a GPU need not wait
     seen, learning_rate, drop_rate = 0, 0.0, 0.0
     for i, (network, rows) in enumerate(batches):
-        alive()
+        record_progress()
         step = epoch * len(batches) + i
         learning_rate, drop_rate = phase.learning_rate(step), phase.drop_rate(step)
         batch = _kept(session, rows, phase, drop_rate)
@@ -250,18 +250,18 @@ def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) ->
 
 
 def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
-    inputs, targets, softened = heard(session, phase, rows)
+    inputs, targets, softened = training_batch(session, phase, rows)
     narrow = session.compute.precision == "bfloat16"
     with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=narrow):
         logits = network(inputs).float()
     loss = functional.cross_entropy(logits, targets)
     if phase.teachers is not None:
-        part = teachers_part(logits, softened, phase.temperature)
+        part = distillation_loss(logits, softened, phase.temperature)
         loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
     return loss if phase.penalty is None else loss + phase.penalty(network)
 
 
-def heard(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def training_batch(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Some segments as a network is to hear them in training: augmented log-mel [B, 1, F, T], and their targets.
 
     Those are probabilities of scenes, [B, scenes], by the labels and by the teachers; without teachers the latter are [B, 0].

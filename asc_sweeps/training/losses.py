@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def teachers_part(logits: Tensor, softened: Tensor, temperature: float) -> Tensor:
+def distillation_loss(logits: Tensor, softened: Tensor, temperature: float) -> Tensor:
     """Kullback-Leibler divergence from the teachers at the temperature, times its square, mean over the mini-batch.
 
     The square keeps the gradients of both parts of the loss alike whatever the temperature (Hinton et al. 2015).

@@ -45,30 +45,22 @@ from asc_sweeps.models.int8 import convert_to_int8, integer_network
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
 from asc_sweeps.training.checkpoint import clear_checkpoint, fetch_checkpoint, load_state, save_state
-from asc_sweeps.training.device_finetune import specialize
+from asc_sweeps.training.device_finetune import finetune_per_device
 from asc_sweeps.training.distill import distill, read_stored, stored
 from asc_sweeps.training.evaluate import predict, score
-from asc_sweeps.training.finetune import end_of_drop, finetune
+from asc_sweeps.training.finetune import final_drop, finetune
 from asc_sweeps.training.finished import complexity_of, find_result, refuse_other_settings
-from asc_sweeps.training.heap import freed_memory_kept
+from asc_sweeps.training.heap import keep_freed_memory
 from asc_sweeps.training.loop import Report, Session, seed_torch
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.quantization_aware import round_network, to_integers, train_rounded
-from asc_sweeps.training.watchdog import watched
+from asc_sweeps.training.watchdog import watchdog
 from asc_sweeps.workspace.atomic_files import clear_temporary
 from asc_sweeps.workspace.environment import environment
-from asc_sweeps.workspace.lease import Lease, hold
+from asc_sweeps.workspace.lease import Lease, acquire
 from asc_sweeps.workspace.paths import CHECKPOINT, FAILURE, LEASE, RESULT, Workspace
-from asc_sweeps.workspace.results import (
-    Score,
-    TrialFailure,
-    TrialResult,
-    clear_failure,
-    load_result,
-    now,
-    save_failure,
-    save_result,
-)
+from asc_sweeps.workspace.record_store import clear_failure, load_result, save_failure, save_result
+from asc_sweeps.workspace.records import Score, TrialFailure, TrialResult, utc_now
 
 MODEL = "model.pt"
 HUNG = "hung"
@@ -82,7 +74,7 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     Raises TrialError; a failure is written down beside the trial before it is raised.
     """
     folder = workspace.trial(config.signature)
-    workspace.files.fetch(folder / RESULT)
+    workspace.storage.fetch(folder / RESULT)
     result = find_result(config, workspace)
     if result is not None:
         return result
@@ -90,8 +82,8 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
     for needed in config.dependencies:
         run_trial(needed, workspace, report)
     while True:
-        with hold(workspace, folder / LEASE) as lease:
-            workspace.files.fetch(folder / RESULT)
+        with acquire(workspace, folder / LEASE) as lease:
+            workspace.storage.fetch(folder / RESULT)
             result = find_result(config, workspace)
             if result is not None:
                 return result
@@ -100,13 +92,13 @@ def run_trial(config: TrialConfig, workspace: Workspace, report: Report = lambda
             try:
                 data = fetch_data(workspace, config.data)
                 data.read_ahead()
-                with watched(workspace.step_seconds, partial(_hung, config, workspace, lease)), freed_memory_kept():
+                with watchdog(workspace.step_seconds, partial(_hung, config, workspace, lease)), keep_freed_memory():
                     return _train(config, workspace, data, report, lease)
             except Exception as error:
                 if isinstance(error, LeaseLostError) or lease.is_lost():
                     continue  # wait for the process that has taken the trial over
                 with suppress(OSError, StoreError):  # the error itself says more than that it cannot be written down
-                    save_failure(workspace, failure_of(config, error))
+                    save_failure(workspace, failure_from(config, error))
                 raise
 
 
@@ -124,13 +116,13 @@ def _hung(config: TrialConfig, workspace: Workspace, lease: Lease, stack: str) -
                     f"no step for {workspace.step_seconds / 60:g} minutes; {workspace.trial(config.signature) / FAILURE} says where "
                     "it stood; the same command goes on from its last epoch, --step-minutes gives a step more time"
                 ),
-                now(),
+                utc_now(),
                 stack,
             ),
         )
 
 
-def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
+def failure_from(config: TrialConfig, error: Exception) -> TrialFailure:
     """What is written down of a trial that ended in `error`."""
     message, trace = str(error), ""
     match error:
@@ -146,7 +138,7 @@ def failure_of(config: TrialConfig, error: Exception) -> TrialFailure:
             cause = "out of memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "crash"
             message = f"{type(error).__name__}: {error}"
             trace = "".join(traceback.format_exception(error))
-    return TrialFailure(config.signature, config.system, config.phase, cause, message, now(), trace)
+    return TrialFailure(config.signature, config.system, config.phase, cause, message, utc_now(), trace)
 
 
 def resolve_accelerator(accelerator: str) -> str:
@@ -159,8 +151,8 @@ def resolve_accelerator(accelerator: str) -> str:
 
 def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Report, lease: Lease) -> TrialResult:
     torch.set_num_threads(workspace.threads)
-    folder, files = workspace.trial(config.signature), workspace.files
-    fetch_checkpoint(files, folder)
+    folder, storage = workspace.trial(config.signature), workspace.storage
+    fetch_checkpoint(storage, folder)
     settings = _write_settings(config, workspace)
     rows = split_rows(data, config.data)
     accelerator = resolve_accelerator(workspace.accelerator)
@@ -177,7 +169,7 @@ def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Re
         compute=config.compute if config.quantize is None else ComputeConfig(parts=config.compute.parts),
         seed=config.seed,
         accelerator=accelerator,
-        files=files,
+        storage=storage,
         folder=folder,
         may_write=lease.check,
         report=report,
@@ -193,13 +185,13 @@ def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Re
             finetune(session, phase, dropped)
         case DistillConfig() as phase:
             teachers = [_teacher_predictions(t, session, workspace) for t in config.teachers()]
-            distill(session, phase, teachers, end_of_drop(config.finetune, dropped))
+            distill(session, phase, teachers, final_drop(config.finetune, dropped))
         case PerDeviceConfig() as phase:
-            specialize(session, phase)
+            finetune_per_device(session, phase)
         case QuantizeConfig() as phase:
             round_network(session, phase)
             unconverted = _without_training(session) if phase.epochs else []
-            train_rounded(session, phase, end_of_drop(config.finetune, dropped))
+            train_rounded(session, phase, final_drop(config.finetune, dropped))
             to_integers(session)
         case EvaluateConfig() as phase:
             session.sit_down()
@@ -208,7 +200,7 @@ def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Re
             pretrain(session, config.pretrain)
     began = time.monotonic()
     scores = _score_and_keep(session) + unconverted
-    digest = save_state(files, folder / MODEL, {k: v.cpu() for k, v in session.network.state_dict().items()})
+    digest = save_state(storage, folder / MODEL, {k: v.cpu() for k, v in session.network.state_dict().items()})
     session.still_here()
     result = TrialResult(
         signature=config.signature,
@@ -233,11 +225,11 @@ def _train(config: TrialConfig, workspace: Workspace, data: Prepared, report: Re
             "threads": workspace.threads,
             "model_sha256": digest,
         },
-        finished_at=now(),
-        sittings=session.sittings,
+        finished_at=utc_now(),
+        work_intervals=session.work_intervals,
     )
     save_result(workspace, result)
-    clear_checkpoint(files, folder)
+    clear_checkpoint(storage, folder)
     return result
 
 
@@ -245,7 +237,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     """Write down what is trained; raises WorkspaceError when the checkpoint that stands there was trained with other settings."""
     folder = workspace.trial(config.signature)
     path = folder / "settings.json"
-    workspace.files.fetch(path)
+    workspace.storage.fetch(path)
     if (folder / CHECKPOINT).exists() and path.exists():
         try:
             refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
@@ -254,27 +246,27 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
                 f"{path}: not readable as JSON ({error}); move its folder away to train anew"
             ) from None
     settings = config.model_dump(mode="json")
-    workspace.files.write_json(path, settings)
+    workspace.storage.write_json(path, settings)
     return settings
 
 
 def trained_network(config: TrialConfig, workspace: Workspace) -> Network | DeviceNetworks:
-    """The network of a finished trial with its weights, on the CPU. Raises as `load_model`."""
+    """The network of a finished trial with its weights, on the CPU. Raises as `load_weights`."""
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced
         network = build_network(config.model)
         network = DeviceNetworks(network) if config.per_device else network
         network = integer_network(network) if config.quantize else network
-    network.load_state_dict(load_model(config, workspace))
+    network.load_state_dict(load_weights(config, workspace))
     return network
 
 
-def load_model(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
+def load_weights(config: TrialConfig, workspace: Workspace) -> dict[str, Any]:
     """The trained weights of a finished trial. Raises TrialError when it is not finished or its file is damaged."""
     result = find_result(config, workspace)
     if result is None:
         raise TrialError("start", f"the trial {config.signature} ({config.system}) to start from is not finished")
     path = workspace.trial(config.signature) / MODEL
-    workspace.files.fetch(path)
+    workspace.storage.fetch(path)
     return load_state(path, result.environment["model_sha256"])
 
 
@@ -283,20 +275,20 @@ def _teacher_predictions(teacher: TrialConfig | str, session: Session, workspace
     signature = teacher if isinstance(teacher, str) else teacher.signature
     folder, data = workspace.trial(signature), session.data
     if isinstance(teacher, str):
-        workspace.files.fetch(folder / RESULT)
+        workspace.storage.fetch(folder / RESULT)
         result = load_result(workspace, signature)
         if result is None:
             raise TrialError(
-                "start", f"distill.teachers names {signature}, which is no finished trial of {workspace.place}"
+                "start", f"distill.teachers names {signature}, which is no finished trial of {workspace.location}"
             )
         teacher = stored_config(result.settings, folder)
     rows, path = np.flatnonzero(data.splits == "train"), folder / "train_predictions.npz"
-    table = read_stored(workspace.files.read(path), data, rows)
+    table = read_stored(workspace.storage.read(path), data, rows)
     if table is None:
         features = LogMel(teacher.features).to(session.accelerator)
         network = trained_network(teacher, workspace).to(session.accelerator)
         content = stored(predict(network, features, data, rows, session.accelerator), data, rows)
-        workspace.files.write(path, content)
+        workspace.storage.write(path, content)
         table = read_stored(content, data, rows)
     return np.asarray(table)
 
@@ -327,4 +319,4 @@ def _keep_predictions(session: Session, rows: np.ndarray, predictions: np.ndarra
     buffer, data = io.BytesIO(), session.data
     names = np.array([data.filenames[row] for row in rows])
     np.savez_compressed(buffer, filename=names, scene=data.scenes[rows], log_probability=predictions)
-    session.files.write(session.folder / "test_predictions.npz", buffer.getvalue())
+    session.storage.write(session.folder / "test_predictions.npz", buffer.getvalue())

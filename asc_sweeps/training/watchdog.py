@@ -17,19 +17,19 @@ GRACE = 60.0
 _last_step = 0.0
 
 
-def alive() -> None:
+def record_progress() -> None:
     """Say that the trial has made a step: a mini-batch trained, or a batch predicted."""
     global _last_step
     _last_step = time.monotonic()
 
 
 @contextmanager
-def watched(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
+def watchdog(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
     """End the process when the calling thread does not say that it is `alive()` for so long.
 
     `tell` is handed the place where that thread stands, as a traceback, before the process ends with exit status 1.
     """
-    alive()
+    record_progress()
     ended, watched_thread = threading.Event(), threading.get_ident()
 
     def watch() -> None:
@@ -37,7 +37,7 @@ def watched(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
         while not ended.wait(min(seconds / 4, 5.0)):
             moment = time.monotonic()
             if moment - looked > seconds / 2:  # we were stopped ourselves: nothing is known of that time
-                alive()
+                record_progress()
             looked = moment
             if moment - _last_step > seconds:
                 faulthandler.dump_traceback_later(GRACE, exit=True, file=sys.__stderr__)

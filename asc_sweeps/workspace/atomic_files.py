@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written to a temporary name, flushed to the disk, renamed."""
+"""Atomic file writes: to a temporary name, flushed to the disk, renamed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, replacing what stands there; a crash leaves the old file or the new one, never a part."""
+    """Replace the file at `path`; a crash leaves the old file or the new one, never a partial one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with naming(path):
+    with filename_in_errors(path):
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
@@ -23,15 +23,15 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            with suppress(OSError):  # what is wrong with the disk has been told
+            with suppress(OSError):  # the first error is the one to report
                 temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
 
 
 @contextmanager
-def naming(path: Path | str) -> Iterator[None]:
-    """Let the system's errors say whose they are: of a read, a write or a flush they name no file, of a rename the temporary one."""
+def filename_in_errors(path: Path | str) -> Iterator[None]:
+    """Set the file name of OSErrors: those of reads, writes and flushes have none, those of renames the temporary one."""
     try:
         yield
     except OSError as error:
@@ -40,23 +40,23 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Put `content` at `path` as JSON; NaN is refused, since JSON has none."""
+    """Replace the file at `path` by `content` as JSON. Raises ValueError for NaN."""
     write_bytes(path, as_json(content))
 
 
 def as_json(content: Any) -> bytes:
-    """Readable JSON; raises ValueError for NaN."""
+    """Indented JSON. Raises ValueError for NaN."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def clear_temporary(folder: Path) -> None:
-    """Remove what writers that were killed left in `folder`; the caller knows that nobody is writing there."""
+    """Remove what killed writers left in `folder`; the caller ensures that nobody is writing there."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    # The rename itself lives in the folder: without this a power cut may bring the old name back.
+    # The folder stores the rename: without this a power failure may undo it.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Where and with what a result was made: versions, host, git state of the code."""
+"""The environment in which a result was computed: versions, host, git state of the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("asc_sweeps", "torch", "torchaudio", "ray", "numpy", "soundfile")
 
 
 def environment(code: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Versions of what computes, the host's name, and the code's git state: `code`, or that of the checkout it runs from."""
+    """Versions, host name, and git state of the code: `code`, or that of the checkout from which it runs."""
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
@@ -24,15 +24,25 @@ def environment(code: Mapping[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Releases of the packages whose change may change a number: `2.13.0`, without the accelerator that it was built for."""
+def package_versions() -> dict[str, str]:
+    """Releases of the packages that can change results, without build tags: `2.13.0`."""
     found = {name: _version(name) for name in ("torch", "numpy")}
     return {name: version.partition("+")[0] for name, version in found.items() if version}
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; None for both where it does not run from a checkout."""
-    return _git(Path(__file__).parent)
+    """Commit of the code and whether it has uncommitted changes; None for both if it does not run from a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        # The checkout must contain this file: a virtual environment inside another repository does not count.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}
 
 
 @functools.cache
@@ -41,16 +51,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _git(folder: Path) -> dict[str, Any]:
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        # Only a checkout that holds this file: a virtual environment inside somebody's repository does not count.
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return {"git_commit": None, "git_dirty": None}

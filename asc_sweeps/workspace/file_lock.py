@@ -1,4 +1,4 @@
-"""Locks between processes of one machine, which the system releases when their owner dies. The only door to filelock."""
+"""Locks between processes of one machine; released by the system when their owner dies. The only door to filelock."""
 
 from filelock import FileLock
 

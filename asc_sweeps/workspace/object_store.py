@@ -1,7 +1,4 @@
-"""A workspace's files: in a folder that all who use it see, or in an object store of which each machine keeps a copy.
-
-The only door to pyarrow.
-"""
+"""Files in an object store (S3, GCS, Azure, any file system pyarrow knows), with retries. The only door to pyarrow."""
 
 from __future__ import annotations
 
@@ -9,301 +6,167 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from asc_sweeps.errors import StoreError, WorkspaceError
-from asc_sweeps.workspace.atomic_files import as_json, naming, write_bytes
-from asc_sweeps.workspace.file_lock import FileLock
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo, FileSystem
+    from pyarrow.fs import FileSystem
 
-Progress = Callable[[int, int], None]
-"""Called with how many bytes are done and how many there are."""
+RETRY_PAUSES = (5.0, 20.0, 60.0)
+"""Seconds to wait before each retry of a failed request."""
+BLOCK_BYTES = 16 * 2**20
+FLAT_STORES = ("s3", "gcs", "abfs")
+"""Types of stores without folders, where a file appears only when it is complete."""
 
 Answer = TypeVar("Answer")
 
-PAUSES = (5.0, 20.0, 60.0)
-"""Seconds after which something is tried again that an object store did not do."""
-AT_ONCE = 16
-"""Small files fetched at the same time: each costs a round trip."""
-BLOCK = 16 * 2**20
-WITHOUT_FOLDERS = ("s3", "gcs", "abfs")
+
+class FileStat(NamedTuple):
+    """Size and modification time of a stored file."""
+
+    size: int
+    mtime_ns: int
 
 
-class SharedFiles:
-    """Files in a folder that all who use the workspace see: what is written is there for all, and nothing is to be fetched."""
+class ObjectStore:
+    """The files below `url`, by their keys: paths relative to it.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def at_once(self) -> SharedFiles:
-        """The same files for one who cannot wait where they cannot be reached."""
-        return self
-
-    def read(self, path: Path) -> bytes | None:
-        """What the file holds now, for all; None where there is none."""
-        try:
-            with naming(path):
-                return path.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Put `content` at `path`, whole or not at all."""
-        write_bytes(path, content)
-
-    def write_json(self, path: Path, content: Any) -> None:
-        """Put `content` at `path` as JSON; NaN is refused, since JSON has none."""
-        self.write(path, as_json(content))
-
-    def remove(self, *paths: Path) -> None:
-        """Remove files, those that are there."""
-        for path in paths:
-            path.unlink(missing_ok=True)
-
-    def remove_all(self, folder: Path, pattern: str) -> None:
-        """Remove a folder's files of a pattern, whoever wrote them."""
-        self.remove(*folder.glob(pattern))
-
-    def remove_folder(self, folder: Path) -> None:
-        """Remove a folder with all that is in it, if it is there."""
-        shutil.rmtree(folder, ignore_errors=True)
-
-    def fetch(self, *paths: Path) -> None:
-        """Make these small files here what they are for all; one that is gone for all goes here, too."""
-
-    def send(self, path: Path) -> None:
-        """Give all a file that was not written by `write`."""
-
-    def fetch_folder(self, folder: Path, last: str) -> None:
-        """Have a folder here that never changes; its file `last` says that it is whole."""
-
-    def send_folder(self, folder: Path, last: str, progress: Progress = lambda done, total: None) -> None:
-        """Give all a folder that never changes; its file `last` says that it is whole."""
-
-    def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
-        """Make the files of these names below `folder` what they are for all; the `unchanging` are fetched once."""
-
-
-class MirroredFiles(SharedFiles):
-    """Files in an object store, `url`, of which `root` is this machine's copy.
-
-    The store is the truth: it is written before the copy is, and a file that is gone there goes from the copy. Raises
-    WorkspaceError where there is no such store, StoreError where it cannot be read or written.
+    Raises WorkspaceError for an invalid address or a missing bucket, StoreError when a request fails after all retries.
     """
 
-    def __init__(self, root: Path, url: str, pauses: Sequence[float] = PAUSES) -> None:
-        super().__init__(root)
+    def __init__(self, url: str, retry_pauses: Sequence[float] = RETRY_PAUSES) -> None:
         self.url = url
-        self._pauses = pauses
+        self._retry_pauses = retry_pauses
 
-    def at_once(self) -> MirroredFiles:
-        """The same files, but what the store does not do is told without trying again."""
-        return MirroredFiles(self.root, self.url, pauses=())
+    def check(self) -> None:
+        """Raise at once when the address is invalid or the store cannot be reached."""
+        try:
+            _connect(self.url)
+        except OSError as error:
+            raise StoreError(f"--workspace {self.url}: {_first_line(error)}") from error
 
-    def read(self, path: Path) -> bytes | None:
-        """What the store holds now."""
+    def read(self, key: str) -> bytes | None:
+        """The content of a file, or None if it does not exist."""
 
-        def read(store: FileSystem, key: str) -> bytes | None:
+        def read(system: FileSystem, path: str) -> bytes | None:
             while True:
                 try:
-                    with store.open_input_stream(key) as file:
+                    with system.open_input_stream(path) as file:
                         content = file.read()
                 except FileNotFoundError:
                     return None
-                # pyarrow asks for the size, then for the bytes: a file that is replaced between comes torn or padded.
-                if store.get_file_info(key).size in (len(content), None):
+                # pyarrow asks for the size, then for the bytes: a file replaced in between is truncated or padded.
+                if system.get_file_info(path).size in (len(content), None):
                     return content
 
-        return self._do("read", path, read)
+        return self._retry("read", key, read)
 
-    def write(self, path: Path, content: bytes) -> None:
-        """Put `content` into the store, then into the copy."""
-        self._write(path, lambda file: file.write(content))
-        super().write(path, content)
+    def download(self, key: str, target: Path) -> None:
+        """Copy a file of any size to a local path."""
 
-    def remove(self, *paths: Path) -> None:
-        """Remove files from the store and from the copy."""
-        for path in paths:
-            self._do("removed", path, lambda store, key: store.delete_file(key), missing_ok=True)
-            super().remove(path)
+        def download(system: FileSystem, path: str) -> None:
+            with system.open_input_stream(path) as source, open(target, "wb") as file:
+                shutil.copyfileobj(source, file, BLOCK_BYTES)
 
-    def remove_all(self, folder: Path, pattern: str) -> None:
-        """Remove a folder's files of a pattern from the store and from the copy."""
-        self.remove(*(path for path in self._list(folder) if path.match(pattern)))
-        super().remove(*folder.glob(pattern))
+        self._retry("fetched", key, download)
 
-    def remove_folder(self, folder: Path) -> None:
-        """Remove a folder from the store and from the copy."""
-        self._do("removed", folder, lambda store, key: store.delete_dir(key), missing_ok=True)
-        super().remove_folder(folder)
+    def write(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
+        """Write a file atomically; `fill` writes its content into a stream."""
 
-    def fetch(self, *paths: Path) -> None:
-        """Bring files from the store."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._fetch, paths))
-
-    def send(self, path: Path) -> None:
-        """Send a file to the store."""
-        self._send(path, lambda done: None)
-
-    def fetch_folder(self, folder: Path, last: str) -> None:
-        """Bring a whole folder from the store, unless this machine has it; one process of a machine does it for all."""
-        if folder.exists():
-            return
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.fetch.lock")):
-            there = {} if folder.exists() else self._list(folder)
-            if folder / last not in there:
+        def write(system: FileSystem, path: str) -> None:
+            if system.type_name in FLAT_STORES:
+                with system.open_output_stream(path) as file:
+                    fill(file)
                 return
-            coming = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-            try:
-                for path in there:
-                    here = coming / path.relative_to(folder)
-                    here.parent.mkdir(parents=True, exist_ok=True)
-                    self._download(path, here)
-                os.replace(coming, folder)
-            finally:
-                shutil.rmtree(coming, ignore_errors=True)
+            system.create_dir(os.path.dirname(path), recursive=True)
+            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+            with system.open_output_stream(temporary) as file:
+                fill(file)
+            system.move(temporary, path)
 
-    def send_folder(self, folder: Path, last: str, progress: Progress = lambda done, total: None) -> None:
-        """Send a whole folder to the store, unless it has it."""
-        if self.read(folder / last) is not None:
-            return
-        paths = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.name == last)
-        sizes = [path.stat().st_size for path in paths]
-        for i, path in enumerate(paths):
-            self._send(path, lambda done, i=i: progress(sum(sizes[:i]) + done, sum(sizes)))
+        # In a thread, which Ctrl-C does not reach: an interrupted stream is closed, and the store keeps the partial file.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self._retry, "written", key, write).result()
 
-    def pull(self, folder: Path, names: Collection[str], unchanging: Collection[str] = ()) -> None:
-        """Bring the files of these names from the store, and remove what it has no more."""
-        try:
-            _open_store(self.url)  # what is wrong with the address is told at once
-        except OSError as error:
-            raise StoreError(f"--workspace {self.url}: {_first_line(error)}") from error
-        wanted = [*names, *unchanging]
-        # Here first: what is written from now on is in the store before it is here.
-        here = {path for name in wanted for path in folder.rglob(name)}
-        there = {path: info for path, info in self._list(folder).items() if any(path.match(name) for name in wanted)}
-        for path in here - there.keys():
-            path.unlink(missing_ok=True)
-        new = [p for p, info in there.items() if not (any(p.match(name) for name in unchanging) and _is_same(p, info))]
-        self.fetch(*new)
-        for path in new:
-            with suppress(FileNotFoundError):
-                os.utime(path, ns=(there[path].mtime_ns, there[path].mtime_ns))
+    def upload(self, source: Path, key: str, on_bytes: Callable[[int], None] = lambda done: None) -> None:
+        """Copy a local file of any size into the store; `on_bytes` is called with the bytes sent so far."""
 
-    def _fetch(self, path: Path) -> None:
-        content = self.read(path)
-        if content is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_bytes(path, content)
+        def fill(target: BinaryIO) -> None:
+            with open(source, "rb") as file:
+                while block := file.read(BLOCK_BYTES):
+                    target.write(block)
+                    on_bytes(file.tell())
 
-    def _list(self, folder: Path) -> dict[Path, FileInfo]:
-        """The files below a folder in the store, by their path in the copy."""
+        self.write(key, fill)
+
+    def delete(self, key: str) -> None:
+        """Delete a file; a missing one is ignored."""
+        self._retry("removed", key, lambda system, path: _ignore_missing(system.delete_file, path))
+
+    def delete_folder(self, key: str) -> None:
+        """Delete a folder with its content; a missing one is ignored."""
+        self._retry("removed", key, lambda system, path: _ignore_missing(system.delete_dir, path))
+
+    def list_files(self, key: str) -> dict[str, FileStat]:
+        """The files below a folder, by key."""
         from pyarrow.fs import FileSelector, FileType
 
-        base = _open_store(self.url)[1]
-        found = self._do(
-            "listed",
-            folder,
-            lambda store, key: store.get_file_info(FileSelector(key, allow_not_found=True, recursive=True)),
-        )
-        return {self.root / i.path.removeprefix(f"{base}/"): i for i in found if i.type == FileType.File}
+        def list_files(system: FileSystem, path: str) -> dict[str, FileStat]:
+            infos = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+            files, base = (info for info in infos if info.type == FileType.File), path.removesuffix(key)
+            return {info.path.removeprefix(base): FileStat(info.size, info.mtime_ns) for info in files}
 
-    def _download(self, path: Path, here: Path) -> None:
-        def download(store: FileSystem, key: str) -> None:
-            with store.open_input_stream(key) as source, open(here, "wb") as target:
-                shutil.copyfileobj(source, target, BLOCK)
+        return self._retry("listed", key, list_files)
 
-        self._do("fetched", path, download)
-
-    def _send(self, path: Path, on_bytes: Callable[[int], None]) -> None:
-        def pour(target: BinaryIO) -> None:
-            with open(path, "rb") as source:
-                while block := source.read(BLOCK):
-                    target.write(block)
-                    on_bytes(source.tell())
-
-        self._write(path, pour)
-
-    def _write(self, path: Path, pour: Callable[[BinaryIO], object]) -> None:
-        """Write one of the store's files; it is there once it is whole."""
-
-        def write(store: FileSystem, key: str) -> None:
-            if store.type_name in WITHOUT_FOLDERS:
-                with store.open_output_stream(key) as file:
-                    pour(file)
-                return
-            store.create_dir(key.rpartition("/")[0], recursive=True)
-            temporary = f"{key}.{uuid.uuid4().hex[:8]}.tmp"
-            with store.open_output_stream(temporary) as file:
-                pour(file)
-            store.move(temporary, key)
-
-        # In a thread, which no Ctrl-C reaches: an interrupted stream is closed, and the store takes its part for the whole.
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(self._do, "written", path, write).result()
-
-    def _do(
-        self, what: str, path: Path, act: Callable[[FileSystem, str], Answer], missing_ok: bool = False
-    ) -> Answer | None:
-        """Do something to one of the store's files, again after some pauses where that fails."""
-        name = path.relative_to(self.root).as_posix()
-        for pause in (*self._pauses, None):
+    def _retry(self, verb: str, key: str, request: Callable[[FileSystem, str], Answer]) -> Answer:
+        """Make a request, after pauses again while it fails."""
+        for pause in (*self._retry_pauses, None):
             try:
-                store, base = _open_store(self.url)
-                return act(store, f"{base}/{name}")
+                system, base = _connect(self.url)
+                return request(system, f"{base}/{key}")
             except OSError as error:
-                if missing_ok and isinstance(error, FileNotFoundError):
-                    return None
-                if pause is None or "ACCESS_DENIED" in str(error):  # which no waiting mends
-                    raise StoreError(f"{self.url}: {name} cannot be {what} ({_first_line(error)})") from error
+                if pause is None or "ACCESS_DENIED" in str(error):  # a retry cannot help
+                    raise StoreError(f"{self.url}: {key} cannot be {verb} ({_first_line(error)})") from error
             time.sleep(pause)
         raise AssertionError("the last pause is None")
 
 
 @cache
-def _open_store(url: str) -> tuple[FileSystem, str]:
-    """The file system of an address and the path in it. Raises WorkspaceError where there is none, OSError where it is away."""
+def _connect(url: str) -> tuple[FileSystem, str]:
+    """The file system of an address and the path in it. Raises WorkspaceError if invalid, OSError if unreachable."""
     from pyarrow import ArrowException
     from pyarrow.fs import FileSystem, FileType
 
     try:
-        store, base = FileSystem.from_uri(_thrifty(url))
+        system, base = FileSystem.from_uri(_with_delayed_open(url))
     except (ArrowException, OSError, ValueError) as error:
         raise WorkspaceError(f"--workspace {url}: {_first_line(error)}") from None
     bucket = base.strip("/").partition("/")[0]
     if not bucket:
-        raise WorkspaceError(f"--workspace {url}: names no bucket, as s3://bucket/workspace does")
-    if store.type_name in WITHOUT_FOLDERS and store.get_file_info(bucket).type == FileType.NotFound:
-        raise WorkspaceError(f"--workspace {url}: there is no bucket '{bucket}'; make it first")
-    return store, base.rstrip("/")
+        raise WorkspaceError(f"--workspace {url}: the address has no bucket; use the form s3://bucket/workspace")
+    if system.type_name in FLAT_STORES and system.get_file_info(bucket).type == FileType.NotFound:
+        raise WorkspaceError(f"--workspace {url}: bucket '{bucket}' does not exist; create it first")
+    return system, base.rstrip("/")
 
 
-def _thrifty(url: str) -> str:
-    """The address with which S3 is sent a small file in one request; it would be three, as of a large one."""
+def _with_delayed_open(url: str) -> str:
+    """The address with the option by which S3 receives a small file in one request instead of three."""
     parts = urlsplit(url)
     if parts.scheme != "s3" or "allow_delayed_open" in parts.query:
         return url
     return urlunsplit(parts._replace(query="&".join(filter(None, [parts.query, "allow_delayed_open=true"]))))
 
 
-def _is_same(path: Path, info: FileInfo) -> bool:
-    """Whether a copy is of this file: its time was set to that of the store when it was fetched."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return False
-    return (stat.st_size, stat.st_mtime_ns) == (info.size, info.mtime_ns)
+def _ignore_missing(delete: Callable[[str], None], path: str) -> None:
+    with suppress(FileNotFoundError):
+        delete(path)
 
 
 def _first_line(error: BaseException) -> str:

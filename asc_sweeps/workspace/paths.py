@@ -1,6 +1,6 @@
-"""Where things are and what computes them: paths, accelerator, threads.
+"""Where a workspace is and what its trials run on: paths, storage, accelerator, threads.
 
-Never part of a signature: they change no result beyond the last digits, by the order in which numbers are added.
+Never part of a signature: none of it changes a result by more than rounding errors.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from asc_sweeps.workspace.object_store import MirroredFiles, SharedFiles
+from asc_sweeps.workspace.mirrored_storage import MirroredStorage
+from asc_sweeps.workspace.object_store import ObjectStore
+from asc_sweeps.workspace.storage import LocalStorage, Storage
 
 # In a trial's folder:
 RESULT = "result.json"
 FAILURE = "failure.json"
 CHECKPOINT = "checkpoint.json"
-"""Which file is its last checkpoint, and how far the trial is."""
+"""Names the last checkpoint's file, and the progress of the trial."""
 LEASE = "lease.json"
-"""Who is training it."""
+"""Names the process that trains it."""
 
 
 def cores() -> int:
@@ -32,15 +34,15 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Workspace:
-    """One folder with everything that studies need and leave behind.
+    """A folder with everything that studies need and produce.
 
     data/       generated data sets, and real ones if put there
-    prepared/   training caches, one folder a data set's content
-    trials/     one folder a trial, named by its signature: result, predictions, weights, checkpoint
-    studies/    one record a study: what it planned and how it ended
-    ray/        Ray's own files, gone after each sweep
+    prepared/   training caches, one folder per data set content
+    trials/     one folder per trial, named by its signature: result, predictions, weights, checkpoint
+    studies/    one record per study: what it planned and how it ended
+    ray/        Ray's own files, removed after each sweep
 
-    In an object store, each machine keeps a copy of what it needs; generated data are not sent, what is prepared of them is.
+    With an object store, each machine keeps a copy of the files it needs; data/ is never sent, prepared/ is.
     """
 
     root: Path
@@ -49,45 +51,45 @@ class Workspace:
     threads: int = 1
     """CPU threads of one trial."""
     step_seconds: float = 1800.0
-    """A trial that makes no step for so long hangs, and is ended."""
+    """A trial without progress for so long is killed."""
     code: Mapping[str, Any] | None = None
-    """Git state of the code where it was sent to a cluster's node, which has no checkout."""
+    """Git state of the code, for cluster nodes without a checkout."""
     url: str = ""
-    """The object store that `root` is this machine's copy of; empty where the workspace is a folder."""
+    """The object store of which `root` is the local copy; empty for a folder."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).expanduser().resolve())
 
     @classmethod
-    def at(cls, place: str | Path, **how: Any) -> Workspace:
-        """The workspace at a folder, or at an object store's address (`s3://bucket/workspace`)."""
-        if "://" not in str(place):
-            return cls(Path(place), **how)
-        return cls(_copy_of(str(place)), url=str(place).rstrip("/"), **how)
+    def at(cls, location: str | Path, **options: Any) -> Workspace:
+        """The workspace in a folder, or at the address of an object store (`s3://bucket/workspace`)."""
+        if "://" not in str(location):
+            return cls(Path(location), **options)
+        return cls(_local_copy(str(location)), url=str(location).rstrip("/"), **options)
 
     def on_this_machine(self) -> Workspace:
-        """The same workspace on another machine than where it was named: its copy has a place of its own."""
-        return replace(self, root=_copy_of(self.url)) if self.url else self
+        """The same workspace, received from another machine, with this machine's local copy."""
+        return replace(self, root=_local_copy(self.url)) if self.url else self
 
     @property
-    def place(self) -> str:
-        """The folder or the address, as a person names it."""
+    def location(self) -> str:
+        """The folder or the address."""
         return self.url or str(self.root)
 
     @cached_property
-    def files(self) -> SharedFiles:
-        """How its files are read and written."""
-        return MirroredFiles(self.root, self.url) if self.url else SharedFiles(self.root)
+    def storage(self) -> Storage:
+        """Reads and writes its files."""
+        return MirroredStorage(self.root, ObjectStore(self.url)) if self.url else LocalStorage(self.root)
 
     def pull(self) -> None:
-        """Have here what others have written: records of studies, results, failures, and how far trials are."""
-        self.files.pull(self.studies, ["*.json"])
-        self.files.pull(self.trials, [LEASE], unchanging=[RESULT, FAILURE, CHECKPOINT])
+        """Update the local copies of all records and of the trials' progress."""
+        self.storage.pull(self.studies, ["*.json"])
+        self.storage.pull(self.trials, [LEASE], immutable=[RESULT, FAILURE, CHECKPOINT])
 
-    def pull_end(self, signature: str) -> None:
-        """Have here how one trial ended."""
+    def pull_outcome(self, signature: str) -> None:
+        """Update the local copies of one trial's result and failure."""
         folder = self.trial(signature)
-        self.files.fetch(folder / RESULT, folder / FAILURE)
+        self.storage.fetch(folder / RESULT, folder / FAILURE)
 
     @property
     def data(self) -> Path:
@@ -96,12 +98,12 @@ class Workspace:
 
     @property
     def prepared(self) -> Path:
-        """Training caches."""
+        """Training caches of data sets."""
         return self.root / "prepared"
 
     @cached_property
     def trials(self) -> Path:
-        """One folder a trial."""
+        """One folder per trial."""
         return self.root / "trials"
 
     @property
@@ -111,7 +113,7 @@ class Workspace:
 
     @property
     def ray(self) -> str:
-        """Ray's own files, which its nodes share: a folder or an address."""
+        """Ray's own files, shared by its nodes: a folder or an address."""
         if not self.url:
             return str(self.root / "ray")
         parts = urlsplit(self.url)
@@ -122,7 +124,7 @@ class Workspace:
         return self.trials / signature
 
 
-def _copy_of(url: str) -> Path:
-    """Where a machine keeps its copy of an object store; ASC_SWEEPS_CACHE names the folder of all copies."""
+def _local_copy(url: str) -> Path:
+    """The folder of this machine's copy of an object store, inside ASC_SWEEPS_CACHE."""
     caches = os.environ.get("ASC_SWEEPS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "asc_sweeps")
     return Path(caches, hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16])

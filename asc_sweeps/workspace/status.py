@@ -1,35 +1,34 @@
-"""How studies stand, read from the workspace's files alone: while a sweep runs, from another terminal, or after it."""
+"""The state of studies, read from the workspace's files: while a sweep runs, from another terminal, or afterwards."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace.lease import is_held
 from asc_sweeps.workspace.paths import CHECKPOINT, LEASE, RESULT, Workspace
-from asc_sweeps.workspace.results import (
-    Left,
-    StudyRecord,
-    TrialFailure,
-    TrialResult,
+from asc_sweeps.workspace.record_store import (
+    WorkspaceContents,
+    damaged_record,
     load_failure,
     load_result,
     load_studies,
 )
+from asc_sweeps.workspace.records import TrialFailure, TrialResult, TrialRow, WorkInterval, as_stored
 
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One trial of a study as it stands now."""
+    """The state of a trial of a study."""
 
     signature: str
     system: str
     phase: str
     seed: int
     state: str
-    """`done`, `running`, `failed`, `stopped` (early), `begun` (has a checkpoint, nobody trains it) or `planned`."""
+    """`done`, `running`, `failed`, `stopped` (early), `begun` (has a checkpoint, but is not running) or `planned`."""
     epochs_done: int | None
     epochs_total: int | None
     validation_log_loss: float | None
@@ -37,13 +36,12 @@ class TrialStatus:
     seconds_per_epoch: float | None
     message: str
     """Why it failed."""
-    sittings: list[dict[str, str]] = field(default_factory=list)
-    """The stretches of work on it, as in a result."""
+    work_intervals: list[WorkInterval] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """One study as it stands now."""
+    """The state of a study."""
 
     name: str
     command: str
@@ -51,7 +49,7 @@ class StudyStatus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, in the order in which they pass through them."""
+        """Number of trials by state."""
         states = [t.state for t in self.trials]
         order = ("done", "running", "begun", "planned", "stopped", "failed")
         return {state: states.count(state) for state in order if state in states}
@@ -64,57 +62,54 @@ class StudyStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of the trials that run now; None where nothing runs, or has run an epoch."""
+        """Estimate from the mean time per epoch and the number of running trials; None if either is unknown."""
         running = [t for t in self.trials if t.state == "running"]
         paces = [t.seconds_per_epoch for t in self.trials if t.seconds_per_epoch]
         totals = [t.epochs_total for t in self.trials if t.epochs_total]
         if not running or not paces or not totals:
             return None
-        usual, pace = sum(totals) / len(totals), sum(paces) / len(paces)
-        left = [t for t in self.trials if t.state in ("running", "begun", "planned")]
-        epochs = sum(max(0, (t.epochs_total or usual) - (t.epochs_done or 0)) for t in left)
+        mean_total, pace = sum(totals) / len(totals), sum(paces) / len(paces)
+        unfinished = [t for t in self.trials if t.state in ("running", "begun", "planned")]
+        epochs = sum(max(0, (t.epochs_total or mean_total) - (t.epochs_done or 0)) for t in unfinished)
         return epochs * pace / len(running)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Everything as plain values."""
         best = self.best
-        ends = {"counts": self.counts, "best": best.signature if best else None, "seconds_left": self.seconds_left}
-        return {"study": self.name, "command": self.command, **ends, "trials": [asdict(t) for t in self.trials]}
+        summary = {"counts": self.counts, "best": best.signature if best else None, "seconds_left": self.seconds_left}
+        return {"study": self.name, "command": self.command, **summary, "trials": [as_stored(t) for t in self.trials]}
 
 
 def study_statuses(workspace: Workspace, names: tuple[str, ...] = ()) -> list[StudyStatus]:
-    """Some studies of a workspace, or all. Raises WorkspaceError for a study that was never run in it."""
+    """The named studies of a workspace, or all. Raises WorkspaceError for an unknown study."""
     records = {record.name: record for record in load_studies(workspace)}
     unknown = [name for name in names if name not in records]
     if unknown:
         known = ", ".join(records) or "none yet"
-        raise WorkspaceError(f"{workspace.place}: knows no study '{unknown[0]}'; known: {known}")
-    return [_study(workspace, records[name]) for name in names or records]
+        raise WorkspaceError(f"{workspace.location}: unknown study '{unknown[0]}'; studies that were run: {known}")
+    chosen = [records[name] for name in names or records]
+    return [StudyStatus(r.name, r.command, [_trial_status(workspace, row) for row in r.trials]) for r in chosen]
 
 
-def trial_statuses(workspace: Workspace, left: Left) -> list[TrialStatus]:
-    """The trials of all studies of a workspace that have no result, each once; `left` is what was read of it."""
-    rows = {row["signature"]: row for record in left.studies for row in record.trials if "signature" in row}
-    done = {result.signature for result in left.results}
-    open_ones = (row for signature, row in rows.items() if signature not in done)
-    return [_trial(workspace, row) for row in open_ones if not (workspace.trial(row["signature"]) / RESULT).exists()]
+def trial_statuses(workspace: Workspace, contents: WorkspaceContents) -> list[TrialStatus]:
+    """The unfinished trials of all studies of a workspace whose records have been loaded, each once."""
+    rows = {row["signature"]: row for record in contents.studies for row in record.trials if "signature" in row}
+    done = {result.signature for result in contents.results}
+    unfinished = (row for signature, row in rows.items() if signature not in done)
+    return [
+        _trial_status(workspace, row) for row in unfinished if not (workspace.trial(row["signature"]) / RESULT).exists()
+    ]
 
 
-def _study(workspace: Workspace, record: StudyRecord) -> StudyStatus:
-    return StudyStatus(record.name, record.command, [_trial(workspace, row) for row in record.trials])
-
-
-def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
+def _trial_status(workspace: Workspace, row: TrialRow) -> TrialStatus:
     signature = row["signature"]
-    result, failure = _end(workspace, signature)
-    if result:
-        epochs = len(result.history)
-        micro = result.micro("validation")
-        facts = {"epochs_done": epochs, "epochs_total": epochs, "validation_log_loss": micro and micro.log_loss}
-        facts["seconds_per_epoch"] = result.seconds / epochs if epochs else None
-        facts["sittings"] = result.sittings
-    else:
-        facts = _checkpoint(workspace, signature)
+    result: TrialResult | None = None
+    failure: TrialFailure | None
+    try:
+        result, failure = load_result(workspace, signature), load_failure(workspace, signature)
+    except WorkspaceError as error:
+        failure = damaged_record(signature, error)
+    progress = _progress_of(result) if result else _checkpoint_progress(workspace, signature)
     if result:
         state = "done"
     elif is_held(workspace.trial(signature) / LEASE):
@@ -122,24 +117,26 @@ def _trial(workspace: Workspace, row: dict[str, Any]) -> TrialStatus:
     elif failure or row["state"] in ("failed", "stopped"):
         state = "failed" if failure else row["state"]
     else:
-        state = "begun" if facts["epochs_done"] else "planned"
+        state = "begun" if progress["epochs_done"] else "planned"
     message = f"{failure.cause}: {failure.message}" if failure and state == "failed" else ""
-    who = {name: row[name] for name in ("signature", "system", "phase", "seed")}
-    return TrialStatus(**who, state=state, message=message, **facts)
+    return TrialStatus(signature, row["system"], row["phase"], row["seed"], state, message=message, **progress)
 
 
-def _end(workspace: Workspace, signature: str) -> tuple[TrialResult | None, TrialFailure | None]:
-    """How a trial ended; a file that cannot be read is a failure to be told of."""
-    try:
-        return load_result(workspace, signature), load_failure(workspace, signature)
-    except WorkspaceError as error:
-        return None, TrialFailure(signature, "", "", "damaged", str(error), "")
+def _progress_of(result: TrialResult) -> dict[str, Any]:
+    epochs, micro = len(result.history), result.micro("validation")
+    return {
+        "epochs_done": epochs,
+        "epochs_total": epochs,
+        "validation_log_loss": micro and micro.log_loss,
+        "seconds_per_epoch": result.seconds / epochs if epochs else None,
+        "work_intervals": result.work_intervals,
+    }
 
 
-def _checkpoint(workspace: Workspace, signature: str) -> dict[str, Any]:
+def _checkpoint_progress(workspace: Workspace, signature: str) -> dict[str, Any]:
     names = ("epochs_done", "epochs_total", "validation_log_loss", "seconds_per_epoch")
     try:
         pointer = json.loads((workspace.trial(signature) / CHECKPOINT).read_text())
-        return {**{name: pointer.get(name) for name in names}, "sittings": pointer.get("sittings", [])}
-    except (OSError, ValueError, AttributeError):  # none yet, or replaced while it was read
-        return dict.fromkeys(names) | {"sittings": []}
+        return {**{name: pointer.get(name) for name in names}, "work_intervals": pointer.get("sittings", [])}
+    except (OSError, ValueError, AttributeError):  # there is none yet, or it was replaced while being read
+        return dict.fromkeys(names)

@@ -27,12 +27,8 @@ from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.setting_groups import ComputeConfig, FeatureConfig, FinetuneConfig, ModelConfig
 from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import (
-    Score,
-    save_failure,
-    save_result,
-    save_study,
-)
+from asc_sweeps.workspace.record_store import save_failure, save_result, save_study
+from asc_sweeps.workspace.records import Score
 
 
 @pytest.fixture(scope="module")

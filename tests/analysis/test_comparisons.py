@@ -17,7 +17,8 @@ from analysis.published import TABLE2
 from analysis.studies import error_analysis
 from asc_sweeps.data.labels import DEVICES
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Score, save_result
+from asc_sweeps.workspace.record_store import save_result
+from asc_sweeps.workspace.records import Score
 
 RECORDINGS, PLACES = 200, 50
 NAMES = np.array(
@@ -42,7 +43,7 @@ def plant(workspace, result, right):
     save_result(workspace, dataclasses.replace(result, scores=scores))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, filename=NAMES, scene=p.scenes, log_probability=p.log_probability)
-    workspace.files.write(workspace.trial(result.signature) / "test_predictions.npz", buffer.getvalue())
+    workspace.storage.write(workspace.trial(result.signature) / "test_predictions.npz", buffer.getvalue())
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_fine_tuning_is_compared_with_its_start_and_each_drop_rate_with_none(tmp
 def test_predictions_that_are_not_there_or_not_readable_are_none(tmp_path):
     workspace = Workspace(tmp_path)
     assert load_predictions(workspace, "0123456789ab") is None
-    workspace.files.write(workspace.trial("0123456789ab") / "test_predictions.npz", b"no archive")
+    workspace.storage.write(workspace.trial("0123456789ab") / "test_predictions.npz", b"no archive")
     assert load_predictions(workspace, "0123456789ab") is None
 
 

@@ -22,7 +22,7 @@ from analysis.studies.power import Question, measured_spreads, power_table
 from asc_sweeps.cli import cli
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import save_result
+from asc_sweeps.workspace.record_store import save_result
 from tests.simulated import predicted
 
 

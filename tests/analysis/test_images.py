@@ -12,7 +12,7 @@ from planted import settings, trial
 from analysis.published import TABLE2
 from analysis.report import images_of, write_report
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import save_result
+from asc_sweeps.workspace.record_store import save_result
 
 BROWSER = Chromium.find_browser(skip_local=False)
 pytestmark = pytest.mark.slow

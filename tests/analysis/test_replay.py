@@ -16,7 +16,7 @@ from asc_sweeps.config.space_file import read_space
 from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import save_result, save_study
+from asc_sweeps.workspace.record_store import save_result, save_study
 
 
 def bound(config):

@@ -16,7 +16,7 @@ from analysis.page.style import BLUE, DARK, INK
 from analysis.published import TABLE2
 from analysis.report import render, write_report
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import save_result
+from asc_sweeps.workspace.record_store import save_result
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = [

@@ -17,7 +17,8 @@ from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.sweep.searches.importance import FEWEST, importances
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Complexity, Score, save_failure, save_result, save_study
+from asc_sweeps.workspace.record_store import save_failure, save_result, save_study
+from asc_sweeps.workspace.records import Complexity, Score
 
 PARAMETERS = [
     {"name": "model.width", "when": None, "low": 8, "high": 80, "log": False},
@@ -207,7 +208,7 @@ def test_rungs_count_who_came_there_and_who_was_stopped_and_rank_nobody(tmp_path
     for name, epochs in (("at1", 1), ("at3", 3), ("also3", 3)):
         rows.append({"signature": name, "system": "x", "phase": "p", "seed": 0, "state": "stopped"})
         pointer = {"epochs_done": epochs, "epochs_total": 9, "validation_log_loss": 2.5}
-        workspace.files.write_json(workspace.trial(name) / "checkpoint.json", pointer)
+        workspace.storage.write_json(workspace.trial(name) / "checkpoint.json", pointer)
     study = dataclasses.replace(planted().studies[0], trials=rows)
     save_study(workspace, study)
     evidence = load_evidence(workspace)
@@ -241,7 +242,7 @@ def test_hostile_names_in_searches_and_sittings_are_inert_text():
     ]
     asked = {**study.search, "sampler": hostile, "limits": {hostile: 1}, "parameters": parameters, "points": points}
     worked = [{"worker": hostile, "began_at": "2026-01-01T00:00:00+00:00", "ended_at": "2026-01-01T00:01:00+00:00"}]
-    results = [dataclasses.replace(r, sittings=worked, system=hostile) for r in evidence.results]
+    results = [dataclasses.replace(r, work_intervals=worked, system=hostile) for r in evidence.results]
     study = dataclasses.replace(study, study=hostile, command=hostile, search=asked)
     html = render(Evidence(results, [], [study]))
     page = Page(html)
@@ -264,8 +265,8 @@ def workspace(tmp_path):
     """A start, a fine-tuning from it, one that was stopped, one that failed, one that nobody trains now, one planned."""
     workspace = Workspace(tmp_path)
     start, tuned = settings(epochs=30), settings(epochs=30, drop=0.9)
-    first = dataclasses.replace(trial(start), sittings=[sitting("a:1", "00:00:00", "00:10:00")], seconds=600.0)
-    second = dataclasses.replace(trial(tuned), sittings=[sitting("a:1", "00:10:00", "00:12:00")], seconds=120.0)
+    first = dataclasses.replace(trial(start), work_intervals=[sitting("a:1", "00:00:00", "00:10:00")], seconds=600.0)
+    second = dataclasses.replace(trial(tuned), work_intervals=[sitting("a:1", "00:10:00", "00:12:00")], seconds=120.0)
     save_result(workspace, first)
     save_result(workspace, second)
     rows = []
@@ -284,7 +285,7 @@ def workspace(tmp_path):
         if name != "planned00000":
             pointer = {"file": "", "sha256": "", "epochs_done": 5, "epochs_total": 30, "validation_log_loss": 2.5}
             worked = [sitting("b:2", "00:00:00", "00:01:00")]
-            workspace.files.write_json(
+            workspace.storage.write_json(
                 workspace.trial(name) / "checkpoint.json", {**pointer, "seconds_per_epoch": 12.0, "sittings": worked}
             )
     failed = dataclasses.replace(failure("x"), signature="failed000000")

@@ -21,7 +21,7 @@ from analysis.paper.table4 import table4
 from analysis.published import TABLE2, TABLE3
 from analysis.report import render
 from asc_sweeps.config.setting_groups import DistillConfig, EvaluateConfig, FinetuneConfig, QuantizeConfig
-from asc_sweeps.workspace.results import Score
+from asc_sweeps.workspace.records import Score
 
 SYSTEMS = {row.system: row for row in TABLE2 if row.system in TABLE3}
 

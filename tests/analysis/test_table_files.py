@@ -18,7 +18,7 @@ from analysis.published import TABLE2
 from analysis.report import SECTIONS
 from asc_sweeps.cli import cli
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import save_result
+from asc_sweeps.workspace.record_store import save_result
 
 HOSTILE = [
     "=1+1",

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from asc_sweeps.workspace.paths import CHECKPOINT, Workspace
-from asc_sweeps.workspace.results import TrialResult, load_results
+from asc_sweeps.workspace.record_store import load_results
+from asc_sweeps.workspace.records import TrialResult
 
 SETTINGS = """
 settings:

@@ -23,7 +23,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.workspace.paths import Workspace, cores
-from asc_sweeps.workspace.results import load_results
+from asc_sweeps.workspace.record_store import load_results
 from tests.sweeping import SMALL_STUDY
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}

@@ -23,7 +23,8 @@ from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Complexity, Score, save_result, save_study
+from asc_sweeps.workspace.record_store import save_result, save_study
+from asc_sweeps.workspace.records import Complexity, Score
 from tests.planted import record, trial
 
 EPOCHS, WORKERS, SEEDS = 10, 8, 5
@@ -80,7 +81,7 @@ def save(workspace, config, position):
         made,
         scores=[*made.scores, Score("validation", "overall", "micro", 1_000, loss, 0.5)],
         complexity=Complexity(macs // 200, macs, macs // 50),
-        sittings=[{"worker": f"host:{position % WORKERS}", **ends}],
+        work_intervals=[{"worker": f"host:{position % WORKERS}", **ends}],
     )
     save_result(workspace, result)
     who = {"signature": result.signature, "system": result.system, "phase": result.phase, "seed": config.seed}

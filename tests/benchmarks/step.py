@@ -22,11 +22,11 @@ from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.training.build_network import build_network
 from asc_sweeps.training.evaluate import predict
-from asc_sweeps.training.heap import freed_memory_kept
-from asc_sweeps.training.loop import Phase, Session, heard
+from asc_sweeps.training.heap import keep_freed_memory
+from asc_sweeps.training.loop import Phase, Session, training_batch
 from asc_sweeps.training.loop import _loss as loss_of
 from asc_sweeps.training.optimizer import PlainAdamW
-from asc_sweeps.workspace.object_store import SharedFiles
+from asc_sweeps.workspace.storage import LocalStorage
 
 NETWORKS = {
     "BC-ResNet-40": ModelConfig(block="bcresnet", mfa=False, fpm=False),
@@ -52,7 +52,7 @@ def measure(session: Session, batch: int, steps: int) -> tuple[float, float, flo
         optimizer.step()
         row[0] = time.process_time() - began
         began = time.process_time()
-        heard(session, phase, chosen)
+        training_batch(session, phase, chosen)
         row[1] = time.process_time() - began
         began = time.process_time()
         predict(session.network, session.features, session.data, chosen, session.accelerator)
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, freed_memory_kept():
+    with tempfile.TemporaryDirectory() as name, keep_freed_memory():
         folder = Path(name)
         synthesize(folder / "set", "tiny")
         data, config = prepare(folder / "set", folder / "prepared"), TrialConfig()
@@ -77,7 +77,7 @@ def main() -> None:
         for system, model in NETWORKS.items():
             session = Session(
                 network=build_network(model), features=LogMel(config.features), data=data, rows=split_rows(data, config.data),
-                augment=config.augment, seed=0, accelerator="cpu", files=SharedFiles(folder), folder=folder,
+                augment=config.augment, seed=0, accelerator="cpu", storage=LocalStorage(folder), folder=folder,
                 may_write=lambda: None, report=lambda row: None, total_epochs=1,
             )  # fmt: skip
             step, making, predicting = measure(session, given.batch, given.steps)

@@ -22,7 +22,7 @@ from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_results
+from asc_sweeps.workspace.record_store import load_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 SEEDS = range(*map(int, os.environ.get("CHAOS_SEEDS", "0-20").split("-")))

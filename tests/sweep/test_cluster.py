@@ -15,9 +15,9 @@ import urllib.request
 import pytest
 from sweeping import COMMAND, ended, free_port, ray_node, results, run, start, until
 
-from asc_sweeps.workspace.environment import git_state, versions
+from asc_sweeps.workspace.environment import git_state, package_versions
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_results
+from asc_sweeps.workspace.record_store import load_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 
@@ -137,7 +137,7 @@ def test_a_node_that_is_killed_loses_no_epoch_in_an_object_store_either(study, t
     try:
         time.sleep(5)
         driver = start("sweep", path, *there, cwd=tmp_path, env=secret | _cache(tmp_path, "driver"))
-        until(60, lambda: workspace.files.read(workspace.studies / "nodes.json"))
+        until(60, lambda: workspace.storage.read(workspace.studies / "nodes.json"))
         time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
         for number in range(2):  # two that start at once on one machine reach for the same names
             nodes.append(ray_node(secret | _cache(tmp_path, number), f"--address=127.0.0.1:{port}", "--num-cpus=1"))
@@ -185,12 +185,16 @@ def _paces(result):
 def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
     from asc_sweeps.sweep.on_ray.run_sweep import _look_on_worker
 
-    assert "no prepared data with fingerprint 0000" in _look_on_worker(Workspace(tmp_path), ["0" * 32], versions())
+    assert "no prepared data with fingerprint 0000" in _look_on_worker(
+        Workspace(tmp_path), ["0" * 32], package_versions()
+    )
 
 
 def test_a_node_with_another_torch_is_told_with_both_versions_and_runs_nothing(tmp_path):
     from asc_sweeps.sweep.on_ray.run_sweep import _look_on_worker
 
-    assert _look_on_worker(Workspace(tmp_path), [], versions()) == ""
-    told = _look_on_worker(Workspace(tmp_path), [], {**versions(), "torch": "2.12.1"})
-    assert told.startswith(f"has torch {versions()['torch']} (here 2.12.1), so that its numbers would be others")
+    assert _look_on_worker(Workspace(tmp_path), [], package_versions()) == ""
+    told = _look_on_worker(Workspace(tmp_path), [], {**package_versions(), "torch": "2.12.1"})
+    assert told.startswith(
+        f"has torch {package_versions()['torch']} (here 2.12.1), so that its numbers would be others"
+    )

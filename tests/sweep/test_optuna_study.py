@@ -11,7 +11,7 @@ from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
 from asc_sweeps.training.finished import complexity_of
-from asc_sweeps.workspace.results import Complexity, Score, TrialResult
+from asc_sweeps.workspace.records import Complexity, Score, TrialResult
 
 SPACE = """
 study: s

@@ -13,7 +13,8 @@ from asc_sweeps.sweep.plan import make_plan
 from asc_sweeps.sweep.studies import open_searches
 from asc_sweeps.workspace.atomic_files import write_json
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import TrialFailure, load_failures, save_failure
+from asc_sweeps.workspace.record_store import load_failures, save_failure
+from asc_sweeps.workspace.records import TrialFailure
 
 START = TrialConfig(model=ModelConfig(width=8))
 TUNED = START.model_copy(update={"finetune": FinetuneConfig()})

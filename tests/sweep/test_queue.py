@@ -16,9 +16,10 @@ from asc_sweeps.sweep.on_ray.trial_queue import EarlyStops, Queue
 from asc_sweeps.sweep.plan import make_plan
 from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
 from asc_sweeps.training.finished import complexity_of
-from asc_sweeps.workspace.lease import hold
+from asc_sweeps.workspace.lease import acquire
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import Score, TrialResult, save_result
+from asc_sweeps.workspace.record_store import save_result
+from asc_sweeps.workspace.records import Score, TrialResult
 
 SPACE = """
 study: s
@@ -140,7 +141,7 @@ def test_a_database_that_cannot_be_looked_at_is_told_by_its_address(tmp_path):
 
 def test_tune_can_write_down_a_queue_whose_search_is_held_by_a_lease(tmp_path):
     sweep = Sweep(tmp_path)
-    with hold(sweep.workspace, sweep.workspace.root / ".s.lease") as lease:
+    with acquire(sweep.workspace, sweep.workspace.root / ".s.lease") as lease:
         sweep.search = SearchStudy(sweep.study, sweep.url, lease.check)
         sweep.queue._searches = [sweep.search]
         assert pickle.dumps(sweep.queue)

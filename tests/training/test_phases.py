@@ -30,8 +30,8 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.sweep.plan import make_plan, with_dependencies
 from asc_sweeps.training.distill import soften
 from asc_sweeps.training.evaluate import predict
-from asc_sweeps.training.losses import teachers_part
-from asc_sweeps.training.run_trial import load_model, run_trial, trained_network
+from asc_sweeps.training.losses import distillation_loss
+from asc_sweeps.training.run_trial import load_weights, run_trial, trained_network
 from asc_sweeps.workspace.paths import Workspace
 
 ROUNDED = {"quantize.epochs": 1, "quantize.batch_size": 32, "quantize.calibration_segments": 64}
@@ -131,8 +131,8 @@ def test_a_clips_waveform_is_its_pieces_one_after_the_other(data):
 
 def test_longer_clips_go_through_the_trained_network_without_training(config_of, workspace, data):
     result = run_trial(config_of(**{"evaluate.seconds": 10}), workspace)
-    start = load_model(config_of(), workspace)
-    kept = load_model(config_of(**{"evaluate.seconds": 10}), workspace)
+    start = load_weights(config_of(), workspace)
+    kept = load_weights(config_of(**{"evaluate.seconds": 10}), workspace)
     assert all(torch.equal(kept[name], value) for name, value in start.items())
     assert result.history == []
     test = result.micro("test")
@@ -164,8 +164,8 @@ def test_the_teachers_part_is_hintons():
     teacher = torch.randn(5, 10, generator=generator).softmax(dim=1)
     student = (logits / 3).softmax(dim=1)
     by_hand = 9 * (teacher * (teacher.log() - student.log())).sum(dim=1).mean()
-    assert teachers_part(logits, teacher, 3.0).item() == pytest.approx(by_hand.item(), rel=1e-5)
-    assert teachers_part(logits, (logits / 3).softmax(dim=1), 3.0).item() == pytest.approx(0, abs=1e-6)
+    assert distillation_loss(logits, teacher, 3.0).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert distillation_loss(logits, (logits / 3).softmax(dim=1), 3.0).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_distillation_keeps_its_teachers_predictions_by_file_name(config_of, workspace, data):
@@ -284,7 +284,7 @@ def test_statistics_of_norms_stand_still_in_rounded_training(float_network):
 def test_what_is_scored_and_kept_is_the_network_of_integers(config_of, workspace, data):
     rounded = config_of(**ROUNDED)
     result = run_trial(rounded, workspace)
-    state = load_model(rounded, workspace)
+    state = load_weights(rounded, workspace)
     assert sum(v.numel() for v in state.values() if v.dtype == torch.int8) == result.complexity.params
     assert result.complexity.model_bytes == result.complexity.params
     rows = np.flatnonzero(data.splits == "test")
@@ -317,7 +317,7 @@ def test_an_interrupted_rounded_training_ends_as_an_unbroken_one(config_of, work
     with pytest.raises(KeyboardInterrupt):
         run_trial(rounded, other, stop)
     assert run_trial(rounded, other).environment["model_sha256"] == unbroken.environment["model_sha256"]
-    assert len(run_trial(rounded, other).sittings) == 2
+    assert len(run_trial(rounded, other).work_intervals) == 2
 
 
 def test_clips_go_through_the_network_of_integers_too(config_of, workspace):

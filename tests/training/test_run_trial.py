@@ -1,6 +1,5 @@
 """A trial is its settings: asked twice, run once; data count; a failure is written down."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +14,8 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.training.finished import find_result
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_failures, load_result, load_results, save_result
+from asc_sweeps.workspace.record_store import load_failures, load_result, load_results, save_result
+from asc_sweeps.workspace.records import as_stored
 
 
 def test_a_fine_tuning_runs_its_start_first_and_both_are_results(tuned, workspace):
@@ -106,7 +106,7 @@ def test_an_unfinished_trial_of_before_a_changed_default_is_not_gone_on_with(con
 
 def stored_as(result, change, root):
     """A workspace that holds a result whose settings were changed, as another version might have written it."""
-    other, older = Workspace(root), dataclasses.asdict(result)
+    other, older = Workspace(root), as_stored(result)
     change(older["settings"])
     other.trial(result.signature).mkdir(parents=True)
     (other.trial(result.signature) / "result.json").write_text(json.dumps(older))

@@ -37,13 +37,13 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.training import loop
 from asc_sweeps.training.checkpoint import clear_checkpoint, load_checkpoint, save_checkpoint, save_state
 from asc_sweeps.training.evaluate import predict, score
-from asc_sweeps.training.finetune import finetune, pull
+from asc_sweeps.training.finetune import finetune, l2_sp_penalty
 from asc_sweeps.training.flat_state import flatten, unflatten
-from asc_sweeps.training.heap import freed_memory_kept
+from asc_sweeps.training.heap import keep_freed_memory
 from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
-from asc_sweeps.workspace.object_store import SharedFiles
+from asc_sweeps.workspace.storage import LocalStorage
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def session(data, tmp_path):
         augment=AugmentConfig(frequency_mask_bands=5, time_mask_frames=2),
         seed=0,
         accelerator="cpu",
-        files=SharedFiles(tmp_path),
+        storage=LocalStorage(tmp_path),
         folder=tmp_path,
         may_write=lambda: None,
         report=lambda row: None,
@@ -117,7 +117,7 @@ def test_the_drop_rate_has_the_shape_of_a_sigmoid():
 def test_the_pull_is_equation_3_without_the_classifier():
     network = Network(ModelConfig(width=8))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    penalty = pull(network, 0.4)
+    penalty = l2_sp_penalty(network, 0.4)
     assert penalty(network).item() == 0.0
     with torch.no_grad():
         for p in network.parameters():
@@ -198,7 +198,7 @@ def test_mixup_blends_in_pretraining_and_never_in_fine_tuning(session):
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0.3))
     assert not _same_set(inputs()[0], features)
     session.history.clear()
-    clear_checkpoint(session.files, session.folder)
+    clear_checkpoint(session.storage, session.folder)
     finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
     assert all(_same_set(epoch, features) for epoch in inputs()[1:])
 
@@ -229,7 +229,7 @@ def test_rolling_and_masks_reach_the_network_in_every_phase(session, augment):
     assert len(inputs()) == 2
     assert not any(_same_set(epoch, features) for epoch in inputs())
     session.history.clear()
-    clear_checkpoint(session.files, session.folder)
+    clear_checkpoint(session.storage, session.folder)
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0))
     assert not _same_set(inputs()[-1], features)
 
@@ -245,7 +245,7 @@ def test_each_phase_has_its_own_weight_decay_and_the_classifiers_leaves_the_rest
     monkeypatch.setattr(loop, "PlainAdamW", Recorded)
     everything = len(list(session.network.parameters()))
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=64))
-    clear_checkpoint(session.files, session.folder)
+    clear_checkpoint(session.storage, session.folder)
     finetune(session, fine(epochs=1, weight_decay=1e-8), "a")
     assert seen == [(0.05, everything), (1e-8, 1), (1e-8, everything)]
 
@@ -304,7 +304,7 @@ def test_another_arithmetic_or_layout_trains_nearly_the_same_and_is_scored_in_fl
     config = PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32)
     pretrain(session, config)
     usual = session.history[0]["train_loss"]
-    clear_checkpoint(session.files, session.folder)
+    clear_checkpoint(session.storage, session.folder)
     session.network.load_state_dict(start)
     session.history.clear()
     session.compute = ComputeConfig(**compute)
@@ -332,7 +332,7 @@ def test_the_parts_of_a_mini_batch_give_the_whole_ones_gradient(session):
         return torch.cat([p.grad.flatten() for p in session.network.parameters()])
 
     torch.testing.assert_close(gradients(3), gradients(1))
-    clear_checkpoint(session.files, session.folder)
+    clear_checkpoint(session.storage, session.folder)
     sizes = []
     session.network.register_forward_pre_hook(lambda network, inputs: sizes.append(len(inputs[0])))
     session.compute = ComputeConfig(parts=3)
@@ -400,7 +400,9 @@ def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(sessi
 
 def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_are_refused(tmp_path):
     for epoch in (1, 2, 3):
-        save_checkpoint(SharedFiles(tmp_path), tmp_path, {"epoch": epoch, "w": torch.ones(100)}, f"pretrain-000{epoch}")
+        save_checkpoint(
+            LocalStorage(tmp_path), tmp_path, {"epoch": epoch, "w": torch.ones(100)}, f"pretrain-000{epoch}"
+        )
     assert load_checkpoint(tmp_path)["epoch"] == 3
     before, last = sorted(tmp_path.glob("*.pt"))
     assert (before.name, last.name) == ("pretrain-0002.pt", "pretrain-0003.pt")
@@ -434,7 +436,7 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
     ],
 )
 def test_a_checkpoint_of_another_form_is_refused_with_the_way_out(state, tmp_path):
-    digest = save_state(SharedFiles(tmp_path), tmp_path / "pretrain-0001.pt", state)
+    digest = save_state(LocalStorage(tmp_path), tmp_path / "pretrain-0001.pt", state)
     (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
     with pytest.raises(TrialError, match=r"pretrain-0001\.pt: no checkpoint of this version .*delete .* to train anew"):
         load_checkpoint(tmp_path)
@@ -559,7 +561,7 @@ def test_predicting_leaves_weights_and_statistics_alone(session):
 def test_the_optimizer_is_torchs_to_the_bit_and_leaves_torch_compile_alone():
     code = """
 import sys, torch
-from asc_sweeps.training.heap import freed_memory_kept
+from asc_sweeps.training.heap import keep_freed_memory
 from asc_sweeps.training.optimizer import PlainAdamW
 
 def trained(kind):
@@ -596,7 +598,7 @@ def test_memory_that_is_freed_stays_for_the_next_step_and_goes_back_at_the_end()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before = held()
-    with freed_memory_kept():
+    with keep_freed_memory():
         torch.ones(50_000_000)  # 200 MB, and freed at once
         assert held() > before + 150e6
     assert held() < before + 50e6

@@ -369,7 +369,7 @@ def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_
     (tmp_path / "prepared").symlink_to(lab.folder / "prepared")
     began = time.monotonic()
     result = run_trial(config, Workspace(tmp_path))
-    (sitting,) = result.sittings
+    (sitting,) = result.work_intervals
     worked = datetime.fromisoformat(sitting["ended_at"]) - datetime.fromisoformat(sitting["began_at"])
     assert 0 < worked.total_seconds() <= time.monotonic() - began
     assert all(row["seconds"] > 0 for row in result.history)
@@ -377,7 +377,7 @@ def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_
 
 def test_a_stretch_of_work_that_ended_before_it_began_counts_as_none() -> None:
     backwards = {"worker": "a:1", "began_at": "2026-01-02T03:04:05+00:00", "ended_at": "2026-01-01T00:00:00+00:00"}
-    study = StudyStatus("s", "", [status(sittings=[backwards])])
+    study = StudyStatus("s", "", [status(work_intervals=[backwards])])
     frame = sittings_frame(SimpleNamespace(results=[], failures=[], unfinished=study.trials))
     assert list(frame["ended"] - frame["began"]) == [timedelta(0)]
 

@@ -7,8 +7,8 @@ import time
 from small_trials import config_of, data, tuned, workspace  # noqa: F401
 
 from asc_sweeps.training.run_trial import run_trial
-from asc_sweeps.training.watchdog import alive, watched
-from asc_sweeps.workspace.results import load_failure
+from asc_sweeps.training.watchdog import record_progress, watchdog
+from asc_sweeps.workspace.record_store import load_failure
 
 
 def _wait_for_ever(row):
@@ -35,7 +35,7 @@ def test_a_trial_that_hangs_is_ended_says_where_and_goes_on_as_one_that_never_di
     assert "--step-minutes" in failure.message
     assert "time.sleep(10**6)" in failure.traceback
     went_on = run_trial(config, watching)
-    assert len({sitting["worker"] for sitting in went_on.sittings}) == 2
+    assert len({sitting["worker"] for sitting in went_on.work_intervals}) == 2
     assert load_failure(workspace, config.signature) is None
     other = dataclasses.replace(workspace, root=tmp_path)
     (tmp_path / "prepared").symlink_to(workspace.prepared)
@@ -44,15 +44,15 @@ def test_a_trial_that_hangs_is_ended_says_where_and_goes_on_as_one_that_never_di
 
 def test_steps_keep_a_trial_alive_however_long_it_takes():
     ended = []
-    with watched(2.0, ended.append):
+    with watchdog(2.0, ended.append):
         for _ in range(12):
             time.sleep(0.2)
-            alive()
+            record_progress()
     assert not ended
 
 
 def _hang_while_telling(seconds):
-    with watched(seconds, _wait_for_ever):
+    with watchdog(seconds, _wait_for_ever):
         time.sleep(10**6)
 
 

@@ -16,7 +16,7 @@ from analysis.evidence.loading import load_evidence
 from analysis.published import TABLE2
 from analysis.report import write_report
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_all, save_failure, save_result, save_study
+from asc_sweeps.workspace.record_store import load_contents, save_failure, save_result, save_study
 
 HISTORY = [
     {
@@ -42,7 +42,7 @@ def workspace(tmp_path):
     rows = []
     for seed in (0, 1):
         for row in TABLE2:
-            result = dataclasses.replace(trial(settings(row, seed=seed), history=HISTORY), sittings=[SITTING])
+            result = dataclasses.replace(trial(settings(row, seed=seed), history=HISTORY), work_intervals=[SITTING])
             save_result(made, result)
             who = {"signature": result.signature, "system": result.system, "phase": result.phase, "seed": seed}
             rows.append({**who, "state": "done", "params": 1, "macs": 2, "epochs": 3, "needs": {}, "settings": {}})
@@ -62,7 +62,7 @@ def results_of(workspace):
 
 
 def damaged(workspace):
-    return [f for f in load_all(workspace).failures if f.cause == "damaged"]
+    return [f for f in load_contents(workspace).failures if f.cause == "damaged"]
 
 
 DAMAGES = {
@@ -86,12 +86,12 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_result_that_cannot_be_read_is_named_and_the_others_count(damage, workspace, tmp_path):
-    whole = load_all(workspace)
+    whole = load_contents(workspace)
     path = results_of(workspace)[0]
     before = path.read_bytes()
     DAMAGES[damage](path)
     assert path.read_bytes() != before
-    left = load_all(workspace)
+    left = load_contents(workspace)
     assert {r.signature for r in left.results} == {r.signature for r in whole.results} - {path.parent.name}
     (told,) = [f for f in left.failures if f.cause == "damaged"]
     assert told.signature == path.parent.name

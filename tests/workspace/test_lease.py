@@ -17,10 +17,10 @@ from asc_sweeps.workspace.paths import Workspace
 HOLD = """
 import sys, time
 from pathlib import Path
-from asc_sweeps.workspace.lease import hold
+from asc_sweeps.workspace.lease import acquire
 from asc_sweeps.workspace.paths import Workspace
 root = Path(sys.argv[1])
-with hold(Workspace(root), root / "lease.json"):
+with acquire(Workspace(root), root / "lease.json"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -29,7 +29,7 @@ with hold(Workspace(root), root / "lease.json"):
 @pytest.fixture
 def quick(monkeypatch):
     """Beats and patience of a quick machine."""
-    for name, seconds in (("BEAT", 0.1), ("DEAD_AFTER", 1.0), ("LOOK", 0.02), ("SETTLE", 0.2)):
+    for name, seconds in (("HEARTBEAT", 0.1), ("DEAD_AFTER", 1.0), ("POLL_INTERVAL", 0.02), ("SETTLE_TIME", 0.2)):
         monkeypatch.setattr(lease, name, seconds)
 
 
@@ -50,7 +50,7 @@ def taken(workspace, seconds=20.0):
     def too_long(who):
         assert time.monotonic() - began < seconds, f"held by {who}"
 
-    with lease.hold(workspace, workspace.root / "lease.json", too_long):
+    with lease.acquire(workspace, workspace.root / "lease.json", too_long):
         return time.monotonic() - began
 
 
@@ -64,7 +64,7 @@ def test_of_many_who_want_a_lease_one_has_it_at_a_time(quick, tmp_path):
     inside, most = [], []
 
     def work():
-        with lease.hold(Workspace(tmp_path), tmp_path / "lease.json"):
+        with lease.acquire(Workspace(tmp_path), tmp_path / "lease.json"):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.05)
@@ -93,7 +93,7 @@ def test_a_living_owner_is_waited_for_and_named(owner, tmp_path):
 
     with (
         pytest.raises(BlockingIOError, match=f"process {owner.pid} on .* since 20"),
-        lease.hold(Workspace(tmp_path), tmp_path / "lease.json", refuse),
+        lease.acquire(Workspace(tmp_path), tmp_path / "lease.json", refuse),
     ):
         pytest.fail("two owners")
 
@@ -128,7 +128,7 @@ def test_a_lease_that_is_no_json_is_dead_after_a_while(quick, tmp_path):
 
 def test_an_owner_that_was_stopped_for_long_learns_that_it_is_none_any_more(quick, tmp_path):
     workspace, path = Workspace(tmp_path), tmp_path / "lease.json"
-    with lease.hold(workspace, path) as held:
+    with lease.acquire(workspace, path) as held:
         held.check()
         path.write_text(json.dumps({"owner": "f" * 32, "machine": "another", "beat": 0}))  # as one who took it over
         time.sleep(0.5)
@@ -144,10 +144,10 @@ def test_a_stopped_process_is_taken_over_from_by_its_beats(owner, tmp_path, monk
 
 
 def test_an_onlooker_who_could_not_look_counts_no_silence(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(lease, "BLIND", 0.5)
+    monkeypatch.setattr(lease, "MAX_POLL_GAP", 0.5)
     path = tmp_path / "lease.json"
     path.write_text(json.dumps({"owner": "0" * 32, "machine": "another", "beat": 0}))
-    watch = lease._Watch(path)
+    watch = lease._Observer(path)
     assert not watch.is_dead(path.read_bytes())
     time.sleep(1.5)  # longer than an owner may be silent, but nobody looked
     assert not watch.is_dead(path.read_bytes())

@@ -15,7 +15,8 @@ from asc_sweeps.data.catalog import fetch_prepared, prepare_in_workspace
 from asc_sweeps.errors import DataError, StoreError, WorkspaceError
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace import lease
-from asc_sweeps.workspace.object_store import MirroredFiles
+from asc_sweeps.workspace.mirrored_storage import MirroredStorage
+from asc_sweeps.workspace.object_store import ObjectStore
 from asc_sweeps.workspace.paths import RESULT, Workspace
 
 
@@ -38,11 +39,11 @@ def content(workspace, *parts):
 
 def test_what_one_machine_writes_another_has_after_it_has_fetched_it(machines):
     one, two = machines
-    one.files.write(one.trial("abc") / "model.pt", b"weights")
+    one.storage.write(one.trial("abc") / "model.pt", b"weights")
     assert content(one, "trials", "abc", "model.pt") == b"weights"
     assert content(two, "trials", "abc", "model.pt") is None
-    assert two.files.read(two.trial("abc") / "model.pt") == b"weights"
-    two.files.fetch(two.trial("abc") / "model.pt", two.trial("abc") / "not there")
+    assert two.storage.read(two.trial("abc") / "model.pt") == b"weights"
+    two.storage.fetch(two.trial("abc") / "model.pt", two.trial("abc") / "not there")
     assert content(two, "trials", "abc", "model.pt") == b"weights"
     assert sorted(p.name for p in two.trial("abc").iterdir()) == ["model.pt"]
 
@@ -50,38 +51,38 @@ def test_what_one_machine_writes_another_has_after_it_has_fetched_it(machines):
 def test_what_is_removed_or_replaced_for_all_is_so_in_every_copy_that_fetches(machines):
     one, two = machines
     for name in ("failure.json", "checkpoint.json", "pretrain-0001.pt", "pretrain-0002.pt"):
-        one.files.write(one.trial("abc") / name, b"1")
+        one.storage.write(one.trial("abc") / name, b"1")
     paths = [two.trial("abc") / name for name in ("failure.json", "checkpoint.json")]
-    two.files.fetch(*paths)
-    one.files.remove(one.trial("abc") / "failure.json", one.trial("abc") / "never there")
-    one.files.write(one.trial("abc") / "checkpoint.json", b"2")
-    two.files.fetch(*paths)
+    two.storage.fetch(*paths)
+    one.storage.remove(one.trial("abc") / "failure.json", one.trial("abc") / "never there")
+    one.storage.write(one.trial("abc") / "checkpoint.json", b"2")
+    two.storage.fetch(*paths)
     assert (content(two, "trials", "abc", "failure.json"), content(two, "trials", "abc", "checkpoint.json")) == (
         None,
         b"2",
     )
-    two.files.remove_all(two.trial("abc"), "*-*.pt")  # files that it never had itself
-    assert one.files.read(one.trial("abc") / "pretrain-0002.pt") is None
-    assert one.files.read(one.trial("abc") / "checkpoint.json") == b"2"
+    two.storage.remove_matching(two.trial("abc"), "*-*.pt")  # files that it never had itself
+    assert one.storage.read(one.trial("abc") / "pretrain-0002.pt") is None
+    assert one.storage.read(one.trial("abc") / "checkpoint.json") == b"2"
 
 
 def test_a_file_that_is_replaced_while_it_is_read_comes_whole(machines):
     one, two = machines
     path, texts = one.trial("abc") / "checkpoint.json", [b"1" * 200, b"2" * 100, b"3" * 300]
-    one.files.write(path, texts[0])
+    one.storage.write(path, texts[0])
     ended = threading.Event()
 
     def write():
         while not ended.is_set():
             for text in texts:
-                one.files.write(path, text)
+                one.storage.write(path, text)
                 time.sleep(0.01)
 
     writer = threading.Thread(target=write)
     writer.start()
     until, seen = time.monotonic() + 1.5, set()
     while time.monotonic() < until:
-        seen.add(two.files.read(two.trial("abc") / "checkpoint.json"))
+        seen.add(two.storage.read(two.trial("abc") / "checkpoint.json"))
     ended.set()
     writer.join()
     assert seen == set(texts)
@@ -89,15 +90,15 @@ def test_a_file_that_is_replaced_while_it_is_read_comes_whole(machines):
 
 def test_a_pull_brings_the_records_and_nothing_large_and_brings_results_once(machines):
     one, two = machines
-    one.files.write(one.studies / "s.json", b"{}")
+    one.storage.write(one.studies / "s.json", b"{}")
     for signature in ("abc", "def"):
-        one.files.write(one.trial(signature) / RESULT, b"{}")
-        one.files.write(one.trial(signature) / "model.pt", b"weights")
+        one.storage.write(one.trial(signature) / RESULT, b"{}")
+        one.storage.write(one.trial(signature) / "model.pt", b"weights")
     two.pull()
     here = sorted(p.relative_to(two.root).as_posix() for p in two.root.rglob("*") if p.is_file())
     assert here == ["studies/s.json", "trials/abc/result.json", "trials/def/result.json"]
     first = [(two.trial(s) / RESULT).stat() for s in ("abc", "def")]
-    one.files.remove(one.trial("def") / RESULT)
+    one.storage.remove(one.trial("def") / RESULT)
     two.pull()
     assert (two.trial("abc") / RESULT).stat().st_ino == first[0].st_ino  # not written again
     assert not (two.trial("def") / RESULT).exists()
@@ -122,7 +123,7 @@ def test_prepared_data_are_sent_once_and_fetched_once(machines, small_tree, monk
 
 
 def test_a_lease_is_one_machines_at_a_time(machines, monkeypatch):
-    for name, seconds in (("BEAT", 0.2), ("DEAD_AFTER", 2.0), ("LOOK", 0.05), ("SETTLE", 0.3)):
+    for name, seconds in (("HEARTBEAT", 0.2), ("DEAD_AFTER", 2.0), ("POLL_INTERVAL", 0.05), ("SETTLE_TIME", 0.3)):
         monkeypatch.setattr(lease, name, seconds)
     one, two = machines
 
@@ -130,13 +131,13 @@ def test_a_lease_is_one_machines_at_a_time(machines, monkeypatch):
         raise BlockingIOError(who)
 
     with (
-        lease.hold(one, one.trial("abc") / "lease.json"),
+        lease.acquire(one, one.trial("abc") / "lease.json"),
         pytest.raises(BlockingIOError),
-        lease.hold(two, two.trial("abc") / "lease.json", refuse),
+        lease.acquire(two, two.trial("abc") / "lease.json", refuse),
     ):
         pytest.fail("two owners")
     began = time.monotonic()
-    with lease.hold(two, two.trial("abc") / "lease.json", refuse):
+    with lease.acquire(two, two.trial("abc") / "lease.json", refuse):
         assert time.monotonic() - began < 2  # it was given back, so nobody's death had to be waited for
 
 
@@ -144,11 +145,11 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(bucket, s3_server, tmp
     """The store is reached through a door that is closed and opened again."""
     door = Door(s3_server)
     url = bucket.replace(s3_server, f"127.0.0.1:{door.port}")
-    files = MirroredFiles(tmp_path, url, pauses=(1.0, 1.0, 2.0, 2.0))
+    files = MirroredStorage(tmp_path, ObjectStore(url, retry_pauses=(1.0, 1.0, 2.0, 2.0)))
     files.write(tmp_path / "a.json", b"1")
     door.close()
     with pytest.raises(StoreError, match=r"a\.json cannot be read"):
-        files.at_once().read(tmp_path / "a.json")
+        files.without_retries().read(tmp_path / "a.json")
     threading.Timer(2.0, door.open).start()
     files.write(tmp_path / "a.json", b"2")
     assert files.read(tmp_path / "a.json") == b"2"
@@ -195,7 +196,7 @@ def test_a_bucket_that_is_not_there_and_an_address_of_nothing_are_told(bucket, t
     monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path))
     other = bucket.replace("s3://b", "s3://c")
     for url, told in (
-        (other, "there is no bucket 'c"),
+        (other, "bucket 'c"),
         ("s3://", "--workspace s3:"),
         ("ftp://host/folder", "--workspace ftp://host/folder: "),
     ):
@@ -205,7 +206,7 @@ def test_a_bucket_that_is_not_there_and_an_address_of_nothing_are_told(bucket, t
 
 def test_an_epoch_of_a_trial_asks_a_store_eight_times(bucket, three_scenes, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("ASC_SWEEPS_CACHE", str(tmp_path / "copy"))
-    monkeypatch.setattr(lease, "SETTLE", 0.0)
+    monkeypatch.setattr(lease, "SETTLE_TIME", 0.0)
     workspace = Workspace.at(bucket)
     data = prepare_in_workspace(three_scenes, workspace, lambda what, done, total: None)
 

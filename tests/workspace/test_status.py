@@ -12,9 +12,10 @@ from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.training.run_trial import run_trial
-from asc_sweeps.workspace.lease import hold
+from asc_sweeps.workspace.lease import acquire
 from asc_sweeps.workspace.paths import LEASE, Workspace
-from asc_sweeps.workspace.results import StudyRecord, TrialFailure, save_failure, save_study
+from asc_sweeps.workspace.record_store import save_failure, save_study
+from asc_sweeps.workspace.records import StudyRecord, TrialFailure
 from asc_sweeps.workspace.status import study_statuses
 
 SMALL = {"features.n_mels": 32, "features.hop": 1024, "model.width": 8, "model.mfa": False, "model.fpm": False}
@@ -60,7 +61,7 @@ def test_each_trial_has_its_state_and_how_far_it_is(workspace):
 
 def test_a_trial_whose_folder_is_held_runs_and_gives_the_eta(workspace):
     begun = study_statuses(workspace)[0].trials[1]
-    with hold(workspace, workspace.trial(begun.signature) / LEASE):
+    with acquire(workspace, workspace.trial(begun.signature) / LEASE):
         (study,) = study_statuses(workspace, ("s",))
         assert study.trials[1].state == "running"
         pace = sum(t.seconds_per_epoch for t in study.trials[:2]) / 2
@@ -81,5 +82,5 @@ def test_the_command_tells_it_in_words_and_as_json(workspace):
 
 
 def test_a_study_that_was_never_run_is_told_with_those_that_were(workspace):
-    with pytest.raises(WorkspaceError, match="knows no study 'other'; known: s"):
+    with pytest.raises(WorkspaceError, match="unknown study 'other'; studies that were run: s"):
         study_statuses(workspace, ("other",))

@@ -37,9 +37,10 @@ from asc_sweeps.sweep.on_ray.trial_queue import DEATHS, EarlyStops, Forward, OnP
 from asc_sweeps.sweep.plan import Plan, PlannedTrial
 from asc_sweeps.sweep.ray_environment import job_api_is_open
 from asc_sweeps.sweep.searches.search_study import SearchStudy
-from asc_sweeps.workspace.environment import git_state, versions
+from asc_sweeps.workspace.environment import git_state, package_versions
 from asc_sweeps.workspace.paths import Workspace, cores
-from asc_sweeps.workspace.results import load_failure, load_result, now
+from asc_sweeps.workspace.record_store import load_failure, load_result
+from asc_sweeps.workspace.records import utc_now
 
 OPEN = (
     "whoever reaches it can run commands there. Start it with RAY_AUTH_MODE=token and give its token here (README, On a cluster), "
@@ -93,7 +94,7 @@ def run_sweep(
         here = replace(workspace, accelerator=place, threads=cluster.cpus_per_trial, code=git_state())
         # Not tune.with_parameters: what that puts into Ray's store is lost with a raylet that gets SIGTERM, too, and looking for
         # it Ray would end this process on the spot.
-        run = functools.partial(_run_on_worker, workspace=here, began=now())
+        run = functools.partial(_run_on_worker, workspace=here, began=utc_now())
         tuner = tune.Tuner(
             tune.with_resources(run, resources),
             tune_config=tune.TuneConfig(search_alg=queue, scheduler=early, num_samples=-1, reuse_actors=True),
@@ -122,7 +123,7 @@ def run_sweep(
     finally:
         ray.shutdown()
         with suppress(WorkspaceError):  # results are in trials/; this is Ray's bookkeeping
-            workspace.files.remove_folder(workspace.root / "ray" / name)
+            workspace.storage.remove_folder(workspace.root / "ray" / name)
 
 
 def _connect(cluster: Cluster) -> None:
@@ -213,7 +214,7 @@ def _check_nodes(fingerprints: Sequence[str], workspace: Workspace, wanted: dict
         if node["Alive"] and _has(node["Resources"], wanted):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(num_cpus=0, scheduling_strategy=there)(_look_on_worker)
-            asked[node["NodeID"]] = node, look.remote(workspace, fingerprints, versions())
+            asked[node["NodeID"]] = node, look.remote(workspace, fingerprints, package_versions())
     wrong = []
     for name, (node, answer) in asked.items():
         try:
@@ -236,7 +237,9 @@ def _look_on_worker(workspace: Workspace, fingerprints: list[str], wanted: dict[
     from asc_sweeps.data.catalog import fetch_prepared
 
     others = [
-        f"{name} {there} (here {wanted.get(name)})" for name, there in versions().items() if there != wanted.get(name)
+        f"{name} {there} (here {wanted.get(name)})"
+        for name, there in package_versions().items()
+        if there != wanted.get(name)
     ]
     if others:
         return f"has {', '.join(others)}, so that its numbers would be others; install the same there"
@@ -254,7 +257,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
 
     `began`: when the sweep did.
     """
-    from asc_sweeps.training.run_trial import HUNG, failure_of, run_trial
+    from asc_sweeps.training.run_trial import HUNG, failure_from, run_trial
 
     _keep_what_is_imported()
     config, workspace = TrialConfig.model_validate_json(ray_config["trial"]), workspace.on_this_machine()
@@ -276,7 +279,7 @@ def _run_on_worker(ray_config: dict[str, Any], workspace: Workspace, began: str)
     except Exception as error:
         if isinstance(error, NotPreparedError):
             raise  # this node does not see the workspace; another may
-        failure = failure_of(config, error)
+        failure = failure_from(config, error)
         foreseen = isinstance(error, AscSweepsError) or failure.cause in DISK_CAUSES.values()
         if not foreseen and _kind(workspace, config, began) not in (before, None):
             raise  # once more, in a new process
@@ -294,7 +297,7 @@ def _keep_what_is_imported() -> None:
 def _kind(workspace: Workspace, config: TrialConfig, began: str) -> tuple[str, str] | None:
     """Cause and type of the failure that is written down of a trial in this sweep; None where none is, or can be."""
     try:
-        workspace.pull_end(config.signature)
+        workspace.pull_outcome(config.signature)
         failure = load_failure(workspace, config.signature)
     except (WorkspaceError, OSError):
         return None

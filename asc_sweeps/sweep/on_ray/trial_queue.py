@@ -19,7 +19,7 @@ from asc_sweeps.sweep.halving import Halving
 from asc_sweeps.sweep.plan import Plan, PlannedTrial, planned, with_dependencies
 from asc_sweeps.sweep.searches.search_study import SearchStudy
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import load_failure, load_result
+from asc_sweeps.workspace.record_store import load_failure, load_result
 
 DEATHS = 3
 """How often a trial whose process dies is begun again, in a new process, from its last epoch."""
@@ -212,7 +212,7 @@ class Queue(Searcher):
         return self._is_pending(signature) or signature in self._finished or signature in self._failed
 
     def _tell_done(self, search: SearchStudy, number: int, signature: str) -> None:
-        self._workspace.pull_end(signature)
+        self._workspace.pull_outcome(signature)
         result = load_result(self._workspace, signature)
         if result is None:
             raise WorkspaceError(f"{self._workspace.trial(signature)}: its result has gone while the sweep was running")
@@ -263,14 +263,14 @@ class Forward(tune.Callback):
         """Hand on one report, an end with what the trial has left behind."""
         if "state" in result:
             with suppress(WorkspaceError):  # then the sweep's end brings it
-                self._workspace.pull_end(signature_of(trial))
+                self._workspace.pull_outcome(signature_of(trial))
         self._on_row(signature_of(trial), result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell what the trial wrote down itself; a process that was killed wrote nothing, but Ray knows that it died."""
         signature, failure = signature_of(trial), None
         with suppress(WorkspaceError):  # then Ray's words say it
-            self._workspace.pull_end(signature)
+            self._workspace.pull_outcome(signature)
             failure = load_failure(self._workspace, signature)
         times, words = f"its process was killed {DEATHS + 1} times", _last_words(trial)
         if failure:

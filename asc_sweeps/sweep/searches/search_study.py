@@ -25,7 +25,7 @@ from asc_sweeps.errors import AscSweepsError, ConfigError, WorkspaceError
 from asc_sweeps.sweep.plan import PlannedTrial, planned
 from asc_sweeps.training.finished import complexity_of
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.results import TrialResult
+from asc_sweeps.workspace.records import TrialResult
 
 MOST_REDRAWS = 500
 """Draws in a row that limits and conditions refuse before a search ends itself."""
