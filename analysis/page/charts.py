@@ -1,4 +1,4 @@
-"""The only door to plotly: what the report's figures are drawn with."""
+"""The only module that imports plotly."""
 
 from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
 from plotly.graph_objs.layout import Template

@@ -1,4 +1,4 @@
-"""How numbers are written in the report: K and M, percent, signs. Knows nothing of what they measure."""
+"""How the report writes numbers: K and M, percent, signs. Independent of what they measure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def millions(macs: float) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share of 0..1 as a number of percent; the unit stands in the column's head.
+    """A fraction (0..1) in percent; the unit is in the column header.
 
     >>> percent(0.608), percent(float("nan"))
     ('60.8', '—')
@@ -36,12 +36,12 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def fixed(value: float, digits: int) -> str:
-    """A number with so many decimals, or a dash where there is none."""
+    """A number with this many decimals, or a dash for NaN."""
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float, digits: int) -> str:
-    """A difference with its sign in front, a true minus among them.
+    """A difference with its sign, using a true minus.
 
     >>> signed(-0.084, 3), signed(1.8, 1), signed(-0.0001, 1)
     ('−0.084', '+1.8', '0.0')
@@ -51,22 +51,19 @@ def signed(value: float, digits: int) -> str:
 
 
 def spread(half: float, digits: int, values: Sequence[float] = ()) -> str:
-    """What stands beside a mean over seeds: half of its interval, or where seeds are too few for one, or equal, each seed's value.
+    """Shown below a mean over seeds: half the interval, or each seed's value where there is no interval.
 
     >>> spread(0.0123, 3), spread(float("nan"), 3, (1.17, 1.19)), spread(float("nan"), 3, (1.17,))
     ('± 0.012', '1.170, 1.190', '')
     """
     if not math.isnan(half):
         return f"± {half:.{digits}f}"
-    return (
-        ", ".join(fixed(value, digits) for value in values)
-        if len(values) > 1 and not any(map(math.isnan, values))
-        else ""
-    )
+    shown = len(values) > 1 and not any(map(math.isnan, values))
+    return ", ".join(fixed(value, digits) for value in values) if shown else ""
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit a person would choose.
+    """A duration in seconds, minutes or hours.
 
     >>> duration(42), duration(600), duration(90_000)
     ('42 s', '10.0 min', '25.0 h')
@@ -77,11 +74,11 @@ def duration(seconds: float) -> str:
 
 
 def listed(words: list[str]) -> str:
-    """Words in a sentence: `a`, `a and b`, `a, b and c`."""
+    """An enumeration: `a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else MISSING
 
 
 def plural(count: int, word: str) -> str:
-    """A count with its word, e.g. `1 trial`, `3 trials`, `2 studies`."""
+    """A count with its noun, e.g. `1 trial`, `3 trials`, `2 studies`."""
     several = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
     return f"{count:,} {word if count == 1 else several}"

@@ -1,12 +1,12 @@
-"""How figures look: one palette with its dark partner, transparent backgrounds, one font. Knows no data.
+"""The look of figures: one palette with its dark counterpart, transparent backgrounds, one font. Knows no data.
 
-Figures are drawn in the light colours; the page swaps each hex of `DARK` for its partner when it is dark.
+Figures use the light colours; the page replaces each key of `DARK` by its value in the dark theme.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from analysis.page import charts
 
 INK, GRID = "#27313B", "#DDE2E8"
 PAPER = "#7F7F7F"
-"""Grey is the paper's and nobody else's."""
+"""Grey, reserved for the paper's numbers."""
 BLUE, VERMILLION, GREEN, ORANGE, PINK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 SERIES = (BLUE, VERMILLION, GREEN, ORANGE, PINK)
-"""Okabe and Ito's colours; a dash or a marker always says the same as the colour."""
+"""Okabe and Ito's colours; a dash or marker always repeats what the colour says."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 DARK = {
     INK: "#D9DFE6",
@@ -31,10 +31,9 @@ DARK = {
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-
 _AXIS = {
     "gridcolor": GRID,
-    "showgrid": True,  # said, since a template's colours alone draw neither
+    "showgrid": True,  # colours in a template do not switch lines on
     "showline": True,
     "linecolor": GRID,
     "zeroline": False,
@@ -55,30 +54,41 @@ FIGURE_TEMPLATE = charts.Template(
         "yaxis": _AXIS,
     }
 )
-"""What all figures share: set once, not axis by axis, which plotly is slow at."""
+"""Shared by all figures: setting each axis separately is slow in plotly."""
 
 
-def styled(figure: charts.Figure, height: int) -> charts.Figure:
-    """The figure in the report's look, `height` pixels high and as wide as its place."""
+def styled(figure: charts.Figure, height: int, x: str | None = None, y: str | None = None) -> charts.Figure:
+    """The figure in the report's style, `height` pixels high and as wide as its container; `x` and `y` title all its axes."""
     figure.update_layout(template=FIGURE_TEMPLATE, height=height, autosize=True)
     figure.update_annotations(font={"size": 13, "color": INK})
+    if x:
+        figure.update_xaxes(title_text=x)
+    if y:
+        figure.update_yaxes(title_text=y)
     return figure
 
 
-def escaped(text: object) -> str:
-    """A name as plotly is to draw it: plotly reads a subset of HTML in its labels.
+def panels(count: int, most_columns: int, titles: Sequence[str] | None = None) -> tuple[charts.Figure, int, int]:
+    """A figure of `count` panels that share their y axes, with its numbers of rows and columns."""
+    rows, columns = -(-count // most_columns), min(count, most_columns)
+    spacing = {"horizontal_spacing": 0.04, "vertical_spacing": 0.3 / rows}
+    return charts.make_subplots(rows, columns, shared_yaxes=True, subplot_titles=titles, **spacing), rows, columns
 
-    >>> shown("<b>w/ MFA & FPM</b>")
+
+def escaped(text: object) -> str:
+    """Text for a plotly label, which interprets some HTML.
+
+    >>> escaped("<b>w/ MFA & FPM</b>")
     '&lt;b&gt;w/ MFA &amp; FPM&lt;/b&gt;'
     """
     return html.escape(str(text), quote=False)
 
 
 def object_array(values: Iterable[object]) -> np.ndarray:
-    """What thousands of points have each, as plotly takes it whole; each value of a list it looks at several times."""
+    """Values of thousands of points as an array, which plotly takes as a whole; it inspects each item of a list."""
     return np.array(list(values), dtype=object)
 
 
 def paper_marker(size: int = 11) -> dict[str, object]:
-    """The open grey diamond of a printed number."""
+    """The open grey diamond that marks printed numbers."""
     return {"symbol": "diamond-open", "size": size, "color": PAPER, "line": {"width": 2, "color": PAPER}}

@@ -1,4 +1,4 @@
-"""A report's tables as CSV, Markdown and LaTeX, as they are shown. Knows nothing of what the numbers mean."""
+"""Tables of the report as CSV, Markdown and LaTeX, as shown. Independent of what the numbers mean."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import pairwise
 
 from analysis.page.elements import Cell, Table, cell_text, expand_spans
 
-FORMULA = ("=", "@", "\t", "\r", "+", "-")
+FORMULA_STARTS = ("=", "@", "\t", "\r", "+", "-")
 
 
 class _Latex(dict[int, str]):
-    """How each character is written, by its code; pdflatex knows Latin letters, what else a name may hold would stop it."""
+    """Replacements by character code; anything but Latin letters would stop pdflatex and becomes a question mark."""
 
     def __missing__(self, code: int) -> str:
         return self.setdefault(code, chr(code) if code < 0x180 and chr(code).isprintable() else "?")
@@ -31,31 +31,31 @@ LATEX = _Latex(
 )
 
 
-def lines(table: Table) -> tuple[list[str], list[list[str]]]:
-    """The names of a table's columns, those above them in front, and its rows; a cell that spans several stands in each."""
+def columns_and_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Column names, prefixed with the headers above them, and all rows; spanning cells are repeated."""
     columns = zip(*expand_spans(table.head), strict=True)
     names = [": ".join(dict.fromkeys(cell_text(cell) for cell in column if cell_text(cell))) for column in columns]
     return names, [row for rows in table.texts for row in rows]
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated values with one row of names."""
-    names, rows = lines(table)
+    """Comma-separated values with one header row."""
+    names, rows = columns_and_rows(table)
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_inert(cell) for cell in row] for row in [names, *rows])
+    csv.writer(text, lineterminator="\n").writerows([_without_formula(cell) for cell in row] for row in [names, *rows])
     return text.getvalue()
 
 
 def to_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown; its notes are left out."""
-    names, rows = lines(table)
-    marks = ["---" if cell.kind == "text" else "---:" for cell in expand_spans(table.head)[-1]]
-    written = [[_markdown(cell) for cell in row] for row in [names, *rows]]
-    return "".join(f"| {' | '.join(row)} |\n" for row in [written[0], marks, *written[1:]])
+    """A table in GitHub's Markdown, without notes."""
+    names, rows = columns_and_rows(table)
+    alignment = ["---" if cell.kind == "text" else "---:" for cell in expand_spans(table.head)[-1]]
+    escaped = [[_markdown(cell) for cell in row] for row in [names, *rows]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [escaped[0], alignment, *escaped[1:]])
 
 
 def to_latex(table: Table) -> str:
-    """A `table` environment for the package booktabs."""
+    """A LaTeX `table` environment that uses the booktabs package."""
     aligned = "".join("l" if cell.kind == "text" else "r" for cell in expand_spans(table.head)[-1])
     body = [*_latex_head(table.head), r"\midrule"]
     for i, rows in enumerate(table.texts):
@@ -73,22 +73,22 @@ def to_latex(table: Table) -> str:
 
 
 def _latex_head(head: list[list[Cell]]) -> list[str]:
-    """The rows of a head; what reaches down from above is blank, and a name over several columns is underlined."""
-    found: list[str] = []
+    """The header rows: cells continued from above are blank, names over several columns are underlined."""
+    lines: list[str] = []
     above: Sequence[Cell | None] = [None] * len(expand_spans(head)[0])
     for row in expand_spans(head):
-        cells, rules, at = [], [], 0
-        while at < len(row):
-            cell = row[at]
-            text = "" if cell is above[at] else _latex(cell_text(cell))
+        cells, rules, column = [], [], 0
+        while column < len(row):
+            cell = row[column]
+            text = "" if cell is above[column] else _latex(cell_text(cell))
             if cell.columns > 1:
                 text = rf"\multicolumn{{{cell.columns}}}{{c}}{{{text}}}"
-                rules.append(rf"\cmidrule(lr){{{at + 1}-{at + cell.columns}}}")
+                rules.append(rf"\cmidrule(lr){{{column + 1}-{column + cell.columns}}}")
             cells.append(text)
-            at += cell.columns
-        found.append(" & ".join(cells) + r" \\" + "".join(rules))
+            column += cell.columns
+        lines.append(" & ".join(cells) + r" \\" + "".join(rules))
         above = row
-    return found
+    return lines
 
 
 def _latex(text: str) -> str:
@@ -99,6 +99,6 @@ def _markdown(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _inert(cell: str) -> str:
-    """A cell that a spreadsheet would take for a formula begins with a quote; numbers with a sign do not."""
-    return f"'{cell}" if cell.startswith(FORMULA) and not re.match(r"[+-]\d", cell) else cell
+def _without_formula(cell: str) -> str:
+    """Prefix a quote to a cell that a spreadsheet would evaluate as a formula; signed numbers are left as they are."""
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) and not re.match(r"[+-]\d", cell) else cell

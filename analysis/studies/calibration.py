@@ -1,4 +1,4 @@
-"""Whether a network knows how sure it may be: expected calibration error, seed by seed, with an interval over places.
+"""Calibration of a classifier: expected calibration error of each seed, with an interval over places.
 
 Plain functions of arrays.
 """
@@ -7,39 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from analysis.statistics import NAN, Interval
 
-BINS = 15
-"""Of confidence."""
+CONFIDENCE_BINS = 15
 RESAMPLES = 2_000
-"""Of places, for the interval of an error."""
+"""Bootstrap resamples of places, for the interval of an error."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far a classifier's confidence is from how often it is right, by bins of equal width, place by place."""
+    """Differences between confidence and accuracy, in bins of equal width, by place."""
 
     gaps: np.ndarray
-    """Sum of (right - confidence), shape [bins, places]."""
+    """Sums of (correct - confidence), shape [bins, places]."""
     confidences: np.ndarray
-    """Sum of confidence, of that shape."""
+    """Sums of confidence, same shape."""
     counts: np.ndarray
-    """Segments, of that shape."""
+    """Numbers of segments, same shape."""
     places: np.ndarray
-    """Their names."""
+    """Names of the places."""
 
-    @cached_property
+    @property
     def segments(self) -> np.ndarray:
-        """In each bin."""
+        """Segments in each bin."""
         return self.counts.sum(axis=1)
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean of |accuracy - confidence| over segments' bins, 0..1."""
+        """Expected calibration error: mean of |accuracy - confidence| of each segment's bin, 0..1."""
         return float(np.abs(self.gaps.sum(axis=1)).sum() / self.counts.sum()) if self.counts.sum() else NAN
 
     @property
@@ -49,57 +47,55 @@ class Calibration:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """In each bin, NaN in empty ones."""
+        """Accuracy in each bin, NaN in empty ones."""
         return self._mean(self.confidences + self.gaps)
 
     @property
     def bias(self) -> float:
-        """Confidence minus accuracy over all segments: above zero is overconfident."""
+        """Confidence minus accuracy over all segments; positive values are overconfident."""
         return float(-self.gaps.sum() / self.counts.sum()) if self.counts.sum() else NAN
 
     def _mean(self, sums: np.ndarray) -> np.ndarray:
         return np.divide(sums.sum(axis=1), self.segments, out=np.full(len(sums), np.nan), where=self.segments > 0)
 
 
-def calibration(
-    log_probability: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None, bins: int = BINS
-) -> Calibration:
+def calibration(log_probability: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> Calibration:
     """Calibration of the most probable class.
 
-    `log_probability`: shape [segments, classes]; `places`: of each segment, each segment its own where there are none.
+    `log_probability`: shape [segments, classes]; `places`: each segment's place, by default a different one for each segment.
     """
     confidence = np.exp(log_probability.max(axis=1).astype(float))
-    right = (log_probability.argmax(axis=1) == labels).astype(float)
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    names, member = np.unique(np.arange(len(labels)) if places is None else places, return_inverse=True)
-    cell, size = which * len(names) + member, bins * len(names)
-    sums = [
-        np.bincount(cell, weights, size).reshape(bins, -1)
-        for weights in (right - confidence, confidence, right * 0 + 1)
-    ]
-    return Calibration(*sums, names)
+    correct = (log_probability.argmax(axis=1) == labels).astype(float)
+    bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
+    names, place = np.unique(np.arange(len(labels)) if places is None else places, return_inverse=True)
+    cells, size = bins * len(names) + place, CONFIDENCE_BINS * len(names)
+
+    def sums(weights: np.ndarray) -> np.ndarray:
+        return np.bincount(cells, weights, size).reshape(CONFIDENCE_BINS, -1)
+
+    return Calibration(sums(correct - confidence), sums(confidence), sums(np.ones(len(labels))), names)
 
 
 def calibration_interval(seeds: Sequence[Calibration], seed: int = 0) -> tuple[Interval, float]:
-    """Mean calibration error of one system's seeds with its interval over places, and what perfect calibration would read.
+    """Mean calibration error over a system's seeds with its interval over places, and the error expected by chance.
 
-    Each seed's error is taken for itself: errors in opposite directions must not cancel. An error is a sum of absolute values, so
-    chance alone makes it larger than zero. The interval, of about 95 %, is the basic bootstrap's, which takes that off, and begins
-    at zero where the error is no larger than perfect calibration reads; the second number is the mean error of resamples whose
-    every bin is right on average. Without ends where seeds were tested at different places, or at one.
+    Errors are computed for each seed, so that opposite ones do not cancel. As a sum of absolute values, an error is positive by
+    chance alone. The basic bootstrap interval (about 95 %) corrects for that, and begins at zero if the error is within the range
+    of perfect calibration; the second number is the mean error of resamples in which every bin is perfectly calibrated. Without
+    ends (NaN) if the seeds were tested at different places, or at a single one.
     """
-    error = float(np.mean([one.error for one in seeds]))
+    error = float(np.mean([calibration.error for calibration in seeds]))
     places = seeds[0].places
-    if len(places) < 2 or any(not np.array_equal(one.places, places) for one in seeds):
+    if len(places) < 2 or any(not np.array_equal(calibration.places, places) for calibration in seeds):
         return Interval(error, NAN, NAN, len(seeds)), NAN
-    gaps = np.stack([one.gaps for one in seeds])  # [seeds, bins, places]
-    counts = np.stack([one.counts for one in seeds])
+    gaps = np.stack([calibration.gaps for calibration in seeds])  # [seeds, bins, places]
+    counts = np.stack([calibration.counts for calibration in seeds])
     shares = np.divide(counts, counts.sum(axis=2, keepdims=True), out=np.zeros_like(counts), where=counts > 0)
     perfect = gaps - shares * gaps.sum(axis=2, keepdims=True)
     count = len(places)
     times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES).T.astype(float)
     sizes = counts.sum(axis=1) @ times  # [seeds, resamples]
-    drawn, chance = (((np.abs(part @ times)).sum(axis=1) / sizes).mean(axis=0) for part in (gaps, perfect))
-    low, high = 2 * error - np.quantile(drawn, [0.975, 0.025])
+    resampled, chance = (((np.abs(part @ times)).sum(axis=1) / sizes).mean(axis=0) for part in (gaps, perfect))
+    low, high = 2 * error - np.quantile(resampled, [0.975, 0.025])
     low = 0.0 if error <= np.quantile(chance, 0.975) else max(0.0, low)
     return Interval(error, low, max(high, error), len(seeds)), float(chance.mean())

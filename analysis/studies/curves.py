@@ -1,4 +1,4 @@
-"""Training curves: loss by epoch of each system, and of each drop rate with its schedule."""
+"""Training curves: loss by epoch of each pretrained system, and of each drop rate with its schedule."""
 
 from __future__ import annotations
 
@@ -15,176 +15,146 @@ from analysis.page.elements import (
     Section,
     Table,
     Text,
-    number_heads,
+    grouped_table,
     row_group,
     text_cell,
     text_head,
 )
 from analysis.page.formats import fixed
-from analysis.page.style import BLUE, DASHES, GRID, SERIES, VERMILLION, escaped, styled
+from analysis.page.style import BLUE, DASHES, GRID, SERIES, VERMILLION, escaped, panels, styled
 from analysis.paper.figure3 import figure3_family
 from analysis.paper.table2 import table2_family
 from analysis.paper.table4 import table4_family
 
-MOST_PANELS = 16
-MOST_EPOCHS = 60
-"""Points of a line; of more epochs an even choice is drawn."""
-COLUMNS = 4
-SERIES_OF_LOSS = (
-    ("train_loss", "training loss", BLUE, "solid"),
-    ("validation_log_loss", "validation log loss", VERMILLION, "dash"),
+MAX_PANELS = 16
+PANELS_PER_ROW = 4
+MAX_LINE_POINTS = 60
+"""Longer trainings are drawn with evenly spaced epochs."""
+LOSSES = (
+    ("train_loss", "training loss", {"color": BLUE, "dash": "solid", "width": 1.5}),
+    ("validation_log_loss", "validation log loss", {"color": VERMILLION, "dash": "dash", "width": 1.5}),
 )
 
 
 def section(evidence: Evidence) -> Section:
     """Training curves in the report."""
-    sentence = "How the loss fell, epoch by epoch; one line a seed. Training loss is measured on augmented segments."
-    before, after = _pretraining(evidence), _finetuning(evidence)
-    made = (pretraining(evidence, before), pretraining_table(before), finetuning(after), finetuning_table(after))
-    blocks: list[Block] = [block for block in made if block]
-    if not blocks:
-        blocks.append(Text("No trial has a training history yet."))
-    return Section("curves", "Training curves", sentence, tuple(blocks))
+    sentence = "Loss by epoch, one line per seed. Training loss is measured on augmented segments."
+    pretrained, finetuned = _pretraining_epochs(evidence), _finetuning_epochs(evidence)
+    blocks: list[Block] = []
+    if len(pretrained):
+        measures = {"train_loss": "training", "validation_log_loss": "validation"}
+        caption = "Loss by epoch of pretraining, means over seeds"
+        blocks.append(_pretraining_plot(evidence, pretrained))
+        blocks.append(_table("curves-pretraining", caption, "System", pretrained, pretrained["system"], measures))
+    if len(finetuned):
+        measures = {"train_loss": "training loss", "drop_rate": "drop rate"}
+        caption = "Fine-tuning by epoch, means over seeds"
+        blocks.append(_finetuning_plot(finetuned))
+        rates = finetuned["finetune.max_drop_rate"].map("{:.2f}".format)
+        blocks.append(_table("curves-finetuning", caption, "Maximum drop rate", finetuned, rates, measures))
+    return Section("curves", "Training curves", sentence, tuple(blocks) or (Text("No training history yet."),))
 
 
-def _pretraining(evidence: Evidence) -> pd.DataFrame:
+def _pretraining_epochs(evidence: Evidence) -> pd.DataFrame:
     """Epochs of the trials of Table 2 and Figure 3."""
-    families = [family.trials for family in (evidence.cached(table2_family), evidence.cached(figure3_family)) if family]
-    return evidence.curves(signature for trials in families for signature in trials["signature"])
+    families = [family for family in (evidence.cached(table2_family), evidence.cached(figure3_family)) if family]
+    return evidence.curves(signature for family in families for signature in family.trials["signature"])
 
 
-def pretraining(evidence: Evidence, curves: pd.DataFrame) -> Plot | None:
-    """A panel for each system of Table 2 and Figure 3, at most MOST_PANELS."""
-    trials = evidence.frame[evidence.frame["signature"].isin(curves["signature"])]
-    order = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique()
-    trained = set(curves["system"])
-    systems = [system for system in order if system in trained]
-    drawn = systems[:MOST_PANELS]
-    if not drawn:
-        return None
-    lines = -(-len(drawn) // COLUMNS)
-    columns = min(COLUMNS, len(drawn))
-    figure = charts.make_subplots(
-        *(lines, columns),
-        shared_yaxes=True,
-        subplot_titles=[escaped(s) for s in drawn],
-        horizontal_spacing=0.04,
-        vertical_spacing=0.3 / lines,
-    )
-    legend = set()
-    for panel, system in enumerate(drawn):
-        place = (panel // columns + 1, panel % columns + 1)
-        for _, epochs in curves[curves["system"] == system].groupby("signature"):
-            for column, name, colour, dash in SERIES_OF_LOSS:
-                if epochs[column].notna().any():
-                    look = {"color": colour, "dash": dash, "width": 1.5}
-                    figure.add_trace(_line(epochs, column, name, look, name not in legend), *place)
-                    legend.add(name)
-        figure.update_xaxes(title_text="Epoch" if place[0] == lines else None, row=place[0], col=place[1])
-    styled(figure, 120 + 180 * lines)
-    figure.update_xaxes(dtick=_step(curves))
-    figure.update_yaxes(title_text="Loss", col=1)
-    figure.update_annotations(font_size=11)  # the panels' titles, four beside each other on a page
-    figure.update_layout(legend_y=-60 / (60 + 180 * lines))
-    left = f"; not drawn: {', '.join(systems[MOST_PANELS:])}" if len(systems) > MOST_PANELS else ""
-    return Plot(
-        "plot-pretraining",
-        f"Loss by epoch of pretraining: {', '.join(drawn)}.",
-        figure,
-        f"Pretraining of the trials in Table 2 and Figure 3{left}. A panel is a system, a line one seed.",
-    )
-
-
-def pretraining_table(curves: pd.DataFrame) -> Table | None:
-    """Loss of each system of Table 2 and Figure 3 at some epochs, means over seeds."""
-    if curves.empty:
-        return None
-    measures = {"train_loss": "training", "validation_log_loss": "validation"}
-    return _table("curves-pretraining", "Loss by epoch of pretraining, means over seeds", curves, "system", measures)
-
-
-def finetuning_table(curves: pd.DataFrame) -> Table | None:
-    """Training loss and drop rate of each of Table 4's fine-tunings at some epochs, means over seeds."""
-    if curves.empty:
-        return None
-    curves = curves.assign(rate=curves["finetune.max_drop_rate"].map("{:.2f}".format))
-    measures = {"train_loss": "training loss", "drop_rate": "drop rate"}
-    return _table("curves-finetuning", "Fine-tuning by epoch, means over seeds", curves, "rate", measures)
-
-
-def _table(key: str, caption: str, curves: pd.DataFrame, by: str, measures: Mapping[str, str]) -> Table:
-    last = int(curves["step"].max())
-    steps = sorted({1, *(max(1, round(last * part / 5)) for part in range(1, 6))})
-    groups = []
-    for name, its in curves.groupby(by, sort=True):
-        means = its.groupby("step")[list(measures)].mean()
-        lines = []
-        for measure, word in measures.items():
-            values = [means[measure].get(step, float("nan")) for step in steps]
-            lines.append([text_cell(word), *(Cell(fixed(value, 3)) for value in values)])
-        groups.append(row_group(text_head(str(name)), lines))
-    titles = {"system": "System", "rate": "Largest drop rate"}
-    head = number_heads(text_head(titles[by]), text_head("Measure"), *(f"Epoch {step}" for step in steps))
-    return Table(key, caption, [head], groups)
-
-
-def _finetuning(evidence: Evidence) -> pd.DataFrame:
-    """Epochs of Table 4's fine-tuned trials, with their drop rate."""
+def _finetuning_epochs(evidence: Evidence) -> pd.DataFrame:
+    """Epochs of Table 4's fine-tuned trials, with their maximum drop rate."""
     family = evidence.cached(table4_family)
     trials = evidence.frame.iloc[:0] if family is None else family.trials[family.trials["finetuned"]]
     return evidence.curves(trials["signature"]).merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
 
 
-def finetuning(curves: pd.DataFrame) -> Plot | None:
-    """Loss by epoch of Table 4's fine-tuned trials, with the drop rate below it."""
-    if curves.empty:
-        return None
+def _pretraining_plot(evidence: Evidence, epochs: pd.DataFrame) -> Plot:
+    """One panel per system."""
+    trials = evidence.frame[evidence.frame["signature"].isin(epochs["signature"])]
+    systems = trials.sort_values(["model.mfa", "model.fpm", "model.block", "model.width"])["system"].unique().tolist()
+    drawn, hidden = systems[:MAX_PANELS], systems[MAX_PANELS:]
+    figure, rows, columns = panels(len(drawn), PANELS_PER_ROW, [escaped(system) for system in drawn])
+    in_legend = set()
+    for i, system in enumerate(drawn):
+        panel = (i // columns + 1, i % columns + 1)
+        for _, trial in epochs[epochs["system"] == system].groupby("signature"):
+            for column, name, look in LOSSES:
+                if trial[column].notna().any():
+                    figure.add_trace(_line(trial, column, name, look, name not in in_legend), *panel)
+                    in_legend.add(name)
+        figure.update_xaxes(title_text="Epoch" if panel[0] == rows else None, row=panel[0], col=panel[1])
+    styled(figure, 120 + 180 * rows)
+    figure.update_xaxes(dtick=_tick_distance(epochs))
+    figure.update_yaxes(title_text="Loss", col=1)
+    figure.update_annotations(font_size=11)  # panel titles, four in a row
+    figure.update_layout(legend_y=-60 / (60 + 180 * rows))
+    label = f"Loss by epoch of pretraining: {', '.join(drawn)}."
+    caption = "Pretraining of the trials in Table 2 and Figure 3. Each panel is a system, each line a seed."
+    caption += f" Not drawn: {', '.join(hidden)}." if hidden else ""
+    return Plot("plot-pretraining", label, figure, caption)
+
+
+def _finetuning_plot(epochs: pd.DataFrame) -> Plot:
+    """Training loss of each drop rate, with the drop rate's schedule below."""
     figure = charts.make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)
-    rates = sorted(curves["finetune.max_drop_rate"].unique())
-    for position, rate in enumerate(rates):
-        colour, dash = SERIES[position % len(SERIES)], DASHES[position % len(DASHES)]
-        look, name = {"color": colour, "dash": dash, "width": 1.5}, f"drop rate up to {rate:.2f}"
-        of_rate = curves[curves["finetune.max_drop_rate"] == rate]
-        for number, (_, epochs) in enumerate(of_rate.groupby("signature")):
-            figure.add_trace(_line(epochs, "train_loss", name, look, number == 0), 1, 1)
-            if number == 0:  # the schedule is a setting: the same for every seed
-                figure.add_trace(_line(epochs, "drop_rate", name, look, False), 2, 1)
-    whole = curves.loc[curves["phase"] == "finetune", "step"].min()
+    rates = sorted(epochs["finetune.max_drop_rate"].unique())
+    for i, rate in enumerate(rates):
+        look: dict[str, object] = {"color": SERIES[i % len(SERIES)], "dash": DASHES[i % len(DASHES)], "width": 1.5}
+        name = f"drop rate up to {rate:.2f}"
+        for number, (_, trial) in enumerate(epochs[epochs["finetune.max_drop_rate"] == rate].groupby("signature")):
+            figure.add_trace(_line(trial, "train_loss", name, look, number == 0), 1, 1)
+            if number == 0:  # the schedule is the same for all seeds
+                figure.add_trace(_line(trial, "drop_rate", name, look, False), 2, 1)
     styled(figure, 440)
-    if whole > 1:
+    first = epochs.loc[epochs["phase"] == "finetune", "step"].min()
+    if first > 1:
         note = {"annotation_text": "whole network", "annotation_position": "top right"}
-        figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=1, col=1, **note)
-        figure.add_vline(whole - 0.5, line={"color": GRID, "width": 2}, row=2, col=1)
-    figure.update_xaxes(dtick=_step(curves))
+        for row, extra in ((1, note), (2, {})):
+            figure.add_vline(first - 0.5, line={"color": GRID, "width": 2}, row=row, col=1, **extra)
+    figure.update_xaxes(dtick=_tick_distance(epochs))
     figure.update_xaxes(title_text="Epoch", row=2, col=1)
     figure.update_yaxes(title_text="Training loss", row=1, col=1)
     figure.update_yaxes(title_text="Drop rate", range=[-0.05, 1.05], row=2, col=1)
     caption = (
-        "Fine-tuning of Table 4: the new classifier alone, then (from the vertical line on) the whole network while the drop rate "
-        "rises. A line is one seed; below, the drop rate's schedule."
+        "Fine-tuning in Table 4: first the new classifier alone; then, from the vertical line on, the whole network while the "
+        "drop rate rises. Each line is a seed; below, the schedule of the drop rate."
     )
     label = f"Training loss and drop rate by epoch of fine-tuning, up to {', '.join(f'{rate:.2f}' for rate in rates)}."
     return Plot("plot-finetuning", label, figure, caption)
 
 
-def _step(curves: pd.DataFrame) -> int | None:
-    """Distance of an axis's ticks where plotly's own choice would cut epochs in parts."""
-    return 1 if curves["step"].max() <= 10 else None
+def _table(
+    key: str, caption: str, title: str, epochs: pd.DataFrame, by: pd.Series, measures: Mapping[str, str]
+) -> Table:
+    """Means over seeds at about six epochs; the values of `by` name the groups of rows."""
+    last = int(epochs["step"].max())
+    steps = sorted({1, *(max(1, round(last * part / 5)) for part in range(1, 6))})
+    groups = []
+    for name, group in epochs.groupby(by):
+        means = group.groupby("step")[list(measures)].mean().reindex(steps)
+        lines = [[text_cell(word), *(Cell(fixed(v, 3)) for v in means[column])] for column, word in measures.items()]
+        groups.append(row_group(text_head(str(name)), lines))
+    return grouped_table(key, caption, [title, "Measure", *(f"Epoch {step}" for step in steps)], groups)
 
 
-def _line(epochs: pd.DataFrame, y: str, name: str, look: dict[str, object], legend: bool) -> charts.Scatter:
-    thin = -(-len(epochs) // MOST_EPOCHS)
-    epochs = epochs.iloc[(len(epochs) - 1) % thin :: thin]  # the last one is among them
-    first = epochs.iloc[0]
-    who = f"{escaped(first['signature'])} (seed {first['seed']})"
+def _tick_distance(epochs: pd.DataFrame) -> int | None:
+    """1 for few epochs, where plotly would choose a fraction."""
+    return 1 if epochs["step"].max() <= 10 else None
+
+
+def _line(trial: pd.DataFrame, column: str, name: str, look: Mapping[str, object], legend: bool) -> charts.Scatter:
+    every = -(-len(trial) // MAX_LINE_POINTS)
+    trial = trial.iloc[(len(trial) - 1) % every :: every]  # includes the last epoch
+    first = trial.iloc[0]
+    seed = f"{escaped(first['signature'])} (seed {first['seed']})"
     return charts.Scatter(
         x0=int(first["step"]),
-        dx=thin,
-        y=[None if pd.isna(v) else round(v, 3) for v in epochs[y]],
+        dx=every,
+        y=[None if pd.isna(value) else round(value, 3) for value in trial[column]],
         name=name,
         legendgroup=name,
         showlegend=legend,
-        mode="lines" if len(epochs) > 1 else "markers",
+        mode="lines" if len(trial) > 1 else "markers",
         line=look,
-        hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3f}}<br>{who}<extra></extra>",
+        hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3f}}<br>{seed}<extra></extra>",
     )

@@ -1,95 +1,66 @@
-"""Every trial, every failure, every study: the lists behind the tables."""
+"""Lists of all finished trials, failures and studies."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, File, Section, Table, Text, code_cell, number_heads, text_cell, text_head
+from analysis.page.elements import File, Row, Section, Text, code_cell, simple_table, text_cell, text_head
 from analysis.page.formats import MISSING, duration, fixed, percent, plural
-
-SHOWN = (
-    "signature",
-    "system",
-    "phase",
-    "data_name",
-    "generated",
-    "seed",
-    "log_loss",
-    "accuracy",
-    "params",
-    "macs",
-    "seconds",
-)
-AGAIN = "asc-sweeps sweep --from report.html"
 
 
 def trials(evidence: Evidence) -> Section:
     """All finished trials, by system, phase and seed."""
-    sentence = "Every finished trial; scores are of the test split, the time is the trial's own."
+    sentence = (
+        "All finished trials with their test scores; time is each trial's own, without the trial it started from."
+    )
     if evidence.frame.empty:
         return Section("trials", "Trials", sentence, (Text("No trial is finished yet."),))
-    order = evidence.frame.sort_values(["generated", "data_name", "system", "phase", "seed", "signature"])
-    groups = []
-    for row in order[list(SHOWN)].to_dict("records"):
+    rows: list[Row] = []
+    keys = ["generated", "data_name", "system", "phase", "seed", "signature"]
+    shown = [*keys, "log_loss", "accuracy", "params", "macs", "seconds"]
+    for row in evidence.frame.sort_values(keys)[shown].to_dict("records"):
         data = f"{row['data_name']} (generated)" if row["generated"] else str(row["data_name"])
-        cells = [code_cell(row["signature"]), text_cell(row["system"]), text_cell(row["phase"])]
-        cells += [
-            text_cell(data),
-            Cell(str(row["seed"])),
-            Cell(fixed(row["log_loss"], 3)),
-            Cell(percent(row["accuracy"])),
-        ]
-        cells += [Cell(f"{row['params']:,}"), Cell(f"{row['macs']:,}"), Cell(duration(row["seconds"]))]
-        groups.append([cells])
-    texts = [text_head(name) for name in ("Signature", "System", "Phase", "Data")]
-    names = (*texts, "Seed", "Log loss", "Accuracy, %", "Parameters", "MACs", "Time")
-    caption = plural(len(order), "finished trial")
-    return Section("trials", "Trials", sentence, (Table("trials-list", caption, [number_heads(*names)], groups),))
+        texts = [code_cell(row["signature"]), text_cell(row["system"]), text_cell(row["phase"]), text_cell(data)]
+        scores = [fixed(row["log_loss"], 3), percent(row["accuracy"])]
+        sizes = [f"{row['params']:,}", f"{row['macs']:,}"]
+        rows.append([*texts, str(row["seed"]), *scores, *sizes, duration(row["seconds"])])
+    titles = ["Signature", "System", "Phase", "Data", "Seed", "Log loss", "Accuracy, %", "Parameters", "MACs", "Time"]
+    table = simple_table("trials-list", plural(len(rows), "finished trial"), titles, rows)
+    return Section("trials", "Trials", sentence, (table,))
 
 
 def failures(evidence: Evidence) -> Section:
     """All trials that failed and have not succeeded since."""
-    sentence = "Trials that ended without a result, and why. Running their study again tries them again."
+    sentence = "Trials that ended without a result, and why. Running their study again retries them."
     if not evidence.failures:
         return Section("failures", "Failures", sentence, (Text("No trial has failed."),))
-    groups = []
-    for f in evidence.failures:
-        cells = [code_cell(f.signature), text_cell(f.system), text_cell(f.phase), text_cell(f.cause)]
-        groups.append([[*cells, text_cell(f.message), text_cell(f.failed_at)]])
-    names = [text_head(name) for name in ("Signature", "System", "Phase", "Cause", "Message", "Failed at (UTC)")]
-    caption = plural(len(evidence.failures), "failed trial")
-    return Section("failures", "Failures", sentence, (Table("failures-list", caption, [names], groups),))
+    rows: list[Row] = [
+        [code_cell(f.signature), *map(text_cell, (f.system, f.phase, f.cause, f.message, f.failed_at))]
+        for f in evidence.failures
+    ]
+    titles = ["Signature", "System", "Phase", "Cause", "Message", "Failed at (UTC)"]
+    table = simple_table("failures-list", plural(len(rows), "failed trial"), titles, rows)
+    return Section("failures", "Failures", sentence, (table,))
 
 
 def studies(evidence: Evidence) -> Section:
-    """All studies, how their last run ended and the line that runs them again."""
-    sentence = "What was asked for. A study that runs again computes only what is not there yet."
+    """All studies, the state of their last run and the command that repeats them."""
+    sentence = "All studies and their commands. Running a study again computes only what is missing."
     if not evidence.studies:
         return Section("studies", "Studies", sentence, (Text("No study was run in this workspace."),))
-    groups = []
+    rows: list[Row] = []
     for study in evidence.studies:
-        states = Counter(str(trial["state"]) for trial in study.trials)
-        counts = [
-            Cell(str(states.get(state, 0)) if study.trials else MISSING) for state in ("done", "failed", "planned")
-        ]
-        cells = [
-            text_head(study.name),
-            text_cell(study.state),
-            *counts,
-            text_cell(study.ended_at),
-            code_cell(study.command),
-        ]
-        groups.append([cells])
-    head = [text_head("Study"), text_head("State"), *number_heads("Done", "Failed", "Planned")]
-    head += [text_head("Ended at (UTC)"), text_head("Command")]
-    note = Text(
-        "This report holds each study as it was last run, with all settings of its trials. To run them again from it alone:",
-        (AGAIN,),
-    )
-    table = Table("studies-list", plural(len(evidence.studies), "study"), [head], groups, (note,))
+        states = Counter(trial["state"] for trial in study.trials)
+        counts = [str(states[state]) if study.trials else MISSING for state in ("done", "failed", "planned")]
+        texts = text_head(study.name), text_cell(study.state)
+        rows.append([*texts, *counts, text_cell(study.ended_at), code_cell(study.command)])
+    titles = ["Study", "State", "Done", "Failed", "Planned", "Ended at (UTC)", "Command"]
+    text = "This report contains each study as last run, with all settings of its trials. To repeat them from this file alone:"
+    note = Text(text, ("asc-sweeps sweep --from report.html",))
+    table = simple_table("studies-list", plural(len(rows), "study"), titles, rows, note)
     files = [
-        File(f"space-{position}", f"{name}.yaml", f"{name}: its trials as a search space", text)
-        for position, (name, text) in enumerate(evidence.spaces.items())
+        File(f"space-{i}", f"{name}.yaml", f"{name}: its trials as a search space", text)
+        for i, (name, text) in enumerate(evidence.spaces.items())
     ]
     return Section("studies", "Studies", sentence, (table, *files))

@@ -1,49 +1,30 @@
-"""Trials without a result: what runs now, what was begun, what was stopped, what is still planned."""
+"""Trials without a result: running, interrupted, stopped early or planned."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import Cell, Section, Table, Text, code_cell, number_heads, text_cell, text_head
+from analysis.page.elements import Row, Section, Text, code_cell, simple_table, text_cell
 from analysis.page.formats import MISSING, fixed, plural
 
-SHOWN = ("running", "begun", "stopped")
-MEANING = {"running": "running", "begun": "begun, nobody trains it now", "stopped": "stopped early"}
+STATE_TEXTS = {"running": "running", "begun": "started, not running now", "stopped": "stopped early"}
 
 
 def section(evidence: Evidence) -> Section:
-    """Unfinished trials in the report, as they stood when it was written."""
-    sentence = (
-        "Trials of the studies that had no result when this report was written; failed ones stand under Failures."
-    )
-    open_ones = sorted(
-        (t for t in evidence.unfinished if t.state in SHOWN), key=lambda t: (SHOWN.index(t.state), t.signature)
-    )
-    planned = Counter(t.state for t in evidence.unfinished)["planned"]
-    told = Text(f"{plural(planned, 'trial')} of the studies {'is' if planned == 1 else 'are'} planned and not begun.")
-    if not open_ones:
-        blocks = (told,) if planned else (Text("No trial is under way."),)
-        return Section("unfinished", "Under way", sentence, blocks)
-    groups = []
-    for t in open_ones:
+    """Unfinished trials, as of when the report was written."""
+    sentence = "Trials without a result when this report was written; failed trials are under Failures."
+    started = [trial for state in STATE_TEXTS for trial in evidence.unfinished if trial.state == state]
+    planned = sum(trial.state == "planned" for trial in evidence.unfinished)
+    rows: list[Row] = []
+    for t in started:
         epochs = f"{t.epochs_done or 0} of {t.epochs_total}" if t.epochs_total else MISSING
-        cells = [
-            code_cell(t.signature),
-            text_cell(t.system),
-            text_cell(t.phase),
-            Cell(str(t.seed)),
-            text_cell(MEANING[t.state]),
-            Cell(epochs),
-        ]
         loss = MISSING if t.validation_log_loss is None else fixed(t.validation_log_loss, 3)
-        groups.append([[*cells, Cell(loss)]])
-    head = number_heads(
-        *(text_head(n) for n in ("Signature", "System", "Phase")),
-        "Seed",
-        text_head("State"),
-        "Epoch",
-        "Validation log loss",
+        texts = [code_cell(t.signature), text_cell(t.system), text_cell(t.phase)]
+        rows.append([*texts, str(t.seed), text_cell(STATE_TEXTS[t.state]), epochs, loss])
+    titles = ["Signature", "System", "Phase", "Seed", "State", "Epoch", "Validation log loss"]
+    table = simple_table("unfinished-list", plural(len(rows), "unfinished trial"), titles, rows)
+    is_are = "is" if planned == 1 else "are"
+    text = Text(
+        f"{plural(planned, 'trial')} {is_are} planned and not started." if planned else "No trial is unfinished."
     )
-    table = Table("unfinished-list", plural(len(groups), "unfinished trial"), [head], groups)
-    return Section("unfinished", "Under way", sentence, (table, told) if planned else (table,))
+    blocks = [table] if rows else []
+    return Section("unfinished", "Unfinished trials", sentence, (*blocks, *([text] if planned or not rows else [])))

@@ -28,7 +28,7 @@ from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace.paths import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
-    from analysis.page.images import Form
+    from analysis.page.images import ImageFormat
     from asc_sweeps.config.request import Request
 
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -121,7 +121,7 @@ def sweep(
     type=click.Choice(["png", "svg", "pdf"]),
     help="Format of image files to write as well, one per figure; requires Chrome or Chromium.",
 )
-def report(location: str, also: tuple[str, ...], out: Path | None, static: Form | None) -> None:
+def report(location: str, also: tuple[str, ...], out: Path | None, static: ImageFormat | None) -> None:
     """Write all results as one HTML file."""
     _write_report([existing_workspace(each) for each in (location, *also)], out, static)
 
@@ -151,7 +151,7 @@ def _print_precision(workspace: Workspace) -> None:
         click.echo(line)
 
 
-def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: Form | None = None) -> None:
+def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: ImageFormat | None = None) -> None:
     from asc_sweeps.config.gc_pause import gc_paused
 
     workspace = workspaces[0]
@@ -160,7 +160,7 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: For
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
     try:
         with gc_paused():
-            from analysis.report import images_of, write_report
+            from analysis.report import images_folder, write_report
 
             write_report(workspaces, out, static)
             gc.freeze()  # the collector skips these objects at exit, too
@@ -168,4 +168,4 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: For
         if out.exists():  # even if writing the images failed
             click.echo(f"report: {out}")
     if static:
-        click.echo(f"images: {images_of(out)}")
+        click.echo(f"images: {images_folder(out)}")

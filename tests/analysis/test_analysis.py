@@ -17,11 +17,12 @@ from planted import Page, failure, figures_in, hostile, page, record, settings, 
 from analysis.evidence.counts import counts_at_paper_size
 from analysis.evidence.frames import curves_frame, trials_frame
 from analysis.evidence.loading import Evidence
+from analysis.page.style import DARK
 from analysis.paper.figure3 import figure3
 from analysis.paper.table2 import table2, table2_family
 from analysis.paper.table4 import table4, table4_family
 from analysis.published import TABLE2, TABLE4
-from analysis.report import SECTIONS, inert_json, render, write_report
+from analysis.report import SECTIONS, render, write_report
 from analysis.studies.grids import grid_table
 from asc_sweeps.config.packing import unpack
 from asc_sweeps.config.setting_groups import ComputeConfig, FeatureConfig, FinetuneConfig, ModelConfig
@@ -347,7 +348,7 @@ def test_a_study_of_ones_own_has_a_row_a_configuration_beside_the_first_of_them(
     # Paired by seed: 0.2, 0.3 and 0.4, whose t interval is 0.3 ± 4.303 x 0.1 / sqrt(3)
     assert numbers["log_loss_change_half"].iloc[1] == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-4)
     drawn = page(found, studies=[study_of(found)]).tables["own-study-0"]
-    assert drawn[0][:3] == ["compute.precision", "Log loss", "against the first"]
+    assert drawn[0][:3] == ["compute.precision", "Log loss", "Change"]
     assert [row[:2] for row in drawn[1:]] == [["float32", "1.100± 0.248"], ["bfloat16", "1.400± 0.497"]]
     assert [row[2] for row in drawn[1:]] == ["—", "+0.300± 0.248"]
     two = [one for one in found if one.settings["seed"] < 2]
@@ -384,7 +385,7 @@ def test_a_large_study_shows_its_first_configurations_and_says_so():
     found = [trial(settings(width=8 * n, seed=0)) for n in range(1, 61)]
     shown = page(found, studies=[study_of(found)])
     assert len(shown.tables["own-study-0"]) == 1 + 50
-    assert "The first 50 are shown; the other 10 stand under Trials." in shown.text
+    assert "The first 50 configurations are shown; the other 10 are under Trials." in shown.text
 
 
 def test_a_history_may_lack_what_was_not_logged():
@@ -429,9 +430,9 @@ def test_hostile_names_are_inert_text():
 
 
 def test_json_in_the_page_cannot_leave_its_element():
-    text = json.dumps("</script>&\u2028\u2029", ensure_ascii=False)
-    assert not set(inert_json(text)) & set("<>&\u2028\u2029")
-    assert json.loads(inert_json(text)) == json.loads(text)
+    (text,) = re.findall(r'id="dark-colours">(.*?)</script>', render(Evidence([], [], [])))
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text) == DARK
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):

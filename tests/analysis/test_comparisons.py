@@ -140,7 +140,7 @@ def test_predictions_that_are_not_there_or_not_readable_are_none(tmp_path):
 
 def test_confusion_and_scenes_by_devices_are_shares_of_the_planted_segments(planted):
     evidence = load_evidence(planted)
-    found = error_analysis.shown(evidence)
+    found = error_analysis.analysed_system(evidence)
     assert (found.name, len(found.predictions)) == ("BC-Res2Net-40 w/ MFA", 3)  # the last row of Table 2 that is there
     shares = error_analysis.confusion(found.predictions)
     assert shares.loc["bus", "bus"] == pytest.approx(0.65)
@@ -153,7 +153,7 @@ def test_confusion_and_scenes_by_devices_are_shares_of_the_planted_segments(plan
 
 
 def test_calibration_in_the_report_is_of_each_seed_then_averaged(planted):
-    sure = error_analysis.summarise_calibration(error_analysis.shown(load_evidence(planted)).predictions)
+    sure = error_analysis.summarise_calibration(error_analysis.analysed_system(load_evidence(planted)).predictions)
     assert len(sure.seeds) == 3
     ((confidence, accuracy, segments),) = sure.bins
     assert (confidence, accuracy, segments) == pytest.approx((0.8, 0.65, 2000), rel=1e-5)
@@ -169,5 +169,5 @@ def test_the_row_that_is_looked_at_is_not_chosen_by_its_scores(tmp_path):
     for drop, share in ((None, 190), (0.0, 180), (0.5, 150), (0.99, 199)):
         config = settings(drop=drop) if drop is not None else settings()
         plant(workspace, trial(config), np.arange(RECORDINGS) < share)
-    assert error_analysis.shown(load_evidence(workspace)).name.endswith("drop rate 0.50")  # 0.90 is not there
+    assert error_analysis.analysed_system(load_evidence(workspace)).name.endswith("drop rate 0.50")  # 0.90 is not there
     assert "No trial" in error_analysis.section(Evidence([trial(settings())], [], [])).blocks[0].text

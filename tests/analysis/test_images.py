@@ -10,7 +10,7 @@ from choreographer.browsers.chromium import Chromium
 from planted import settings, trial
 
 from analysis.published import TABLE2
-from analysis.report import images_of, write_report
+from analysis.report import images_folder, write_report
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import save_result
 
@@ -30,7 +30,7 @@ def planted(tmp_path):
 @pytest.mark.parametrize(("form", "head"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")])
 def test_every_figure_becomes_a_file_that_programs_open(planted, tmp_path, form, head):
     out = write_report(planted, tmp_path / "report.html", form)
-    files = sorted(images_of(out).iterdir())
+    files = sorted(images_folder(out).iterdir())
     assert [file.stem for file in files] == ["plot-figure-3", "plot-table-2", "plot-table-3", "plot-table-4"]
     assert all(file.read_bytes().startswith(head) for file in files)
 
@@ -53,5 +53,5 @@ def test_without_a_browser_the_report_is_written_and_one_line_says_what_is_missi
     assert found.returncode == 2
     assert found.stdout == f"report: {out}\n"
     assert out.exists()
-    assert "no Chrome or Chromium was found" in found.stderr
+    assert "needs Chrome or Chromium, and neither was found" in found.stderr
     assert len(found.stderr.splitlines()) == 1

@@ -295,7 +295,7 @@ def workspace(tmp_path):
 
 
 def test_hours_are_told_by_how_trials_ended(workspace):
-    states = costs.hours_by_state(load_evidence(workspace))
+    states = costs.time_by_outcome(load_evidence(workspace))
     assert states.loc["finished", ["trials", "seconds"]].tolist() == [2, 720.0]
     for state in ("stopped early", "failed", "unfinished"):
         assert states.loc[state].tolist() == [1, 5, 60.0]
@@ -310,7 +310,7 @@ def test_reuse_is_each_trial_with_its_own_start_against_every_training_once(work
 
 
 def test_the_timeline_has_a_bar_for_every_stretch_of_work(workspace):
-    frame = costs.sittings_frame(load_evidence(workspace))
+    frame = costs.work_intervals(load_evidence(workspace))
     assert frame["worker"].tolist() == ["a:1", "a:1", "b:2", "b:2", "b:2"]
     assert set(frame["state"]) == {"finished", "stopped early", "failed", "unfinished"}
     page = Page(render(load_evidence(workspace)))
@@ -322,7 +322,7 @@ def test_what_is_under_way_is_listed_and_what_is_planned_is_counted(workspace):
     table, planned = unfinished.section(load_evidence(workspace)).blocks
     assert [group[0][0].codes[0] for group in table.groups] == ["begun0000000", "stopped00000"]
     assert [group[0][5].text for group in table.groups] == ["5 of 30", "5 of 30"]
-    assert planned.text == "1 trial of the studies is planned and not begun."
+    assert planned.text == "1 trial is planned and not started."
 
 
 def test_several_workspaces_are_read_as_one(workspace, tmp_path):

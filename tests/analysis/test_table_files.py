@@ -13,7 +13,7 @@ from planted import settings, trial
 
 from analysis.evidence.loading import Evidence
 from analysis.page.elements import Cell, Table, number_heads, row_group, text_cell, text_head, two_row_head
-from analysis.page.table_files import lines, to_csv, to_latex, to_markdown
+from analysis.page.table_files import columns_and_rows, to_csv, to_latex, to_markdown
 from analysis.published import TABLE2
 from analysis.report import SECTIONS
 from asc_sweeps.cli import cli
@@ -49,7 +49,7 @@ def table():
 
 
 def test_what_spans_stands_in_each_of_its_rows_and_columns(table):
-    names, rows = lines(table)
+    names, rows = columns_and_rows(table)
     assert names == [
         "System",
         "Log loss: paper",
@@ -65,7 +65,10 @@ def test_what_spans_stands_in_each_of_its_rows_and_columns(table):
 
 def test_csv_comes_back_as_it_was_and_no_cell_is_a_formula(table):
     rows = list(csv.reader(io.StringIO(to_csv(table))))
-    assert [[cell.removeprefix("'") for cell in row] for row in rows] == [lines(table)[0], *lines(table)[1]]
+    assert [[cell.removeprefix("'") for cell in row] for row in rows] == [
+        columns_and_rows(table)[0],
+        *columns_and_rows(table)[1],
+    ]
     assert not [cell for row in rows for cell in row if re.match(r"[=@]|[+-]\D", cell)]
     assert rows[2][1] == "'=1+1"
 
@@ -87,7 +90,7 @@ def all_tables():
 
 def test_every_table_of_the_report_is_rectangular_in_every_form():
     for table in all_tables():
-        names, rows = lines(table)
+        names, rows = columns_and_rows(table)
         assert rows, table.id
         assert {len(row) for row in rows} == {len(names)}, table.id
         body = to_latex(table).partition("\\midrule")[2].partition("\\bottomrule")[0]

@@ -22,7 +22,7 @@ import pytest
 from faulting import Ended, Warmed, small_disk
 from sweeping import SMALL_STUDY, run
 
-from analysis.studies.costs import sittings_frame
+from analysis.studies.costs import work_intervals
 from asc_sweeps.cli.progress import ProgressLine
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.settings import Setting, make_config
@@ -378,7 +378,7 @@ def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_
 def test_a_stretch_of_work_that_ended_before_it_began_counts_as_none() -> None:
     backwards = {"worker": "a:1", "began_at": "2026-01-02T03:04:05+00:00", "ended_at": "2026-01-01T00:00:00+00:00"}
     study = StudyStatus("s", "", [status(work_intervals=[backwards])])
-    frame = sittings_frame(SimpleNamespace(results=[], failures=[], unfinished=study.trials))
+    frame = work_intervals(SimpleNamespace(results=[], failures=[], unfinished=study.trials))
     assert list(frame["ended"] - frame["began"]) == [timedelta(0)]
 
 

@@ -1,69 +1,69 @@
-// Unpacks plotly.js, draws every figure, and draws again when the theme changes or the page is printed.
+// Unpacks plotly.js and draws all figures; redraws them when the theme changes or the page is printed.
 "use strict";
 (() => {
   const root = document.documentElement;
-  const partners = Object.entries(JSON.parse(document.getElementById("dark-colours").textContent));
-  const places = [...document.querySelectorAll(".plot")];
-  let specs; // texts by the id of a place
+  const darkColours = Object.entries(JSON.parse(document.getElementById("dark-colours").textContent));
+  const plots = [...document.querySelectorAll(".plot")];
+  let figures; // JSON texts by element id
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const button = document.getElementById("theme");
-  const PAGE_WIDTH = 700; // CSS pixels of an A4 page between its margins
+  const PRINT_WIDTH = 700; // CSS pixels between the margins of an A4 page
   let ready = false;
 
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
 
-  const complain = (element, text) => {
+  const showError = (element, text) => {
     const message = document.createElement("p");
     message.className = "plot-error";
     message.setAttribute("role", "alert");
-    message.textContent = text + " The tables hold the same numbers.";
+    message.textContent = text + " The tables contain the same numbers.";
     element.style.height = "auto";
     element.replaceChildren(message);
   };
 
   const draw = (dark, width) => {
     if (!ready) return;
-    for (const element of places) {
-      let text = specs[element.id];
-      if (dark) for (const [light, partner] of partners) text = text.replaceAll(light, partner);
+    for (const element of plots) {
+      let text = figures[element.id];
+      if (dark) for (const [light, counterpart] of darkColours) text = text.replaceAll(light, counterpart);
       const { data, layout } = JSON.parse(text);
       if (width) Object.assign(layout, { width, autosize: false });
       const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
-      window.Plotly.react(element, data, layout, config).catch((error) => complain(element, "This figure could not be drawn: " + error + "."));
+      window.Plotly.react(element, data, layout, config).catch((error) => showError(element, "This figure could not be drawn: " + error + "."));
     }
   };
 
-  const label = () => { button.textContent = isDark() ? "Light" : "Dark"; };
-  const change = () => { label(); draw(isDark()); };
+  const labelButton = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+  const change = () => { labelButton(); draw(isDark()); };
   button.hidden = false;
   button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; change(); });
   prefersDark.addEventListener("change", change);
-  addEventListener("beforeprint", () => draw(false, PAGE_WIDTH));
+  addEventListener("beforeprint", () => draw(false, PRINT_WIDTH));
   addEventListener("afterprint", () => draw(isDark()));
-  label();
+  labelButton();
 
-  // The reverse of asc_sweeps/config/packing.py: 85 signs, five of which are four bytes, then gzip.
-  const SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
+  // The inverse of asc_sweeps/config/packing.py: base 85 (five characters encode four bytes), then gzip.
+  const CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
   const unpack = async (id) => {
     if (typeof DecompressionStream === "undefined") {
-      throw new Error("this browser cannot unpack what the file holds (it lacks DecompressionStream)");
+      throw new Error("this browser does not support DecompressionStream, which is needed to read the data in this file");
     }
-    const signs = document.getElementById(id).textContent.trim();
+    const characters = document.getElementById(id).textContent.trim();
     const values = new Uint8Array(128);
-    [...SIGNS].forEach((sign, value) => { values[sign.charCodeAt(0)] = value; });
-    const groups = Math.ceil(signs.length / 5);
+    [...CHARACTERS].forEach((character, value) => { values[character.charCodeAt(0)] = value; });
+    const groups = Math.ceil(characters.length / 5);
     const bytes = new DataView(new ArrayBuffer(4 * groups));
     for (let group = 0; group < groups; group += 1) {
       let number = 0;
-      for (let at = 5 * group; at < 5 * group + 5; at += 1) number = number * 85 + (at < signs.length ? values[signs.charCodeAt(at)] : 84);
+      for (let i = 5 * group; i < 5 * group + 5; i += 1) number = number * 85 + (i < characters.length ? values[characters.charCodeAt(i)] : 84);
       bytes.setUint32(4 * group, number);
     }
-    const length = Math.floor((signs.length * 4) / 5);
+    const length = Math.floor((characters.length * 4) / 5);
     const stream = new Blob([new Uint8Array(bytes.buffer, 0, length)]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
   };
 
-  // Tables and files: CSV and files are downloaded, LaTeX and Markdown are copied.
+  // Exports: CSV and files are downloaded, LaTeX and Markdown are copied to the clipboard.
   const download = (name, text) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
@@ -74,13 +74,13 @@
 
   const copy = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
-    const area = document.createElement("textarea"); // where the page is no secure context
+    const area = document.createElement("textarea"); // without a secure context there is no navigator.clipboard
     area.value = text;
     document.body.append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();
-    if (!done) throw new Error("the browser does not allow it");
+    if (!done) throw new Error("the browser denied access to the clipboard");
   };
 
   let texts;
@@ -102,13 +102,13 @@
         else await copy(text);
         status.textContent = name ? "downloaded" : "copied";
       } catch (error) {
-        status.textContent = "not done: " + error.message;
+        status.textContent = "failed: " + error.message;
       }
     });
   }
 
   const load = async () => {
-    specs = JSON.parse(await unpack("figures"));
+    figures = JSON.parse(await unpack("figures"));
     const script = document.createElement("script");
     script.textContent = await unpack("plotly");
     document.head.append(script);
@@ -116,6 +116,6 @@
     draw(isDark());
   };
   load().catch((error) => {
-    for (const element of places) complain(element, "No figure: " + error.message + ".");
+    for (const element of plots) showError(element, "Figures cannot be shown: " + error.message + ".");
   });
 })();
