@@ -143,6 +143,10 @@ class ComputeConfig(Settings):
     )
 
 
+BLOCK_NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
+"""Blocks as reports name them; another block goes by its setting's value."""
+
+
 class ModelConfig(Settings):
     """The network of Table 1."""
 

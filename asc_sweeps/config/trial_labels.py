@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asc_sweeps.config.setting_groups import BLOCK_NAMES
 from asc_sweeps.config.trial_settings import TrialSettings
 
 
@@ -11,7 +12,7 @@ class Labels(TrialSettings):
     @property
     def system(self) -> str:
         """The row of the paper's tables, e.g. `BC-Res2Net-40 w/ MFA & FPM`."""
-        name = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}[self.model.block]
+        name = BLOCK_NAMES.get(self.model.block, self.model.block)
         modules = [word for word, on in (("MFA", self.model.mfa), ("FPM", self.model.fpm)) if on]
         with_modules = f" w/ {' & '.join(modules)}" if modules else ""
         without_stem = "" if self.model.stem_attention else " w/o stem attention"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from asc_sweeps.models.architecture import gate_channels
 from asc_sweeps.models.blocks import EPS, depthwise, pointwise
-from asc_sweeps.models.complexity import gate_channels
 from asc_sweeps.models.res2 import Res2
 
 

@@ -11,28 +11,13 @@ from dataclasses import dataclass
 
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import SCENES
+from asc_sweeps.models.architecture import BLOCKS_PER_STAGE, POOLED_STAGES, gate_channels, stage_channels
 from asc_sweeps.workspace.records import Complexity
 
 PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000
 """The challenge's limits of 2022, for one segment of one second."""
-
-BLOCKS_PER_STAGE = (2, 2, 2, 3)
-POOLED_STAGES = (1, 2)
-"""Stages 2 and 3 begin with a max-pool (Table 1)."""
-
-
-def stage_channels(width: int) -> list[int]:
-    """Channels of the four stages (Table 1)."""
-    return [width, width * 3 // 2, 2 * width, width * 5 // 2]
-
-
-def gate_channels(channels: int) -> int:
-    """Channels inside a frequency-channel gate: half, an odd half raised by one, so that the counts of Table 2 come out.
-
-    >>> [gate_channels(channels) for channels in (10, 15, 25)]
-    [6, 8, 12]
-    """
-    return channels // 2 + channels // 2 % 2
+COUNTED_BLOCKS = ("bcresnet", "bcres2net")
+"""Those whose layers the arithmetic below knows; of any other block the layers themselves are counted."""
 
 
 @functools.cache  # a plan asks for the same few networks again and again
@@ -42,6 +27,10 @@ def count_complexity(config: ModelConfig, n_mels: int, frames: int) -> Complexit
     MACs: a convolution has weights x output positions, Linear and BatchNorm their parameters once; pooling, activations,
     sums, ResNorm and pixel shuffle count 0.
     """
+    if config.block not in COUNTED_BLOCKS:
+        from asc_sweeps.models.layer_counts import count_layers
+
+        return count_layers(config, n_mels, frames)
     counter = _Counter(config)
     counter.network(_half(n_mels), _half(frames))
     return Complexity(params=counter.params, macs=counter.macs, model_bytes=4 * counter.params)

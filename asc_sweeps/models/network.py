@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.data.labels import SCENES
+from asc_sweeps.models.architecture import BLOCKS_PER_STAGE, POOLED_STAGES, stage_channels
 from asc_sweeps.models.attention import attention_unit
 from asc_sweeps.models.blocks import BLOCKS, EPS, pointwise
-from asc_sweeps.models.complexity import BLOCKS_PER_STAGE, POOLED_STAGES, stage_channels
 from asc_sweeps.models.fpm import FeaturePyramid
 from asc_sweeps.models.norms import ResNorm
 

@@ -10,6 +10,7 @@ from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.attention import FrequencyChannelGate, attention_unit
 from asc_sweeps.models.blocks import bcres2net_block, bcresnet_block, depthwise
 from asc_sweeps.models.complexity import count_complexity
+from asc_sweeps.models.layer_counts import count_layers
 from asc_sweeps.models.network import Network
 from asc_sweeps.models.norms import ResNorm, SubSpectralNorm
 from asc_sweeps.models.res2 import Res2
@@ -262,6 +263,7 @@ def test_the_counting_rule_is_torchinfos_for_other_slices_bands_and_clips(settin
     told = summary(Network(config).eval(), input_size=(1, 1, n_mels, frames), verbose=0)
     counted = count_complexity(config, n_mels, frames)
     assert (counted.params, counted.macs) == (told.total_params, told.total_mult_adds)
+    assert count_layers(config, n_mels, frames) == counted
 
 
 @pytest.mark.parametrize("frames", [32, 63, 157, 313])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from asc_sweeps.models.complexity import POOLED_STAGES
+from asc_sweeps.models.architecture import POOLED_STAGES
 from asc_sweeps.models.cpu import operations as do
 from asc_sweeps.models.cpu.layers import Layer, add, block, product, sequence
 from asc_sweeps.models.cpu.program import Map, Program

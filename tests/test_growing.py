@@ -1,0 +1,109 @@
+"""Each way to add something that CONTRIBUTING.md lists, done to a copy of the code as a contributor would, and seen to work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+SIGNATURES = json.loads((ROOT / "tests" / "signatures.json").read_text())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in ("asc_sweeps", "analysis", "search_spaces"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def insert_before(path: Path, anchor: str, text: str) -> None:
+    """Add lines to a file before the first line that begins with `anchor`."""
+    lines = path.read_text().split("\n")
+    at = next(i for i, line in enumerate(lines) if line.startswith(anchor))
+    path.write_text("\n".join([*lines[:at], *text.split("\n"), *lines[at:]]))
+
+
+def python(copy: Path, *arguments: str) -> str:
+    """Standard output of Python in the copy."""
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_setting_is_one_field_and_leaves_old_signatures_as_they_are(copy):
+    field = '    groups: int = Field(1, ge=1, description="Groups of the 1x1 convolutions, beyond the paper")'
+    insert_before(copy / "asc_sweeps" / "config" / "setting_groups.py", "    block: Literal", field)
+    assert "model.groups" in python(copy, "-m", "asc_sweeps", "settings")
+    code = (
+        "import json, sys; from asc_sweeps.config.trial_config import TrialConfig; from asc_sweeps.config.setting_groups import *; "
+        "print(TrialConfig().signature, TrialConfig(model=ModelConfig(width=48)).signature, "
+        "TrialConfig(model=ModelConfig(groups=2)).signature)"
+    )
+    default, wider, grouped = python(copy, "-c", code).split()
+    known = {json.dumps(row["settings"]): row["signature"] for row in SIGNATURES}
+    assert (default, wider) == (known["{}"], known['{"model.width": 48}'])
+    assert grouped not in known.values()
+
+
+BLOCK = '''
+def plain_block(channels_in: int, channels_out: int, config: ModelConfig) -> nn.Module:
+    """Two pointwise convolutions."""
+    return nn.Sequential(pointwise(channels_in, channels_out), nn.GELU(), pointwise(channels_out, channels_out))
+
+
+BLOCKS = {"plain": plain_block, "bcresnet": bcresnet_block, "bcres2net": bcres2net_block}
+'''
+
+
+def test_a_block_is_one_function_and_its_name_its_counts_follow_from_its_layers_and_the_compiled_form_declines_it(copy):
+    blocks, groups = copy / "asc_sweeps" / "models" / "blocks.py", copy / "asc_sweeps" / "config" / "setting_groups.py"
+    insert_before(blocks, "BLOCKS = ", BLOCK)
+    code = blocks.read_text()
+    last = code.rindex("\nBLOCKS = ")
+    blocks.write_text(code[:last] + code[code.index("\n", last + 1) :])
+    groups.write_text(groups.read_text().replace('block: Literal["bcresnet",', 'block: Literal["plain", "bcresnet",'))
+    words = ("--set", "model.block=plain", "--set", "model.mfa=false", "--set", "model.fpm=false", "--json")
+    counted = json.loads(python(copy, "-m", "asc_sweeps", "complexity", *words))
+    code = (
+        "import torch; from asc_sweeps.training.build_network import build_network; from asc_sweeps.models.cpu import compiled; "
+        "from asc_sweeps.config.setting_groups import ModelConfig; compiled.SMALLEST = 0; "
+        "network, x = build_network(ModelConfig(block='plain', mfa=False, fpm=False)), torch.randn(2, 1, 64, 16); "
+        "network(x).sum().backward(); print(compiled.can_run(network, x), sum(p.numel() for p in network.parameters()))"
+    )
+    taken, params = python(copy, "-c", code).split()
+    assert (taken, int(params)) == ("False", counted["params"])
+
+
+def test_a_study_is_one_yaml_file(copy):
+    study = "study: my_widths\nsettings:\n  data.dataset: synthetic-tiny\ngrid:\n  model.width: [8, 16]\nseeds: [0]\n"
+    (copy / "search_spaces" / "my_widths.yaml").write_text(study)
+    plan = json.loads(python(copy, "-m", "asc_sweeps", "plan", "my_widths", "--json"))
+    assert len(plan["trials"]) == 2
+
+
+SECTION = """
+def _counted(evidence: Evidence) -> Section:
+    return Section("counted", "Counted", [Text(f"{len(evidence.results)} trials were counted.")])
+
+
+"""
+
+
+def test_a_section_of_the_report_is_one_function_and_its_line(copy):
+    report = copy / "analysis" / "report.py"
+    insert_before(report, "SECTIONS: ", SECTION)
+    insert_before(report, "    effects_section.section,", "    _counted,")
+    (copy / "workspace").mkdir()
+    python(
+        copy, "-m", "asc_sweeps", "report", "--workspace", str(copy / "workspace"), "--out", str(copy / "report.html")
+    )
+    assert "0 trials were counted." in (copy / "report.html").read_text()
