@@ -101,7 +101,7 @@ def load_studies(request: Request) -> list[Study]:
             full_size = sizes[False].trials() if request.mini else trials
             seeds = request.seeds or space.seeds
             probes = [t for p in space.probes() if (t := space.trial(p, seeds[0], request.overrides))]
-            problems += space.blind([*trials, *probes])
+            problems += space.validation_problems([*trials, *probes])
             studies.append(Study(name, space, tuple(trials), tuple(full_size), request.overrides, seeds, tuple(probes)))
         except ConfigError as error:
             problems += error.problems

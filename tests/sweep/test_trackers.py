@@ -80,7 +80,7 @@ def test_what_cannot_track_is_refused_before_anything_starts(tmp_path, monkeypat
     ("words", "told"),
     [
         ("tensorbord: true", "3:9: unknown key 'track.tensorbord'; did you mean 'tensorboard'?"),
-        ("mlflow: 3", "3:17: track.mlflow must be true, or say where"),
+        ("mlflow: 3", "3:17: track.mlflow must be true, false, or a folder"),
     ],
 )
 def test_a_wrong_line_is_told_at_its_place(words, told, tmp_path):

@@ -116,7 +116,9 @@ def stored_as(result, change, root):
 def test_a_result_with_a_setting_that_is_none_any_more_says_what_to_do(tuned, tmp_path):
     config, result = tuned
     other = stored_as(result, lambda settings: settings["model"].update(widht=8), tmp_path)
-    with pytest.raises(WorkspaceError, match=r"not of this version \(model\.widht: .*move its folder away"):
+    with pytest.raises(
+        WorkspaceError, match=r"invalid in this version of asc-sweeps \(model\.widht: .*move its folder away"
+    ):
         find_result(config, other)
 
 

@@ -249,7 +249,7 @@ class SearchStudy:
         if config is None:
             return None, "left out by `where`"
         complexity, refused = complexity_of(config), []
-        for name, limit in self.search.limits:
+        for name, limit in self.search.limits.items():
             value = getattr(complexity, name)
             trial.set_constraint(name, float(value - limit))
             refused += [f"{name} {value:,} over {limit:,}"] if value > limit else []
