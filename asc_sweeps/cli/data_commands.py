@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from asc_sweeps.cli.options import PER_CORE, CommandGroup, count_option, workspace_option
+from asc_sweeps.cli import options
 from asc_sweeps.workspace.paths import Workspace
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=options.CommandGroup)
 def data() -> None:
     """Generate, check and prepare data sets."""
 
@@ -21,8 +21,8 @@ def data() -> None:
 @data.command()
 @folder_argument
 @click.option("--plan", default="small", metavar="tiny|small|medium", help="Size of the data set.")
-@count_option("--seed", "Random seed.", least=0, default=0)
-@count_option("--workers", "Number of processes to use.", show_default=PER_CORE)
+@options.count("--seed", "Random seed.", least=0, default=0)
+@options.count("--workers", "Number of processes to use.", show_default=options.PER_CORE)
 def synthesize(folder: Path, plan: str, seed: int, workers: int | None) -> None:
     """Generate a small synthetic data set.
 
@@ -70,7 +70,7 @@ def check(folder: Path) -> None:
 
 @data.command()
 @folder_argument
-@workspace_option
+@options.location
 def prepare(folder: Path, location: str) -> None:
     """Build the training cache of a data set.
 

@@ -32,21 +32,13 @@ class Diagnosis:
     text: str
 
 
-@dataclass(frozen=True)
-class MinimumVersion:
-    """The first version of a package without a vulnerability that concerns this program."""
-
-    package: str
-    version: str
-    vulnerability: str
-
-
-MINIMUM_VERSIONS = (
-    MinimumVersion("ray", "2.52", "CVE-2025-62593: a web page in a browser on this machine can run commands"),
-    MinimumVersion("torch", "2.6", "CVE-2025-32434: torch.load can run code in spite of weights_only"),
-    MinimumVersion("pyarrow", "14.0.1", "CVE-2023-47248: reading a file can run code"),
-    MinimumVersion("jinja2", "3.1.6", "CVE-2025-27516: a template can break out of its sandbox"),
-)
+MINIMUM_VERSIONS = {
+    "ray": ("2.52", "CVE-2025-62593: a web page in a browser on this machine can run commands"),
+    "torch": ("2.6", "CVE-2025-32434: torch.load can run code in spite of weights_only"),
+    "pyarrow": ("14.0.1", "CVE-2023-47248: reading a file can run code"),
+    "jinja2": ("3.1.6", "CVE-2025-27516: a template can break out of its sandbox"),
+}
+"""By package: the first version without a vulnerability that concerns this program, and the vulnerability."""
 OTHER_PACKAGES = ("torchaudio", "optuna", "numpy", "pandas", "plotly", "soundfile", "pydantic")
 LOW_DISK_BYTES = 2 * 10**9
 AUTH_TOKEN = Path(".ray") / "auth_token"
@@ -75,15 +67,16 @@ def release(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.split(r"[^\d.]", text)[0].split(".") if number)
 
 
+def _check(about: str, passed: bool, passed_text: str, failed_text: str) -> Diagnosis:
+    return Diagnosis(about, "ok", passed_text) if passed else Diagnosis(about, "fail", failed_text)
+
+
 def _versions(installed: Callable[[str], str] = version) -> Iterator[Diagnosis]:
     yield Diagnosis("versions", "ok", f"python {platform.python_version()}")
-    for minimum in MINIMUM_VERSIONS:
-        found = f"{minimum.package} {installed(minimum.package)}"
-        if release(installed(minimum.package)) >= release(minimum.version):
-            yield Diagnosis("versions", "ok", found)
-        else:
-            text = f"{found} is vulnerable ({minimum.vulnerability}); install {minimum.version} or later"
-            yield Diagnosis("versions", "fail", text)
+    for package, (minimum, vulnerability) in MINIMUM_VERSIONS.items():
+        text = f"{package} {installed(package)}"
+        failed = f"{text} is vulnerable ({vulnerability}); install {minimum} or later"
+        yield _check("versions", release(installed(package)) >= release(minimum), text, failed)
     for package in OTHER_PACKAGES:
         try:
             yield Diagnosis("versions", "ok", f"{package} {installed(package)}")
@@ -100,22 +93,17 @@ def _machine() -> Iterator[Diagnosis]:
 
 
 def _endpoints(job_api: str) -> Iterator[Diagnosis]:
-    if job_api_is_open(job_api):
-        text = (
-            f"{job_api} accepts jobs without a token: anyone who can reach it can run commands here; stop this Ray, or start "
-            'it with RAY_AUTH_MODE=token (README, section "On a cluster")'
-        )
-        yield Diagnosis("endpoints", "fail", text)
-    else:
-        yield Diagnosis("endpoints", "ok", f"no Ray accepts jobs without a token at {job_api}")
+    failed = (
+        f"{job_api} accepts jobs without a token: anyone who can reach it can run commands here; stop this Ray, or start it "
+        "with RAY_AUTH_MODE=token"
+    )
+    passed = f"no Ray accepts jobs without a token at {job_api}"
+    yield _check("endpoints", not job_api_is_open(job_api), passed, failed)
     token = Path.home() / AUTH_TOKEN
     if token.exists():
         mode = stat.S_IMODE(token.stat().st_mode)
-        if mode & 0o077:
-            text = f"{token} is accessible to other users (mode {mode:o}); run: chmod 600 {token}"
-            yield Diagnosis("endpoints", "fail", text)
-        else:
-            yield Diagnosis("endpoints", "ok", f"{token} is accessible to its owner only")
+        failed = f"{token} is accessible to other users (mode {mode:o}); run: chmod 600 {token}"
+        yield _check("endpoints", not mode & 0o077, f"{token} is accessible to its owner only", failed)
 
 
 def _storage(workspace: Workspace) -> Iterator[Diagnosis]:
@@ -128,11 +116,9 @@ def _storage(workspace: Workspace) -> Iterator[Diagnosis]:
         text = f"{workspace.root} is not writable ({error.strerror}): trials would fail; write reports elsewhere with --out"
         yield Diagnosis("storage", "fail", text)
     free = shutil.disk_usage(workspace.root).free
-    text = f"{free / 1e9:,.1f} GB free"
-    if free < LOW_DISK_BYTES:
-        yield Diagnosis("storage", "warn", f"{text}; checkpoints and reports may not fit")
-    else:
-        yield Diagnosis("storage", "ok", text)
+    low = free < LOW_DISK_BYTES
+    text = f"{free / 1e9:,.1f} GB free" + ("; checkpoints and reports may not fit" if low else "")
+    yield Diagnosis("storage", "warn" if low else "ok", text)
     leftovers = len(list(workspace.trials.glob("*/.*.tmp")))
     if leftovers:
         text = f"temporary files left by interrupted trials: {leftovers}; removed when the trials run again"
@@ -144,11 +130,8 @@ def _data(workspace: Workspace) -> Iterator[Diagnosis]:
         try:
             prepared = open_prepared(folder)
             text = f"{folder.name}: {prepared.name}, {len(prepared.filenames):,} segments"
-            if array_digest(folder) == prepared.content:  # reads every byte, whatever an earlier check said
-                yield Diagnosis("data", "ok", text)
-            else:
-                text += f", damaged waveforms; delete {folder} and run `asc-sweeps data prepare` again"
-                yield Diagnosis("data", "fail", text)
+            failed = f"{text}, damaged waveforms; delete {folder} and run `asc-sweeps data prepare` again"
+            yield _check("data", array_digest(folder) == prepared.content, text, failed)  # reads every byte
         except (AscSweepsError, OSError) as error:
             yield Diagnosis("data", "fail", str(error))
 

@@ -8,14 +8,7 @@ from pathlib import Path
 
 import click
 
-from asc_sweeps.cli.options import (
-    accelerator_option,
-    count_option,
-    existing_workspace,
-    json_option,
-    out_option,
-    workspace_option,
-)
+from asc_sweeps.cli import options
 from asc_sweeps.errors import ConfigError, DataError
 
 signature_argument = click.argument("signature", metavar="SIGNATURE")
@@ -26,16 +19,14 @@ signature_argument = click.argument("signature", metavar="SIGNATURE")
 @click.option(
     "--format", "form", type=click.Choice(["onnx", "onnx-int8", "pt2"]), default="onnx", help="Format of the file."
 )
-@out_option("File to write.", "SIGNATURE.onnx or SIGNATURE.pt2")
-@count_option("--segments", "Largest number of test segments to check it on.", least=2, default=500)
+@options.out("File to write.", "SIGNATURE.onnx or SIGNATURE.pt2")
+@options.count("--segments", "Largest number of test segments to check it on.", least=2, default=500)
 @click.option(
-    "--device",
-    metavar="DEVICE",
-    show_default="the general network",
+    "--device", metavar="DEVICE", show_default="the general network",
     help="Recording device whose network to export, for a trial with one network per device.",
-)
-@workspace_option
-@json_option
+)  # fmt: skip
+@options.location
+@options.as_json
 def export(
     signature: str, form: str, out: Path | None, segments: int, device: str | None, location: str, as_json: bool
 ) -> None:
@@ -49,7 +40,7 @@ def export(
 
     if device is not None and device not in SEEN_DEVICES:
         raise ConfigError([f"--device must be one of {', '.join(SEEN_DEVICES)}; got '{device}'"])
-    workspace = existing_workspace(location)
+    workspace = options.existing_workspace(location)
     config = finished_trial_config(workspace, signature)
     path = out or Path(f"{signature}{SUFFIXES[form]}")
     exported = export_trial(config, workspace, form, path, segments, lambda line: click.echo(line, err=True), device)
@@ -67,9 +58,9 @@ def export(
 @click.command()
 @signature_argument
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@out_option("File of predictions to write.", "SIGNATURE.output.csv")
-@workspace_option
-@accelerator_option
+@options.out("File of predictions to write.", "SIGNATURE.output.csv")
+@options.location
+@options.accelerator
 def predict(signature: str, folder: Path, out: Path | None, location: str, accelerator: str) -> None:
     """Predict the scenes of unlabelled audio files.
 
@@ -80,7 +71,7 @@ def predict(signature: str, folder: Path, out: Path | None, location: str, accel
     from asc_sweeps.deploy.predict import format_predictions, predict_folder
     from asc_sweeps.workspace.atomic_files import write_bytes
 
-    workspace = existing_workspace(location, accelerator=accelerator)
+    workspace = options.existing_workspace(location, accelerator=accelerator)
     config, line = finished_trial_config(workspace, signature), ProgressLine()
 
     def show(done: int, total: int) -> None:
@@ -95,26 +86,19 @@ def predict(signature: str, folder: Path, out: Path | None, location: str, accel
 @click.command()
 @signature_argument
 @click.option(
-    "--predictions",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    required=True,
-    metavar="FILE",
+    "--predictions", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, metavar="FILE",
     help="File written by `asc-sweeps predict`.",
-)
+)  # fmt: skip
 @click.option("--label", required=True, metavar="LABEL", help="Submission label, e.g. Lee_HYU_task1_1.")
 @click.option("--name", required=True, metavar="NAME", help="System name for the results table.")
 @click.option("--abbreviation", required=True, metavar="NAME", help="Abbreviated system name, at most 10 characters.")
 @click.option(
-    "--author",
-    "authors",
-    multiple=True,
-    required=True,
-    metavar="'FIRST; LAST; E-MAIL; AFFILIATION'",
+    "--author", "authors", multiple=True, required=True, metavar="'FIRST; LAST; E-MAIL; AFFILIATION'",
     help="Author (repeatable); the first one is the corresponding author.",
-)
-@count_option("--files", "Number of files in the evaluation set.", default=118_800)
-@out_option("ZIP file to write.", "LABEL.zip")
-@workspace_option
+)  # fmt: skip
+@options.count("--files", "Number of files in the evaluation set.", default=118_800)
+@options.out("ZIP file to write.", "LABEL.zip")
+@options.location
 def submission(
     signature: str, predictions: Path, label: str, name: str, abbreviation: str, authors: tuple[str, ...], files: int,
     out: Path | None, location: str,
@@ -130,7 +114,7 @@ def submission(
 
     rules.check_label(label, abbreviation)
     people = [rules.parse_author(text) for text in authors]
-    workspace = existing_workspace(location)
+    workspace = options.existing_workspace(location)
     config, result = finished_trial_config(workspace, signature), load_result(workspace, signature)
     if result is None:
         raise DataError(f"{signature}: result not found")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and a command group that suggests the nearest command."""
+"""Options of several commands, each named after the parameter that the command gets; a group that suggests commands."""
 
 from __future__ import annotations
 
@@ -21,62 +21,54 @@ def _refuse_current_folder(context: click.Context, option: click.Parameter, valu
     return value
 
 
-workspace_option = click.option(
-    "--workspace",
-    "location",
-    metavar="DIR|URL",
-    callback=_refuse_current_folder,
-    default="workspace",
-    envvar="ASC_SWEEPS_WORKSPACE",
-    show_envvar=True,
+location = click.option(
+    "--workspace", "location", metavar="DIR|URL", callback=_refuse_current_folder, default="workspace",
+    envvar="ASC_SWEEPS_WORKSPACE", show_envvar=True,
     help="Workspace for data, trials and results: a folder or an object store (s3://bucket/workspace).",
-)
-also_option = click.option(
+)  # fmt: skip
+also = click.option(
     "--also", multiple=True, metavar="DIR|URL", help="Additional workspace to read results from (repeatable)."
 )
-set_option = click.option(
+sets = click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Setting to override, e.g. model.width=48 (repeatable)."
 )
-data_option = click.option("--data", metavar="DIR", help="Data set folder, with meta.csv and audio/.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-storage_option = click.option(
+data = click.option("--data", metavar="DIR", help="Data set folder, with meta.csv and audio/.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+storage = click.option(
     "--storage", metavar="URL", show_default="SQLite in the workspace", help="Database for Optuna's searches."
 )
-accelerator_option = click.option(
+accelerator = click.option(
     "--accelerator",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
-    help="Hardware to run on; auto is CUDA if available.",
+    help="Hardware; auto: CUDA if available.",
 )
 _STUDY_OPTIONS = (
     click.argument("spaces", nargs=-1, metavar="SPACE..."),
     click.option(
-        "--from",
-        "report",
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        metavar="REPORT",
+        "--from", "report", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="REPORT",
         help="Report whose studies to repeat, trial by trial: those named by SPACE, or all.",
     ),
     click.option("--mini", is_flag=True, help="Use the mini size of the studies, on generated data."),
-    data_option,
-    set_option,
+    data,
+    sets,
     click.option("--seeds", metavar="N|A,B,..", help="Number of seeds (3: seeds 0, 1, 2) or a list of seeds (0,4,7)."),
-    workspace_option,
-)
+    location,
+)  # fmt: skip
 
 
-def count_option(name: str, text: str, least: int = 1, **more: Any) -> Callable[..., Any]:
+def count(name: str, text: str, least: int = 1, **more: Any) -> Callable[..., Any]:
     """An option that takes a whole number of at least `least`."""
     return click.option(name, type=click.IntRange(least), metavar="N", help=text, **more)
 
 
-def out_option(text: str, default: str, dir_okay: bool = False) -> Callable[..., Any]:
+def out(text: str, default: str, dir_okay: bool = False) -> Callable[..., Any]:
     """`--out FILE`; `default` says which file is written without it."""
     path = click.Path(path_type=Path, dir_okay=dir_okay)
     return click.option("--out", type=path, metavar="FILE", show_default=default, help=text)
 
 
-def study_options(command: Callable[..., None]) -> Callable[..., None]:
+def studies(command: Callable[..., None]) -> Callable[..., None]:
     """Add SPACE... and the options that choose and change studies; the command gets them as one `request`."""
 
     @functools.wraps(command)

@@ -39,13 +39,8 @@ def plan_values(plan: Plan, cost: Cost | None, searches: list[dict[str, Any]], n
 def _trial_values(trial: PlannedTrial) -> dict[str, Any]:
     config, start = trial.config, trial.config.start()
     return {
-        "signature": config.signature,
-        "system": config.system,
-        "phase": config.phase,
-        "seed": config.seed,
-        "params": trial.complexity.params,
-        "macs": trial.complexity.macs,
-        "model_bytes": trial.complexity.model_bytes,
+        **{name: getattr(config, name) for name in ("signature", "system", "phase", "seed")},
+        **asdict(trial.complexity),
         "epochs": config.epochs,
         "cached": trial.finished,
         "stopped": trial.stopped,

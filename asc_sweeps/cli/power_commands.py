@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asc_sweeps.cli.options import also_option, count_option, json_option, workspace_option
+from asc_sweeps.cli import options
 from asc_sweeps.errors import WorkspaceError, did_you_mean
 from asc_sweeps.workspace.paths import Workspace
 
@@ -18,25 +18,19 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[EFFECT]...")
-@workspace_option
-@also_option
+@options.location
+@options.also
 @click.option("--effect", type=float, metavar="SIZE", help="Size of an effect of your own; 0.015 is 1.5 % of accuracy.")
 @click.option(
-    "--measure",
-    type=click.Choice(["log_loss", "accuracy", "accuracy_devices", "accuracy_unseen"]),
-    show_default="all measures; log_loss with --effect",
-    help="Measure of the effects.",
-)
+    "--measure", type=click.Choice(["log_loss", "accuracy", "accuracy_devices", "accuracy_unseen"]),
+    show_default="all measures; log_loss with --effect", help="Measure of the effects.",
+)  # fmt: skip
 @click.option("--published", is_flag=True, help="Use published standard deviations instead of the workspace's.")
-@count_option("--places", "Number of recording places in the test split.", least=2, show_default="the workspace's")
+@options.count("--places", "Number of recording places in the test split.", least=2, show_default="the workspace's")
 @click.option(
-    "--power",
-    "wanted",
-    type=click.FloatRange(0.05, 0.999),
-    default=0.8,
-    metavar="P",
+    "--power", "wanted", type=click.FloatRange(0.05, 0.999), default=0.8, metavar="P",
     help="Probability of detecting the effect.",
-)
+)  # fmt: skip
 @click.option(
     "--level",
     type=click.FloatRange(1e-6, 0.5),
@@ -44,8 +38,8 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     metavar="P",
     help="Significance level of the two-sided test.",
 )
-@count_option("--tests", "Number of tests to divide the level by (Bonferroni correction).", default=1)
-@json_option
+@options.count("--tests", "Number of tests to divide the level by (Bonferroni correction).", default=1)
+@options.as_json
 def power(
     names: tuple[str, ...], location: str, also: tuple[str, ...], effect: float | None, measure: str | None, published: bool,
     places: int | None, wanted: float, level: float, tests: int, as_json: bool,

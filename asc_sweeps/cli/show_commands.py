@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asc_sweeps.cli.options import (
-    also_option,
-    existing_workspace,
-    json_option,
-    storage_option,
-    study_options,
-    workspace_option,
-)
+from asc_sweeps.cli import options
 from asc_sweeps.workspace.paths import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
@@ -25,9 +18,9 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 
 @click.command()
-@study_options
-@storage_option
-@json_option
+@options.studies
+@options.storage
+@options.as_json
 def plan(request: Request, location: str, storage: str | None, as_json: bool) -> None:
     """List the trials of studies without training them.
 
@@ -65,19 +58,19 @@ def plan(request: Request, location: str, storage: str | None, as_json: bool) ->
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[STUDY...]")
-@workspace_option
+@options.location
 @click.option("--watch", is_flag=True, help="Refresh every two seconds until nothing is running.")
-@json_option
+@options.as_json
 def status(names: tuple[str, ...], location: str, watch: bool, as_json: bool) -> None:
-    """Show study status: trial states, best trial so far, ETA, failures.
+    """Show study status, best trials, ETA and failures.
 
-    Shows the named studies, or all. Only reads the workspace, so it works during a sweep and after it.
+    Shows the named studies, or all. It only reads the workspace, so it works during a sweep and after it.
     """
     from asc_sweeps.cli.output import status_lines
     from asc_sweeps.cli.progress import clear_screen
     from asc_sweeps.workspace.status import study_statuses
 
-    workspace = existing_workspace(location)
+    workspace = options.existing_workspace(location)
     while True:
         studies = study_statuses(workspace, names)
         if as_json:
@@ -95,15 +88,12 @@ def status(names: tuple[str, ...], location: str, watch: bool, as_json: bool) ->
 
 @click.command()
 @click.argument("which", type=click.Choice(["effects", "2", "3", "4", "section6", "figure3"]))
-@workspace_option
-@also_option
+@options.location
+@options.also
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["markdown", "latex", "csv", "json"]),
-    default="markdown",
+    "--format", "form", type=click.Choice(["markdown", "latex", "csv", "json"]), default="markdown",
     help="Output format; markdown and latex are rounded as in the report, csv and json are not.",
-)
+)  # fmt: skip
 def table(which: str, location: str, also: tuple[str, ...], form: str) -> None:
     """Print one of the paper's tables with the measured values.
 
@@ -112,13 +102,13 @@ def table(which: str, location: str, also: tuple[str, ...], form: str) -> None:
     """
     from analysis.paper.text_tables import print_table
 
-    workspaces = [existing_workspace(each) for each in (location, *also)]
+    workspaces = [options.existing_workspace(each) for each in (location, *also)]
     click.echo(print_table(workspaces, which, form), nl=False)
 
 
 @click.command()
-@workspace_option
-@json_option
+@options.location
+@options.as_json
 def doctor(location: str, as_json: bool) -> None:
     """Diagnose this machine and the workspace.
 

@@ -13,17 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from asc_sweeps.cli.options import (
-    PER_CORE,
-    accelerator_option,
-    also_option,
-    count_option,
-    existing_workspace,
-    out_option,
-    storage_option,
-    study_options,
-    workspace_option,
-)
+from asc_sweeps.cli import options
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.workspace.paths import Workspace
 
@@ -35,15 +25,15 @@ JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray for a command that was submitted to a cluster as a job."""
 DEMO_STUDIES = ("table2_ablation", "table3_durations", "table4_drop_rate", "section6_extras", "figure3_widths")
 
-report_option = out_option(
+report_option = options.out(
     "Report file.", "report.html in the workspace folder; ./report.html for an object store", dir_okay=True
 )
 
 
 @click.command()
-@workspace_option
+@options.location
 @report_option
-@count_option("--workers", "Number of trials to run at once.", show_default=PER_CORE)
+@options.count("--workers", "Number of trials to run at once.", show_default=options.PER_CORE)
 def demo(location: str, out: Path | None, workers: int | None) -> None:
     """Run a small end-to-end example on generated data.
 
@@ -56,42 +46,38 @@ def demo(location: str, out: Path | None, workers: int | None) -> None:
     request = Request(DEMO_STUDIES, mini=True, options=_given_options())
     code = run_studies(request, workspace, Cluster(workers=workers))
     if code != INTERRUPTED:
+        from analysis.evidence.loading import load_evidence
+        from analysis.paper.precision import precision
+
         _write_report([workspace], out)
-        _print_precision(workspace)
+        for line in precision(load_evidence(workspace)):  # so that nobody mistakes noise for a winner
+            click.echo(line)
     sys.exit(code)
 
 
 @click.command()
-@study_options
-@accelerator_option
+@options.studies
+@options.accelerator
 @click.option(
-    "--address",
-    metavar="HOST:PORT|auto",
-    show_default="a new local Ray; in a Ray job, its cluster",
+    "--address", metavar="HOST:PORT|auto", show_default="a new local Ray; in a Ray job, its cluster",
     help="Ray cluster to join; auto is the cluster that this node belongs to.",
-)
+)  # fmt: skip
 @click.option(
-    "--wait", type=click.FloatRange(0), default=0, metavar="MINUTES", help="Minutes to wait for autoscaled nodes."
+    "--wait", type=click.FloatRange(0), default=0, metavar="MINUTES", help="Time to wait for autoscaled nodes."
 )
 @click.option("--allow-open-cluster", is_flag=True, help="Join a cluster without token authentication.")
-@count_option("--workers", "Number of trials to run at once, without --address.", show_default=PER_CORE)
-@count_option("--cpus-per-trial", "CPU cores per trial.", default=1)
+@options.count("--workers", "Number of trials to run at once, without --address.", show_default=options.PER_CORE)
+@options.count("--cpus-per-trial", "CPU cores per trial.", default=1)
 @click.option(
-    "--step-minutes",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    metavar="MINUTES",
-    help="Minutes without progress after which a trial is killed as hung.",
-)
-@storage_option
+    "--step-minutes", type=click.FloatRange(0, min_open=True), default=30, metavar="MINUTES",
+    help="Time without progress after which a trial is killed as hung.",
+)  # fmt: skip
+@options.storage
 @click.option("--in-full", is_flag=True, help="Disable early stopping, and resume trials that it stopped.")
 @click.option(
-    "--gpus-per-trial",
-    type=click.FloatRange(0),
-    metavar="N",
-    show_default="1 if there are GPUs",
+    "--gpus-per-trial", type=click.FloatRange(0), metavar="N", show_default="1 if there are GPUs",
     help="GPUs per trial; with a fraction, trials share a GPU.",
-)
+)  # fmt: skip
 def sweep(
     request: Request, location: str, accelerator: str, address: str | None, wait: float, allow_open_cluster: bool,
     workers: int | None, cpus_per_trial: int, step_minutes: float, storage: str | None, in_full: bool,
@@ -113,17 +99,16 @@ def sweep(
 
 
 @click.command()
-@workspace_option
-@also_option
+@options.location
+@options.also
 @report_option
 @click.option(
-    "--static",
-    type=click.Choice(["png", "svg", "pdf"]),
+    "--static", type=click.Choice(["png", "svg", "pdf"]),
     help="Format of image files to write as well, one per figure; requires Chrome or Chromium.",
-)
+)  # fmt: skip
 def report(location: str, also: tuple[str, ...], out: Path | None, static: ImageFormat | None) -> None:
     """Write all results as one HTML file."""
-    _write_report([existing_workspace(each) for each in (location, *also)], out, static)
+    _write_report([options.existing_workspace(each) for each in (location, *also)], out, static)
 
 
 def _given_options() -> tuple[str, ...]:
@@ -142,15 +127,6 @@ def _given_options() -> tuple[str, ...]:
     return tuple(words)
 
 
-def _print_precision(workspace: Workspace) -> None:
-    """Print which differences the results can resolve, so that nobody mistakes noise for a winner."""
-    from analysis.evidence.loading import load_evidence
-    from analysis.paper.precision import precision
-
-    for line in precision(load_evidence(workspace)):
-        click.echo(line)
-
-
 def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: ImageFormat | None = None) -> None:
     from asc_sweeps.config.gc_pause import gc_paused
 
@@ -160,7 +136,7 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: Ima
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
     try:
         with gc_paused():
-            from analysis.report import images_folder, write_report
+            from analysis.report import images_of, write_report
 
             write_report(workspaces, out, static)
             gc.freeze()  # the collector skips these objects at exit, too
@@ -168,4 +144,4 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: Ima
         if out.exists():  # even if writing the images failed
             click.echo(f"report: {out}")
     if static:
-        click.echo(f"images: {images_folder(out)}")
+        click.echo(f"images: {images_of(out)}")

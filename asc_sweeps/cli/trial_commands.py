@@ -9,26 +9,18 @@ from typing import Any
 
 import click
 
-from asc_sweeps.cli.options import (
-    PER_CORE,
-    accelerator_option,
-    count_option,
-    data_option,
-    json_option,
-    set_option,
-    workspace_option,
-)
+from asc_sweeps.cli import options
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.records import as_stored
 
 
 @click.command()
-@set_option
-@data_option
-@workspace_option
-@accelerator_option
-@count_option("--threads", "Number of CPU threads.", show_default=PER_CORE)
-@json_option
+@options.sets
+@options.data
+@options.location
+@options.accelerator
+@options.count("--threads", "Number of CPU threads.", show_default=options.PER_CORE)
+@options.as_json
 def train(
     sets: tuple[str, ...], data: str | None, location: str, accelerator: str, threads: int | None, as_json: bool
 ) -> None:
@@ -72,11 +64,11 @@ def train(
 
 
 @click.command()
-@set_option
+@options.sets
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 60), default=1.0, metavar="SECONDS", help="Duration of the input clip."
 )
-@json_option
+@options.as_json
 def complexity(sets: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """Count the params and MACs of a network."""
     from asc_sweeps.config.request import parse_overrides
