@@ -136,7 +136,7 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: Ima
         raise WorkspaceError(f"--out {out}: is a folder; name a file, e.g. {out / 'report.html'}")
     try:
         with gc_paused():
-            from analysis.report import images_of, write_report
+            from analysis.report import images_folder, write_report
 
             write_report(workspaces, out, static)
             gc.freeze()  # the collector skips these objects at exit, too
@@ -144,4 +144,4 @@ def _write_report(workspaces: Sequence[Workspace], out: Path | None, static: Ima
         if out.exists():  # even if writing the images failed
             click.echo(f"report: {out}")
     if static:
-        click.echo(f"images: {images_of(out)}")
+        click.echo(f"images: {images_folder(out)}")
