@@ -107,6 +107,7 @@ def submission(
 
     Checks the predictions and the system against the challenge's rules, then writes the ZIP with the output and meta files.
     """
+    from asc_sweeps.data.tab_separated import read_text
     from asc_sweeps.deploy import submission as rules
     from asc_sweeps.deploy.export import finished_trial_config
     from asc_sweeps.workspace.atomic_files import write_bytes
@@ -119,7 +120,7 @@ def submission(
     if result is None:
         raise DataError(f"{signature}: result not found")
     rules.check_complexity(result)
-    output = rules.read_output(predictions)
+    output = read_text(predictions)
     problems = rules.check_output(output, files)
     if problems:
         more = f"\n  ... and {len(problems) - 10:,} more" if len(problems) > 10 else ""

@@ -1,6 +1,6 @@
-"""Augmentation of training segments (Sec. 4.1): time rolling, SpecAugment's masks, Mixup; and two beyond the paper, for devices.
+"""Augmentation of training segments (Sec. 4.1): time rolling, SpecAugment masks, Mixup; two more that imitate recording devices.
 
-Draws from torch's global generator, which the training loop seeds for each epoch.
+Draws from torch's global generator, which the training loop seeds for each epoch. An augmentation that is off draws nothing.
 """
 
 from __future__ import annotations
@@ -13,40 +13,39 @@ from asc_sweeps.data.torchaudio_door import mask_along_axis_iid
 
 
 def roll(waveforms: Tensor, config: AugmentConfig) -> Tensor:
-    """Shift each waveform, with `roll_probability`, by up to `roll_seconds` either way; what leaves one end enters the other.
+    """Rotate each waveform in time, with `roll_probability`, by up to `roll_seconds` in either direction.
 
     Shape: [B, samples] -> the same.
     """
     batch, samples = waveforms.shape
-    place = waveforms.device
-    shift = ((2 * torch.rand(batch, device=place) - 1) * config.roll_seconds * SAMPLE_RATE).round().long()
-    shift = shift * (torch.rand(batch, device=place) < config.roll_probability)
-    # Each rolled waveform is a window of the waveform written twice; taking windows copies no index of single samples.
+    accelerator = waveforms.device
+    shift = ((2 * torch.rand(batch, device=accelerator) - 1) * config.roll_seconds * SAMPLE_RATE).round().long()
+    shift = shift * (torch.rand(batch, device=accelerator) < config.roll_probability)
+    # A rotated waveform is a window of the waveform repeated twice; indexing windows avoids one index per sample.
     windows = torch.cat([waveforms, waveforms], dim=1).unfold(1, samples, 1)
-    return windows[torch.arange(batch, device=place), -shift % samples]
+    return windows[torch.arange(batch, device=accelerator), -shift % samples]
 
 
-def apply_impulse_response(waveforms: Tensor, responses: Tensor | None, config: AugmentConfig) -> Tensor:
-    """Convolve each waveform, with `impulse_response_probability`, with one of the responses (Morocutti et al. 2023).
+def apply_impulse_response(waveforms: Tensor, spectra: Tensor | None, config: AugmentConfig) -> Tensor:
+    """Convolve each waveform, with `impulse_response_probability`, with a random impulse response (Morocutti et al. 2023).
 
-    Shapes: waveforms [B, 16000], spectra of the responses [responses, 16001] -> [B, 16000].
+    Shapes: waveforms [B, 16000], spectra of the impulse responses [responses, 16001] -> [B, 16000].
     """
-    # Where it is off nothing is drawn: trials without it are as they were before it was there.
-    if responses is None or config.impulse_response_probability == 0:
+    if spectra is None or config.impulse_response_probability == 0:
         return waveforms
-    place = waveforms.device
-    chosen = torch.rand(len(waveforms), device=place) < config.impulse_response_probability
-    drawn = torch.randint(len(responses), (len(waveforms),), device=place)
-    heard = waveforms.clone()
-    spectra = torch.fft.rfft(waveforms[chosen], n=2 * SAMPLE_RATE) * responses[drawn[chosen]]
-    heard[chosen] = torch.fft.irfft(spectra, n=2 * SAMPLE_RATE)[:, :SAMPLE_RATE]
-    return heard
+    accelerator = waveforms.device
+    selected = torch.rand(len(waveforms), device=accelerator) < config.impulse_response_probability
+    drawn = torch.randint(len(spectra), (len(waveforms),), device=accelerator)
+    filtered = torch.fft.rfft(waveforms[selected], n=2 * SAMPLE_RATE) * spectra[drawn[selected]]
+    augmented = waveforms.clone()
+    augmented[selected] = torch.fft.irfft(filtered, n=2 * SAMPLE_RATE)[:, :SAMPLE_RATE]
+    return augmented
 
 
 def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
-    """Set bands of frequencies and of frames to zero, each mask with `mask_probability` for each segment on its own.
+    """Set bands of frequencies and of frames to zero; each segment gets each mask with `mask_probability`.
 
-    Zero is the constant that LogMel moved to the middle of the levels.
+    LogMel normalizes its output, so zero is an average level.
     Shape: [B, 1, F, T] -> the same.
     """
     for axis, masks, width in (
@@ -65,22 +64,16 @@ def mask(log_mel: Tensor, config: AugmentConfig) -> Tensor:
 
 
 def mixstyle(log_mel: Tensor, config: AugmentConfig) -> Tensor:
-    """Freq-MixStyle (Kim et al. 2022): give each segment a blend of its own and another's mean and deviation, band by band.
+    """Freq-MixStyle (Kim et al. 2022): blend each segment's mean and deviation per mel band with those of another segment.
 
-    What recording devices do to the spectrum is in these. For a whole mini-batch with `mixstyle_probability`, or not at all.
+    These statistics carry most of a recording device's coloration. Applied to whole mini-batches with `mixstyle_probability`.
     Shape: [B, 1, F, T] -> the same.
     """
-    # Where it is off nothing is drawn: trials without it are as they were before it was there.
     if config.mixstyle_probability == 0 or float(torch.rand(())) >= config.mixstyle_probability:
         return log_mel
     variance, mean = torch.var_mean(log_mel, dim=(1, 3), correction=0, keepdim=True)
     deviation = (variance + 1e-6).sqrt()
-    concentration = torch.tensor(config.mixstyle_alpha, device=log_mel.device)
-    share = (
-        torch.distributions.Beta(concentration, concentration, validate_args=False)
-        .sample((len(log_mel),))
-        .view(-1, 1, 1, 1)
-    )
+    share = _beta(config.mixstyle_alpha, log_mel).view(-1, 1, 1, 1)
     other = torch.randperm(len(log_mel), device=log_mel.device)
     mixed_mean = share * mean + (1 - share) * mean[other]
     mixed_deviation = share * deviation + (1 - share) * deviation[other]
@@ -88,14 +81,18 @@ def mixstyle(log_mel: Tensor, config: AugmentConfig) -> Tensor:
 
 
 def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Blend each segment and its target with another of the batch, by a share drawn from Beta(alpha, alpha).
+    """Blend each segment and its target with another of the batch; the share is drawn from Beta(alpha, alpha).
 
     Shape: inputs [B, ...], targets [B, scenes] (probabilities) -> the same.
     """
-    concentration = torch.tensor(alpha, device=inputs.device)
-    # Unvalidated: looking at values on a GPU waits for it.
-    share = torch.distributions.Beta(concentration, concentration, validate_args=False).sample((len(inputs),))
+    share = _beta(alpha, inputs)
     other = torch.randperm(len(inputs), device=inputs.device)
-    wide = share.view(-1, *[1] * (inputs.dim() - 1))
-    narrow = share.unsqueeze(1)
-    return wide * inputs + (1 - wide) * inputs[other], narrow * targets + (1 - narrow) * targets[other]
+    input_share, target_share = share.view(-1, *[1] * (inputs.dim() - 1)), share.unsqueeze(1)
+    mixed = input_share * inputs + (1 - input_share) * inputs[other]
+    return mixed, target_share * targets + (1 - target_share) * targets[other]
+
+
+def _beta(alpha: float, batch: Tensor) -> Tensor:
+    """One number per segment from Beta(alpha, alpha). Not validated: reading values back from a GPU would stall it."""
+    concentration = torch.tensor(alpha, device=batch.device)
+    return torch.distributions.Beta(concentration, concentration, validate_args=False).sample((len(batch),))

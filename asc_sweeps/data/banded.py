@@ -1,4 +1,4 @@
-"""Matrices that are zero but for a band, as filters of neighbouring frequencies or samples are."""
+"""Banded matrices (filters over neighbouring frequencies or samples), stored as dense blocks that skip most zeros."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 BAND_COUNT = 8
-"""Into which columns are cut; 4 and 16 change little of what a spectrogram or a clip's conversion takes."""
+"""Blocks of columns; 4 and 16 are about as fast for spectrograms and resampling."""
 
 
 class Band(NamedTuple):
-    """Some columns of a matrix, and of its rows those that are not zero in them."""
+    """Some columns of a matrix, restricted to the rows that are not zero in them."""
 
     rows: slice
     columns: slice
@@ -19,14 +19,14 @@ class Band(NamedTuple):
 
 
 def bands(matrix: np.ndarray) -> list[Band]:
-    """Cut a matrix [rows, columns], of which each column has a few neighbouring rows that are not zero, into bands.
+    """Split a matrix [rows, columns] with a few neighbouring nonzero rows per column into bands.
 
-    Multiplied band by band: a product with all rows would spend four fifths of its time on zeros.
+    A full product would spend four fifths of its time on zeros.
     """
-    found, at = [], 0
-    for piece in np.array_split(matrix, BAND_COUNT, axis=1):
-        used = np.flatnonzero(piece.any(axis=1))
+    result, start = [], 0
+    for block in np.array_split(matrix, BAND_COUNT, axis=1):
+        used = np.flatnonzero(block.any(axis=1))
         rows = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
-        found.append(Band(rows, slice(at, at + piece.shape[1]), np.ascontiguousarray(piece[rows])))
-        at += piece.shape[1]
-    return found
+        result.append(Band(rows, slice(start, start + block.shape[1]), np.ascontiguousarray(block[rows])))
+        start += block.shape[1]
+    return result

@@ -1,6 +1,6 @@
-"""A finished training cache: every listed WAV as one second of 16 kHz int16, level kept, in one memory-mapped array.
+"""The finished training cache: each listed segment as one second of 16 kHz int16, at its level, in one memory-mapped array.
 
-Named by the files' content, so a copied folder is never trained twice. All trials of a node share the one mapped array.
+Named by the files' content: copies of a folder share one cache. All trials of a node share the mapped array.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from asc_sweeps.workspace.atomic_files import write_json
 
 ARRAY = "waveforms.npy"
 JOURNAL = "converted.jsonl"
-"""What is converted already, while a cache is made."""
+"""Chunks converted so far, while a cache is being made."""
 
-Progress = Callable[[int, int], None]
-"""Called with how many clips are done and how many there are."""
+SegmentProgress = Callable[[int, int], None]
+"""Called with the number of finished segments and the total."""
 
 FORMAT = 1
-"""Raised when the conversion changes; part of a cache's name."""
+"""Part of a cache's name; increase it when the conversion changes."""
 
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"
@@ -55,7 +55,7 @@ class Prepared:
     locations: np.ndarray
     recordings: np.ndarray
     splits: np.ndarray
-    """`train` or `test`, one for each segment."""
+    """`train` or `test`, for each segment."""
     scenes: np.ndarray
     """Index into SCENES."""
     devices: np.ndarray
@@ -67,14 +67,14 @@ class Prepared:
         return np.load(self.folder / ARRAY, mmap_mode="r")
 
     def read_ahead(self) -> None:
-        """Ask the system to fetch the waveforms in one go: segments are read in random order, which is slow from a cold disk."""
+        """Let the system read the waveforms sequentially: training reads segments in random order, which is slow from disk."""
         if hasattr(os, "posix_fadvise"):
             with open(self.folder / ARRAY, "rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def load_prepared(caches: Path, fingerprint: str) -> Prepared:
-    """The cache of a data set by its content; raises DataError when this workspace has none."""
+    """The cache of a data set by its content. Raises NotPreparedError if there is none, DataError if it is damaged."""
     target = cache_folder(caches, fingerprint)
     if not target.exists():
         raise NotPreparedError(
@@ -84,25 +84,17 @@ def load_prepared(caches: Path, fingerprint: str) -> Prepared:
 
 
 def cache_folder(caches: Path, fingerprint: str) -> Path:
-    """Where the cache of a data set of this content stands, or would."""
+    """The folder for the cache of this content."""
     return caches / f"{fingerprint[:16]}-v{FORMAT}"
 
 
 def open_prepared(target: Path) -> Prepared:
-    """Read a finished cache's manifest and segments. Raises DataError for one that is damaged or not whole."""
+    """Open a finished cache. Raises DataError if it is damaged or incomplete."""
     try:
-        manifest = json.loads((target / MANIFEST).read_text())
-        table = (target / TABLE).read_bytes()
-        if manifest.pop(SEAL, None) not in (None, _seal(manifest)):  # none of one that an earlier version wrote
-            raise ValueError(f"{MANIFEST} is not what was written")
-        if (
-            cache_folder(target.parent, manifest["fingerprint"]) != target
-            or table_digest(table) != manifest["table_sha256"]
-        ):
-            raise ValueError(f"{MANIFEST} and {TABLE} do not belong together")
-        rows = [line.split("\t") for line in table.decode().splitlines()[1:]]
+        manifest = _read_manifest(target)
+        rows = [line.split("\t") for line in (target / TABLE).read_text(encoding="utf-8").splitlines()[1:]]
         filenames, scenes, locations, recordings, devices, splits = zip(*rows, strict=True)
-        made = Prepared(
+        data = Prepared(
             folder=target,
             name=manifest["name"],
             fingerprint=manifest["fingerprint"],
@@ -115,18 +107,29 @@ def open_prepared(target: Path) -> Prepared:
             scenes=np.array([SCENES.index(scene) for scene in scenes]),
             devices=np.array([DEVICES.index(device) for device in devices]),
         )
-        if made.waveforms.shape != (len(rows), SAMPLE_RATE) or made.waveforms.dtype != np.int16:
+        if data.waveforms.shape != (len(rows), SAMPLE_RATE) or data.waveforms.dtype != np.int16:
             raise ValueError(f"{ARRAY} is not [{len(rows)}, {SAMPLE_RATE}] of int16")
-        _check_content(target, made.content)
+        _check_waveforms(target, data.content)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{target}: a damaged cache ({printable(error)}); run `asc-sweeps data prepare DIR`, which makes it anew"
+            f"{target}: damaged training cache ({printable(error)}); rebuild it with `asc-sweeps data prepare DIR`"
         ) from None
-    return made
+    return data
+
+
+def _read_manifest(target: Path) -> dict[str, Any]:
+    """A cache's manifest. Raises ValueError unless it belongs to the folder's name and to the table."""
+    manifest = json.loads((target / MANIFEST).read_text())
+    if manifest.pop(SEAL, None) not in (None, _seal(manifest)):  # earlier versions wrote none
+        raise ValueError(f"{MANIFEST} has changed")
+    table_sha256 = hashlib.sha256((target / TABLE).read_bytes()).hexdigest()
+    if cache_folder(target.parent, manifest["fingerprint"]) != target or table_sha256 != manifest["table_sha256"]:
+        raise ValueError(f"{MANIFEST} and {TABLE} do not match")
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write down what a cache holds, with what tells that a bit of it has flipped."""
+    """Write a cache's manifest with a checksum of itself."""
     write_json(folder / MANIFEST, {**manifest, SEAL: _seal(manifest)})
 
 
@@ -140,33 +143,28 @@ def array_digest(target: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_content(target: Path, digest: str) -> None:
-    """Raise ValueError where the waveforms are not what was written; read anew only when the file is not the one read last."""
-    found = (target / ARRAY).stat()
+def _check_waveforms(target: Path, digest: str) -> None:
+    """Raise ValueError if the waveforms have changed; reads them only if the file is not the one that was checked last."""
+    status = (target / ARRAY).stat()
     try:
-        if json.loads(_note(target).read_text()) == _mark(found, digest):
+        if json.loads(_check_record(target).read_text()) == _identity(status, digest):
             return
     except (OSError, ValueError):
-        pass  # never checked yet, or the note is torn
+        pass  # never checked, or the record is torn
     if array_digest(target) != digest:
-        raise ValueError(f"{ARRAY} is not what was written")
-    note_checked(target, found, digest)
+        raise ValueError(f"{ARRAY} has changed")
+    record_check(target, status, digest)
 
 
-def note_checked(target: Path, found: os.stat_result, digest: str) -> None:
-    """Write down that the waveforms' file, as it was `found` before it was read, has this digest."""
-    with suppress(OSError):  # a cache that is only to be read is checked by each process
-        write_json(_note(target), _mark(found, digest))
+def record_check(target: Path, status: os.stat_result, digest: str) -> None:
+    """Record that the waveforms, whose file had this status before it was read, have this digest."""
+    with suppress(OSError):  # in a read-only cache each process checks
+        write_json(_check_record(target), _identity(status, digest))
 
 
-def _note(target: Path) -> Path:
+def _check_record(target: Path) -> Path:
     return target.with_name(f".{target.name}.checked")
 
 
-def _mark(found: os.stat_result, digest: str) -> list[str | int]:
-    return [digest, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-
-
-def table_digest(content: bytes) -> str:
-    """What the manifest says of the table."""
-    return hashlib.sha256(content).hexdigest()
+def _identity(status: os.stat_result, digest: str) -> list[str | int]:
+    return [digest, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

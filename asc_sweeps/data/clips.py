@@ -1,4 +1,4 @@
-"""Clips longer than a segment: the pieces of a recording joined again, cropped by a named policy (Table 3)."""
+"""Clips longer than a segment: consecutive segments of a recording, cropped by a named policy (Table 3)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from asc_sweeps.data.cache import Prepared
 
 
 def clip_rows(data: Prepared, rows: np.ndarray, config: EvaluateConfig) -> np.ndarray:
-    """Row numbers of each clip's pieces in their order, shape [clips, seconds], from the recordings among `rows`.
+    """Row numbers of each clip's segments in order, shape [clips, seconds], from the recordings among `rows`.
 
-    `all`: clips that follow each other without overlap from a recording's beginning; `first`: the first of them. A clip that lacks
-    a piece is left out, and what is left at a recording's end.
+    `all`: consecutive clips without overlap from the start of each recording; `first`: only the first. Incomplete clips are omitted.
     """
     recordings: dict[str, dict[int, int]] = {}
     for row in rows.tolist():
         recordings.setdefault(str(data.recordings[row]), {})[piece_of(data.filenames[row])] = row
     clips = []
-    for pieces in recordings.values():
-        starts = range(0, max(pieces) + 2 - config.seconds, config.seconds)
-        wanted = [range(start, start + config.seconds) for start in (starts if config.crops == "all" else starts[:1])]
-        clips += [[pieces[piece] for piece in clip] for clip in wanted if all(piece in pieces for piece in clip)]
+    for row_of in recordings.values():
+        starts = range(0, max(row_of) + 2 - config.seconds, config.seconds)
+        for start in starts if config.crops == "all" else starts[:1]:
+            pieces = range(start, start + config.seconds)
+            if all(piece in row_of for piece in pieces):
+                clips.append([row_of[piece] for piece in pieces])
     return np.array(clips, dtype=np.int64).reshape(-1, config.seconds)
 
 

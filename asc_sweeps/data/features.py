@@ -11,23 +11,23 @@ from asc_sweeps.data.torchaudio_door import MelScale, Spectrogram
 
 
 class Banded(nn.Module):
-    """Product with a matrix [rows, columns] that is zero but for a band. Shape: [..., rows] -> [..., columns]."""
+    """Product with a banded matrix [rows, columns]. Shape: [..., rows] -> [..., columns]."""
 
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
-        its = bands(matrix.numpy())
-        self._rows = [band.rows for band in its]
+        blocks = bands(matrix.numpy())
+        self._rows = [block.rows for block in blocks]
         self._pieces = nn.ParameterList(
-            nn.Parameter(torch.from_numpy(band.matrix), requires_grad=False) for band in its
+            nn.Parameter(torch.from_numpy(block.matrix), requires_grad=False) for block in blocks
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        products = [x[..., rows] @ piece for rows, piece in zip(self._rows, self._pieces, strict=True)]
+        products = [x[..., rows] @ block for rows, block in zip(self._rows, self._pieces, strict=True)]
         return torch.cat(products, dim=-1)
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram, shifted and scaled by two constants, so that a clip's level is kept.
+    """Log-mel spectrogram, normalized by two constants, so that differences in level remain.
 
     Shape: [B, samples] -> [B, 1, n_mels, 1 + samples // hop]; one second gives the paper's [1, 256, 32].
     """
@@ -41,6 +41,6 @@ class LogMel(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         parts = torch.view_as_real(self.spectrogram(waveforms).transpose(1, 2))  # [B, T, frequencies, 2]
-        power = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])  # abs() would take roots to square them
+        power = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])  # faster than abs() squared
         log_mel = torch.log(self.mel(power) + self.config.floor)
         return ((log_mel - self.config.mean) / self.config.deviation).transpose(1, 2).unsqueeze(1).contiguous()

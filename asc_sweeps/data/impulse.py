@@ -1,9 +1,8 @@
-"""Impulse responses of microphones: a folder of WAVs becomes one small array in the workspace, named by its content."""
+"""Impulse responses of microphones: the WAV files of a folder become one small array in the workspace, named by its content."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -15,65 +14,53 @@ from asc_sweeps.data.findings import Findings, printable
 from asc_sweeps.data.torchaudio_door import Resample
 from asc_sweeps.data.wav import read_any_wav
 from asc_sweeps.errors import DataError
+from asc_sweeps.workspace.array_bytes import npy_bytes
 from asc_sweeps.workspace.paths import Workspace
 
 LEAD = SAMPLE_RATE // 20
-"""Samples that are kept from before a response's peak."""
+"""Samples kept before a response's peak."""
 
 
 def store_responses(folder: str, workspace: Workspace) -> str:
-    """Put the responses of a folder's WAVs into the workspace and return their content's name.
+    """Store the impulse responses of a folder's WAV files in the workspace and return the name of their content.
 
-    Raises DataError for a folder without WAVs, and for files that are no impulse responses, naming them.
+    Raises DataError for a folder without WAV files, and for files that are not impulse responses, filename_in_errors them.
     """
-    place = Path(folder).expanduser().resolve()
+    root = Path(folder).expanduser().resolve()
     try:
-        paths = sorted(p for p in place.rglob("*") if p.suffix.lower() == ".wav")
+        paths = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".wav")
     except OSError as error:
-        raise DataError(f"{printable(place)}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{printable(root)}: cannot be read ({error.strerror})") from None
     if not paths:
-        what = "holds no WAV file" if place.is_dir() else "there is no such folder"
-        raise DataError(f"augment.impulse_responses: {printable(place)}: {what}")
+        problem = "contains no WAV files" if root.is_dir() else "no such folder"
+        raise DataError(f"augment.impulse_responses: {printable(root)}: {problem}")
     responses, findings = [], Findings()
     for path in paths:
         try:
             responses.append(_read(path))
         except (OSError, ValueError) as error:
-            findings.add("must be an impulse response", f"{path.relative_to(place)}: {error}")
-    if findings.fatal:
-        listed = "\n  ".join(map(str, findings))
-        raise DataError(f"{printable(place)}: cannot be used as impulse responses\n  {listed}")
-    bank = np.unique(np.stack(responses), axis=0)  # neither a file's name nor its copy counts
-    content = hashlib.sha256(bank.tobytes()).hexdigest()[:32]
-    buffer = io.BytesIO()
-    np.save(buffer, bank)
-    if not has_responses(content, workspace):
-        workspace.storage.write(_path(content, workspace), buffer.getvalue())
+            findings.add("must be an impulse response", f"{path.relative_to(root)}: {error}")
+    findings.raise_if_fatal(root, "impulse responses")
+    bank = np.unique(np.stack(responses), axis=0)  # independent of file names and duplicates
+    content = _name(bank)
+    if not _fetch(content, workspace).exists():
+        workspace.storage.write(_path(content, workspace), npy_bytes(bank))
     return content
 
 
-def has_responses(content: str, workspace: Workspace) -> bool:
-    """Whether the workspace holds these responses."""
-    path = _path(content, workspace)
-    workspace.storage.fetch(path)
-    return path.exists()
-
-
 def load_responses(content: str, workspace: Workspace) -> Tensor:
-    """Spectra of the responses of this content, complex64 [responses, 16001]. Raises DataError where they are not at hand.
+    """Spectra of the impulse responses with this content, complex64 [responses, 16001]. Raises DataError if they are missing.
 
-    Each is of a window of two seconds, in which the peak stands first and what was before it last: multiplied with the spectrum
-    of a second and silence, nothing comes round, and the sound stays where it was.
+    Each is taken over two seconds, with the peak at the start and what precedes it wrapped to the end: multiplying the spectrum of
+    one zero-padded second convolves without wrap-around and without delay.
     """
     try:
-        if not has_responses(content, workspace):
-            raise ValueError("not there")
-        bank = np.load(_path(content, workspace), allow_pickle=False)
-        if hashlib.sha256(bank.tobytes()).hexdigest()[:32] != content:
+        bank = np.load(_fetch(content, workspace), allow_pickle=False)
+        if _name(bank) != content:
             raise ValueError("damaged")
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{workspace.location}: the impulse responses {content} are not at hand ({printable(error)}); name their folder again "
+            f"{workspace.location}: the impulse responses {content} cannot be loaded ({printable(error)}); give their folder again "
             "with --set augment.impulse_responses=DIR"
         ) from None
     padded = torch.nn.functional.pad(torch.from_numpy(bank), (0, SAMPLE_RATE))
@@ -81,19 +68,28 @@ def load_responses(content: str, workspace: Workspace) -> Tensor:
 
 
 def _read(path: Path) -> np.ndarray:
-    """One response: 16 kHz, one channel, one second with its peak at `LEAD`, of unit energy: noise keeps its level."""
+    """One second at 16 kHz, mono, with the peak at `LEAD` and unit energy, which keeps the level of noise."""
     samples, rate = read_any_wav(path)
     response = torch.from_numpy(samples.mean(axis=1))
     if not len(response) or not bool(response.isfinite().all()) or not float(response.abs().max()) > 0:
-        raise ValueError("holds no sound, or no finite one")
+        raise ValueError("is silent, empty or not finite")
     if rate != SAMPLE_RATE:
         response = Resample(rate, SAMPLE_RATE)(response)
     peak = int(response.abs().argmax())
-    found = torch.zeros(SAMPLE_RATE)
-    piece = response[max(peak - LEAD, 0) : peak - LEAD + SAMPLE_RATE]
-    at = max(LEAD - peak, 0)
-    found[at : at + len(piece)] = piece[: SAMPLE_RATE - at]
-    return (found / found.square().sum().sqrt()).numpy()
+    start = max(LEAD - peak, 0)
+    window = response[max(peak - LEAD, 0) : peak - LEAD + SAMPLE_RATE][: SAMPLE_RATE - start]
+    aligned = torch.zeros(SAMPLE_RATE)
+    aligned[start : start + len(window)] = window
+    return (aligned / aligned.square().sum().sqrt()).numpy()
+
+
+def _name(bank: np.ndarray) -> str:
+    return hashlib.sha256(bank.tobytes()).hexdigest()[:32]
+
+
+def _fetch(content: str, workspace: Workspace) -> Path:
+    workspace.storage.fetch(_path(content, workspace))
+    return _path(content, workspace)
 
 
 def _path(content: str, workspace: Workspace) -> Path:

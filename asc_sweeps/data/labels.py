@@ -1,4 +1,4 @@
-"""The words of the data set: scenes in label order, cities, recording devices (TAU Urban Acoustic Scenes 2022 Mobile)."""
+"""Labels of TAU Urban Acoustic Scenes 2022 Mobile: scenes in label order, cities, recording devices."""
 
 SCENES = (
     "airport",

@@ -8,20 +8,18 @@ from torch import Tensor
 
 from asc_sweeps.data.cache import Prepared
 
-SHARE = 0.25
-"""Of a GPU's free memory that all waveforms may take when a process first asks: other trials share the GPU."""
-
+MAX_MEMORY_SHARE = 0.25
+"""Share of a GPU's free memory that the waveforms may occupy: other trials use the same GPU."""
 SEGMENTS_PER_COPY = 4096
-"""Segments that are sent to a GPU at a time."""
 
 _resident: dict[tuple[str, str], Tensor | None] = {}
-"""The waveforms of the data set that this process trains on, by content and GPU; None where they do not fit."""
+"""Waveforms of this process's data set, by content and GPU; None if they do not fit."""
 
 
 def fetch(data: Prepared, rows: np.ndarray, accelerator: str) -> Tensor:
-    """Waveforms of some rows as float32 in -1..1, shape [rows, 16000]; of clips, [clips, seconds], the pieces one after the other.
+    """Waveforms of some rows as float32 in -1..1, shape [rows, 16000]; for clips, [clips, seconds], their segments concatenated.
 
-    A GPU that has room for all of them has them from the first call on, and is sent row numbers alone.
+    A GPU with enough memory stores all waveforms from the first call on; later calls send only row numbers.
     """
     stored = _on_gpu(data, accelerator) if accelerator != "cpu" else None
     return _take(data, rows, accelerator, stored)
@@ -29,10 +27,10 @@ def fetch(data: Prepared, rows: np.ndarray, accelerator: str) -> Tensor:
 
 def _take(data: Prepared, rows: np.ndarray, accelerator: str, stored: Tensor | None) -> Tensor:
     if stored is None:
-        chosen = torch.from_numpy(data.waveforms[rows.ravel()]).to(accelerator)
+        waveforms = torch.from_numpy(data.waveforms[rows.ravel()]).to(accelerator)
     else:
-        chosen = stored[torch.from_numpy(rows.ravel()).to(accelerator)]
-    return chosen.view(len(rows), -1).float() / 32768
+        waveforms = stored[torch.from_numpy(rows.ravel()).to(accelerator)]
+    return waveforms.view(len(rows), -1).float() / 32768
 
 
 def _on_gpu(data: Prepared, accelerator: str) -> Tensor | None:
@@ -43,11 +41,12 @@ def _on_gpu(data: Prepared, accelerator: str) -> Tensor | None:
     return _resident[key]
 
 
-def _copy(data: Prepared, accelerator: str, free: int) -> Tensor | None:
-    """All waveforms, int16 [segments, 16000], in the memory of which `free` bytes are left; None where that is too little."""
-    if data.waveforms.nbytes > SHARE * free:
+def _copy(data: Prepared, accelerator: str, free_bytes: int) -> Tensor | None:
+    """All waveforms, int16 [segments, 16000], on an accelerator; None if they need too much of its free memory."""
+    if data.waveforms.nbytes > MAX_MEMORY_SHARE * free_bytes:
         return None
     stored = torch.empty(data.waveforms.shape, dtype=torch.int16, device=accelerator)
-    for at in range(0, len(stored), SEGMENTS_PER_COPY):
-        stored[at : at + SEGMENTS_PER_COPY] = torch.from_numpy(np.array(data.waveforms[at : at + SEGMENTS_PER_COPY]))
+    for start in range(0, len(stored), SEGMENTS_PER_COPY):
+        chunk = slice(start, start + SEGMENTS_PER_COPY)
+        stored[chunk] = torch.from_numpy(np.array(data.waveforms[chunk]))
     return stored

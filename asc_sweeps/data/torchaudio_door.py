@@ -1,8 +1,7 @@
-"""The one place that imports torchaudio, made to work beside a CPU build of torch.
+"""The only import of torchaudio; works beside any build of torch.
 
-PyPI's wheel of torchaudio links CUDA libraries in its compiled part, which only alignment and the like need; beside a CPU
-torch the import fails with OSError, beside a torch of another CUDA version with that or RuntimeError. Without that part
-torchaudio runs on plain torch, so it is told that the part is absent. Where the import works, nothing is touched.
+PyPI's wheel of torchaudio links CUDA libraries in its compiled extension, which only functions such as alignment need. Beside another
+build of torch the import fails with OSError or RuntimeError; then it is repeated with a stub that declares the extension absent.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import sys
 import types
 
 
-def _without_compiled_part() -> None:
+def _disable_extension() -> None:
     for name in [n for n in sys.modules if n.partition(".")[0] == "torchaudio"]:
         del sys.modules[name]
     absent = types.ModuleType("torchaudio._extension")
@@ -24,10 +23,10 @@ def _without_compiled_part() -> None:
 try:
     import torchaudio
 except (OSError, RuntimeError):
-    _without_compiled_part()
+    _disable_extension()
     import torchaudio
 
-from torchaudio.functional import mask_along_axis_iid  # noqa: E402  (only after the import above is settled)
+from torchaudio.functional import mask_along_axis_iid  # noqa: E402  (after the import above)
 from torchaudio.transforms import MelScale, Resample, Spectrogram  # noqa: E402
 
 __all__ = ["MelScale", "Resample", "Spectrogram", "mask_along_axis_iid", "torchaudio"]

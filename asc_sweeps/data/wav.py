@@ -1,4 +1,4 @@
-"""One WAV file of the data set: 24 bit, mono, 44.1 kHz, one second; read as it is, or refused with the rule that it breaks.
+"""WAV files of the data set: 24 bit, mono, 44.1 kHz, one second. A file that breaks a rule is refused with that rule.
 
 The only door to soundfile.
 """
@@ -21,27 +21,24 @@ from asc_sweeps.data.labels import PIECES
 
 WAV_RATE = 44_100
 FRAMES = 44_100
-MAGIC = b"RIFFWAVE"
-"""Bytes 0 to 3 and 8 to 11."""
-NO_FILE = "listed, but there is no such file"
-UNREADABLE = "not readable as audio"
+MISSING = "listed file does not exist"
+UNREADABLE = "unreadable audio file"
 
 
 class WavError(Exception):
     """A file that breaks a rule of the layout."""
 
-    def __init__(self, rule: str, found: str) -> None:
-        super().__init__(rule, found)
-        self.rule = rule
-        self.found = found
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(rule, detail)
+        self.rule, self.detail = rule, detail
 
-    def at(self, name: str) -> str:
-        """The file and what stands there, for a finding."""
-        return f"{name}: {self.found}" if self.found else name
+    def describe(self, name: str) -> str:
+        """The file's name and what is wrong with it."""
+        return f"{name}: {self.detail}" if self.detail else name
 
 
 class Header(Protocol):
-    """What soundfile tells of a file, opened or not."""
+    """What soundfile reads from a file's header."""
 
     format: str
     samplerate: int
@@ -51,108 +48,104 @@ class Header(Protocol):
 
 
 def stat_wav(path: Path | str) -> os.stat_result:
-    """Size and times of a regular file. Raises WavError where there is none."""
+    """Size and times of a regular file. Raises WavError if there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
-        raise WavError(NO_FILE, "") from None
-    except (OSError, ValueError) as error:  # a name may hold what no file's can
+        raise WavError(MISSING, "") from None
+    except (OSError, ValueError) as error:  # ValueError: a list may contain names that no file can have
         raise WavError(UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise WavError(UNREADABLE, "not a regular file")
-    return found
+    return status
 
 
 def check_wav(path: Path, seconds: int = 1) -> None:
-    """Look for a file and read its header. Raises WavError."""
-    size = stat_wav(path).st_size
-    _check_magic(_start_of(path), size)
-    try:
-        header = soundfile.info(os.fsencode(path))  # as bytes: a folder's name may be no text
-    except soundfile.LibsndfileError as error:
-        raise WavError(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
-    _check_header(header, seconds)
+    """Check that a file exists and has the right header. Raises WavError."""
+    with _decoding(_check_start(path)):
+        _check_header(soundfile.info(os.fsencode(path)), seconds)  # bytes: a folder's name may be undecodable
 
 
-def read_wav(path: Path | str, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-    """SHA-256 of a file and its waveform, float32 [44100], which `out` is if given. Raises WavError."""
-    with _reading(path) as whole:
-        content = whole.read()
+def read_wav(path: Path | str, out: np.ndarray) -> str:
+    """Read a waveform into `out`, float32 [44100], and return the SHA-256 of the file. Raises WavError."""
+    with _opened(path) as opened:
+        content = opened.read()
         _check_magic(content, len(content))
-        whole.seek(0)
-        try:
-            # From the file again: of what lies in memory libsndfile would ask Python, and threads would wait for each other.
-            with soundfile.SoundFile(whole.fileno(), closefd=False) as file:
-                _check_header(file)
-                waveform = file.read(dtype="float32", out=out)
-        except soundfile.LibsndfileError as error:
-            raise WavError(UNREADABLE, f"{len(content):,} bytes, {error.error_string}") from None
-    return hashlib.sha256(content).hexdigest(), waveform
+        opened.seek(0)
+        # Through the file, not the bytes: libsndfile would call back into Python for these, and threads would wait for each other.
+        with _decoding(len(content)), soundfile.SoundFile(opened.fileno(), closefd=False) as file:
+            _check_header(file)
+            file.read(dtype="float32", out=out)
+    return hashlib.sha256(content).hexdigest()
 
 
-def read_piece(path: Path | str, piece: int, out: np.ndarray | None = None) -> tuple[str, np.ndarray]:
-    """SHA-256 of the samples of one second of a whole recording, and its waveform as `read_wav` gives it. Raises WavError."""
-    size = stat_wav(path).st_size
-    _check_magic(_start_of(path), size)
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            _check_header(file, PIECES)
-            file.seek(piece * FRAMES)
-            waveform = file.read(FRAMES, dtype="float32", out=out)
-    except soundfile.LibsndfileError as error:
-        raise WavError(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+def read_piece(path: Path | str, piece: int, out: np.ndarray) -> str:
+    """Read one second of a whole recording into `out` and return the SHA-256 of its samples. Raises WavError."""
+    size = _check_start(path)
+    with _decoding(size), soundfile.SoundFile(os.fsencode(path)) as file:
+        _check_header(file, PIECES)
+        file.seek(piece * FRAMES)
+        waveform = file.read(FRAMES, dtype="float32", out=out)
     if len(waveform) != FRAMES:
         raise WavError(UNREADABLE, f"{size:,} bytes, ends within second {piece}")
-    return hashlib.sha256(waveform).hexdigest(), waveform
+    return hashlib.sha256(waveform).hexdigest()
 
 
 def write_wav(path: Path, waveform: np.ndarray) -> None:
-    """Write a waveform, float [samples] within -1..1, in the format that `read_wav` asks for."""
+    """Write a waveform, float [samples] within -1..1, in the format that `read_wav` expects."""
     soundfile.write(path, waveform, WAV_RATE, subtype="PCM_24", format="WAV")
 
 
 def read_any_wav(path: Path) -> tuple[np.ndarray, int]:
-    """Samples, float32 [frames, channels], and rate of a WAV file of whatever format. Raises ValueError for what is none."""
+    """Samples, float32 [frames, channels], and sampling rate of a WAV file of any format. Raises ValueError for other files."""
     try:
         return soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ValueError(str(error)) from None
 
 
-def _start_of(path: Path | str) -> bytes:
-    """As much of a file as `_check_magic` looks at."""
-    with _reading(path) as file:
-        return file.read(12)
-
-
 @contextmanager
-def _reading(path: Path | str) -> Iterator[io.FileIO]:
-    """A file that is open; what the system refuses is a finding."""
+def _opened(path: Path | str) -> Iterator[io.FileIO]:
     try:
         with open(path, "rb", buffering=0) as file:
             yield file
     except FileNotFoundError:
-        raise WavError(NO_FILE, "") from None
+        raise WavError(MISSING, "") from None
     except OSError as error:
-        raise WavError(UNREADABLE, error.strerror) from None
+        raise WavError(UNREADABLE, error.strerror or str(error)) from None
+
+
+@contextmanager
+def _decoding(size: int) -> Iterator[None]:
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        raise WavError(UNREADABLE, f"{size:,} bytes, {error.error_string}") from None
+
+
+def _check_start(path: Path | str) -> int:
+    """Check a file's first bytes; returns its size."""
+    size = stat_wav(path).st_size
+    with _opened(path) as file:
+        _check_magic(file.read(12), size)
+    return size
 
 
 def _check_magic(content: bytes, size: int) -> None:
     # Given anything else, libsndfile tries its other decoders, which write to the terminal.
-    if content[:4] + content[8:12] != MAGIC:
-        raise WavError("must be a WAV file", f"{size:,} bytes, the first ones {content[:4]!r}" if size else "0 bytes")
+    if content[:4] + content[8:12] != b"RIFFWAVE":
+        raise WavError("must be a WAV file", f"{size:,} bytes, starting with {content[:4]!r}" if size else "empty file")
 
 
 def _check_header(header: Header, seconds: int = 1) -> None:
-    length = "44,100 samples (one second)" if seconds == 1 else f"{seconds * FRAMES:,} samples ({seconds} seconds)"
+    length = f"{seconds * FRAMES:,} samples ({'1 second' if seconds == 1 else f'{seconds} seconds'})"
     rules = (
-        # WAVEX is a WAV with a longer header, which some programs write for 24 bit.
-        ("must be a WAV file", header.format, ("WAV", "WAVEX")),
-        ("must have 44,100 samples a second", header.samplerate, (WAV_RATE,)),
-        ("must have one channel", header.channels, (1,)),
+        ("must be a WAV file", header.format, ("WAV", "WAVEX")),  # WAVEX: a longer header, which some programs write
+        ("must have a sampling rate of 44,100 Hz", header.samplerate, (WAV_RATE,)),
+        ("must be mono", header.channels, (1,)),
         ("must be 24-bit PCM", header.subtype, ("PCM_24",)),
-        (f"must hold {length}", header.frames, (seconds * FRAMES,)),
+        (f"must contain {length}", header.frames, (seconds * FRAMES,)),
     )
-    for rule, value, wanted in rules:
-        if value not in wanted:
-            raise WavError(rule, f"has {value}")
+    for rule, value, allowed in rules:
+        if value not in allowed:
+            raise WavError(rule, f"found {value}")

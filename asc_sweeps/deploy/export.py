@@ -1,4 +1,4 @@
-"""A finished trial's network as a file for another runtime, checked there against the trainer's own predictions."""
+"""Exports a finished trial's network for another runtime, and compares its predictions there with the trainer's."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
+from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.clips import clip_rows
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import DEVICES, SCENES, SEEN_DEVICES
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.subsets import fetch_data
-from asc_sweeps.deploy.runtimes import as_onnx, as_program, onnx_runner, program_runner
+from asc_sweeps.deploy.runtimes import Runner, as_onnx, as_program, onnx_runner, program_runner
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.models.device_networks import DeviceNetworks
+from asc_sweeps.models.network import Network
 from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.run_trial import trained_network
 from asc_sweeps.workspace.atomic_files import write_bytes
@@ -32,28 +35,28 @@ CHECK_BATCH = 64
 
 @dataclass(frozen=True)
 class Exported:
-    """A file, and how what it computes differs from the trainer's predictions."""
+    """An exported file, and how its predictions differ from the trainer's."""
 
     path: Path
     bytes: int
     segments: int
     largest_difference: float
-    """Of log probabilities."""
+    """Between log probabilities."""
     same_scene: float
-    """Share of segments for which both name the same scene."""
+    """Share of segments for which both predict the same scene."""
     log_loss: float
-    """The file's, on those segments."""
+    """Of the file's predictions on these segments."""
     trainers_log_loss: float
 
 
 def finished_trial_config(workspace: Workspace, signature: str) -> TrialConfig:
-    """The settings of a finished trial. Raises WorkspaceError where there is none of this name."""
+    """The settings of a finished trial. Raises WorkspaceError if the workspace has none with this signature."""
     folder = workspace.trial(signature)
     workspace.storage.fetch(folder / RESULT)
     result = load_result(workspace, signature)
     if result is None:
         raise WorkspaceError(
-            f"{workspace.location}: holds no finished trial '{signature}'; `asc-sweeps plan` prints the signatures"
+            f"{workspace.location}: no finished trial '{signature}'; `asc-sweeps plan` prints signatures"
         )
     return stored_config(result.settings, folder)
 
@@ -63,75 +66,87 @@ def export_trial(
     workspace: Workspace,
     form: str,
     out: Path,
-    most: int,
-    say: Callable[[str], None],
+    max_segments: int,
+    report: Callable[[str], None],
     device: str | None = None,
 ) -> Exported:
-    """Write a trial's network as `onnx`, `onnx-int8` or `pt2`, and check it on at most `most` test segments.
+    """Write a trial's network as `onnx`, `onnx-int8` or `pt2`, and check it on at most `max_segments` test segments.
 
-    `device`: of a trial with a network for each device, whose; the general one for none, checked on the devices that train has not.
-    Raises WorkspaceError for a form that is not the network's, or packages that are not installed.
+    `device`: for a trial with one network per device, the device whose network to export; by default the general network, checked on
+    unseen devices. Raises WorkspaceError for a format that does not suit the network, and for packages that are not installed.
     """
-    if (form == "onnx-int8") != (config.quantize is not None):
-        rule = (
-            "is a network of integers: --format onnx-int8"
-            if config.quantize
-            else "computes in floating point: --format onnx, or a trial with quantize.epochs"
-        )
-        raise WorkspaceError(f"--format {form}: the trial {config.signature} ({config.phase}) {rule}")
-    if device and not config.per_device:
-        raise WorkspaceError(
-            f"--device {device}: the trial {config.signature} ({config.phase}) has one network for all"
-        )
+    _check_request(config, form, device)
     network, features = trained_network(config, workspace).eval(), LogMel(config.features)
     data = fetch_data(workspace, config.data)
     rows = split_rows(data, config.data)["test"]
-    rows = clip_rows(data, rows, config.evaluate) if config.evaluate else rows
+    if config.evaluate:
+        rows = clip_rows(data, rows, config.evaluate)
     if isinstance(network, DeviceNetworks):
-        its = data.devices[rows if rows.ndim == 1 else rows[:, 0]]
-        asked = DEVICES.index(device) if device else -1
-        rows = rows[its == asked if device else its >= len(SEEN_DEVICES)]
-        if not len(rows):
-            raise WorkspaceError(f"--device {device or ''}: the test split has no segment to check its network on")
-        network = network.of(asked)
-    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+        rows = _rows_of_device(data, rows, device)
+        network = network.of(DEVICES.index(device) if device else -1)
+    rows = rows[np.linspace(0, len(rows) - 1, min(max_segments, len(rows))).astype(int)]
     with torch.no_grad():
-        log_mel = torch.cat(
-            [features(fetch(data, rows[at : at + CHECK_BATCH], "cpu")) for at in range(0, len(rows), CHECK_BATCH)]
-        )
-    say(f"exporting {config.system}, {config.phase}")
-    f = config.features
+        starts = range(0, len(rows), CHECK_BATCH)
+        log_mel = torch.cat([features(fetch(data, rows[start : start + CHECK_BATCH], "cpu")) for start in starts])
+    report(f"exporting {config.system}, {config.phase}")
     notes = {
         "signature": config.signature,
         "system": config.system,
         "device": device or "",
         "scenes": " ".join(SCENES),
-        "features": f"log-mel of 16 kHz: {f.model_dump_json()}",
+        "features": f"log-mel of 16 kHz: {config.features.model_dump_json()}",
     }
-    try:
-        if form == "pt2":
-            content = as_program(network, log_mel[:2])
-            run = program_runner(content)
-        else:
-            content = as_onnx(network, log_mel[:2], notes)
-            run = onnx_runner(content)
-    except ImportError as error:
-        raise WorkspaceError(
-            f"--format {form}: {error.name} is not installed; pip install 'asc_sweeps[onnx]'"
-        ) from None
+    content, run = _export(network, log_mel[:2], form, notes)
     write_bytes(out, content)
-    say(f"checking it on {len(rows):,} test segments")
-    logits = np.concatenate([run(part.numpy()) for part in log_mel.split(CHECK_BATCH)])
-    theirs = torch.from_numpy(logits).log_softmax(dim=1).numpy()
-    ours = predict(network, features, data, rows, "cpu")
-    scenes = data.scenes[rows if rows.ndim == 1 else rows[:, 0]]
-    each = np.arange(len(rows))
+    report(f"checking it on {len(rows):,} test segments")
+    logits = np.concatenate([run(batch.numpy()) for batch in log_mel.split(CHECK_BATCH)])
+    exported = torch.from_numpy(logits).log_softmax(dim=1).numpy()
+    reference = predict(network, features, data, rows, "cpu")
+    scenes, each = data.scenes[_first_rows(rows)], np.arange(len(rows))
     return Exported(
         path=out,
         bytes=len(content),
         segments=len(rows),
-        largest_difference=float(np.abs(theirs - ours).max()),
-        same_scene=float((theirs.argmax(axis=1) == ours.argmax(axis=1)).mean()),
-        log_loss=float(-theirs[each, scenes].mean()),
-        trainers_log_loss=float(-ours[each, scenes].mean()),
+        largest_difference=float(np.abs(exported - reference).max()),
+        same_scene=float((exported.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        log_loss=float(-exported[each, scenes].mean()),
+        trainers_log_loss=float(-reference[each, scenes].mean()),
     )
+
+
+def _check_request(config: TrialConfig, form: str, device: str | None) -> None:
+    trial = f"trial {config.signature} ({config.phase})"
+    if form == "onnx-int8" and not config.quantize:
+        remedy = "use --format onnx, or a trial with quantize.epochs"
+        raise WorkspaceError(f"--format onnx-int8: {trial} computes in floating point; {remedy}")
+    if form != "onnx-int8" and config.quantize:
+        raise WorkspaceError(f"--format {form}: {trial} has an INT8 network; use --format onnx-int8")
+    if device and not config.per_device:
+        raise WorkspaceError(f"--device {device}: {trial} has one network for all devices; omit --device")
+
+
+def _rows_of_device(data: Prepared, rows: np.ndarray, device: str | None) -> np.ndarray:
+    """The rows recorded by a device; without one, by unseen devices."""
+    devices = data.devices[_first_rows(rows)]
+    rows = rows[devices == DEVICES.index(device) if device else devices >= len(SEEN_DEVICES)]
+    if not len(rows):
+        raise WorkspaceError(f"--device {device or ''}: the test split has no segments to check its network on")
+    return rows
+
+
+def _first_rows(rows: np.ndarray) -> np.ndarray:
+    """The rows of segments, or of the first segment of each clip."""
+    return rows if rows.ndim == 1 else rows[:, 0]
+
+
+def _export(network: Network, example: Tensor, form: str, notes: dict[str, str]) -> tuple[bytes, Runner]:
+    try:
+        if form == "pt2":
+            content = as_program(network, example)
+            return content, program_runner(content)
+        content = as_onnx(network, example, notes)
+        return content, onnx_runner(content)
+    except ImportError as error:
+        raise WorkspaceError(
+            f"--format {form}: {error.name} is not installed; run pip install 'asc_sweeps[onnx]'"
+        ) from None

@@ -141,7 +141,7 @@ def program_runner(content: bytes) -> Runner:
 
 
 def _onnx(operator: str, inputs: tuple[Tensor, ...], like: Tensor, dtype: torch.dtype, **attributes: int) -> Tensor:
-    return torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=dtype, shape=like.shape, version=OPSET)
+    return torch.onnx.ops.symbolic(operator, inputs, {**attributes}, dtype=dtype, shape=like.shape, version=OPSET)
 
 
 def _as_onnx_has_it(module: nn.Module) -> nn.Module:

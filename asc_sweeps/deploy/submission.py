@@ -8,7 +8,6 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,15 +24,20 @@ from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.records import TrialResult
 
 FILES = 118_800
-"""Of the evaluation sets of 2022 and 2023."""
+"""In the evaluation sets of 2022 and 2023."""
 LABEL = re.compile(r"[A-Za-z]+_[A-Za-z0-9]+_task1_[1-4]")
 OUTPUT_FILENAME = re.compile(r"[0-9]+\.wav")
-LONGEST_ABBREVIATION = 10
+MAX_ABBREVIATION = 10
+LATER_PHASES = {
+    "finetune": "device-aware data-random-drop fine-tuning",
+    "distill": "knowledge distillation",
+    "quantize": "quantization-aware training",
+}
 
 
 @dataclass(frozen=True)
 class Author:
-    """One author; exactly one of a submission's corresponds."""
+    """An author; the first one of a submission is the corresponding author."""
 
     firstname: str
     lastname: str
@@ -42,58 +46,59 @@ class Author:
 
 
 def parse_author(text: str) -> Author:
-    """An author of `First name; Last name; e-mail; affiliation`. Raises ConfigError for anything else.
+    """An author given as `First name; Last name; e-mail; affiliation`. Raises ConfigError for anything else.
 
     >>> parse_author("Ada; Lovelace; ada@lab.org; Lab").lastname
     'Lovelace'
     """
     parts = [part.strip() for part in text.split(";")]
     if len(parts) != 4 or not all(parts) or "@" not in parts[2]:
-        raise ConfigError([f"--author '{text}': must read 'First name; Last name; e-mail; affiliation'"])
+        raise ConfigError([f"--author '{text}': must have the form 'First name; Last name; e-mail; affiliation'"])
     return Author(*parts)
 
 
 def check_label(label: str, abbreviation: str) -> None:
-    """Raise ConfigError for a label or an abbreviation that the challenge does not take."""
+    """Raise ConfigError for a label or an abbreviation that the challenge does not accept."""
     problems = []
     if not LABEL.fullmatch(label):
-        problems.append(f"--label {label}: must read Lastname_INST_task1_N, N from 1 to 4, e.g. Lee_HYU_task1_1")
-    if not 0 < len(abbreviation) <= LONGEST_ABBREVIATION:
-        problems.append(f"--abbreviation '{abbreviation}': must have 1 to {LONGEST_ABBREVIATION} signs")
+        form = "must have the form Lastname_INST_task1_N with N from 1 to 4, e.g. Lee_HYU_task1_1"
+        problems.append(f"--label {label}: {form}")
+    if not 0 < len(abbreviation) <= MAX_ABBREVIATION:
+        problems.append(f"--abbreviation '{abbreviation}': must have 1 to {MAX_ABBREVIATION} characters")
     if problems:
         raise ConfigError(problems)
 
 
 def check_output(text: str, files: int = FILES) -> list[str]:
-    """What breaks the challenge's rules in an output file; nothing where nothing does.
+    """An output file's violations of the challenge's rules.
 
-    TAB, the header, so many rows of unique `<n>.wav`, a known scene, ten probabilities of which the scene's is the largest.
+    Rules: separated by TAB, the header, one row per file, unique names `<n>.wav`, known scenes, and ten probabilities of which that
+    of the scene is the largest.
     """
-    lines = text.splitlines()
-    if not lines or tuple(lines[0].split("\t")) != HEADER:
+    header, *lines = text.splitlines() or [""]
+    if tuple(header.split("\t")) != HEADER:
         return [f"line 1: the header must be {' TAB '.join(HEADER)}"]
     problems, seen = [], set[str]()
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(lines, start=2):
         cells = line.split("\t")
-        problem = _problem(cells, seen)
-        if problem:
+        if problem := _row_problem(cells, seen):
             problems.append(f"line {number}: {problem}")
         seen.add(cells[0])
-    if len(lines) - 1 != files:
-        problems.append(f"must hold {files:,} files; holds {len(lines) - 1:,}")
+    if len(lines) != files:
+        problems.append(f"must contain {files:,} files; contains {len(lines):,}")
     return problems
 
 
-def _problem(cells: list[str], seen: set[str]) -> str:
+def _row_problem(cells: list[str], seen: set[str]) -> str:
     if len(cells) != len(HEADER):
         return f"must have {len(HEADER)} columns, has {len(cells)}"
     name, scene, *numbers = cells
     if not OUTPUT_FILENAME.fullmatch(name):
-        return f"'{name}' is no <number>.wav"
+        return f"file name '{name}' must have the form <number>.wav"
     if name in seen:
-        return f"{name} stands twice"
+        return f"duplicate file {name}"
     if scene not in SCENES:
-        return f"'{scene}' is no scene"
+        return f"unknown scene '{scene}'"
     try:
         values = [float(number) for number in numbers]
     except ValueError:
@@ -104,11 +109,11 @@ def _problem(cells: list[str], seen: set[str]) -> str:
 
 
 def check_complexity(result: TrialResult) -> None:
-    """Raise ConfigError for a network over the challenge's limits."""
+    """Raise ConfigError for a network that exceeds the challenge's limits."""
     c, problems = result.complexity, []
     for word, value, limit in (("parameters", c.params, PARAMS_LIMIT), ("MACs", c.macs, MACS_LIMIT)):
         if value > limit:
-            problems.append(f"{result.signature}: has {value:,} {word}, over the challenge's {limit:,}")
+            problems.append(f"{result.signature}: has {value:,} {word}, more than the challenge's {limit:,}")
     if problems:
         raise ConfigError(problems)
 
@@ -117,57 +122,33 @@ def submission_meta(
     result: TrialResult, config: TrialConfig, workspace: Workspace, label: str, name: str, abbreviation: str,
     authors: Sequence[Author],
 ) -> dict[str, Any]:  # fmt: skip
-    """The content of meta.yaml: who, what, how large, and the scores on the development set's test split."""
-    people = [{**vars(author), **({"corresponding": True} if i == 0 else {})} for i, author in enumerate(authors)]
-    seconds = f"{config.features.n_mels}-band log-mel energies"
-    a = config.augment
-    methods = [
-        *(["time rolling"] if a.roll_probability and a.roll_seconds else []),
-        *(["frequency and time masks"] if a.mask_probability and (a.frequency_masks or a.time_masks) else []),
-        *(["freq-mixstyle"] if a.mixstyle_probability else []),
-        *(["device impulse responses"] if a.impulse_response_probability else []),
-        *(["mixup"] if config.pretrain.mixup_alpha else []),
-    ]
+    """The content of meta.yaml: authors, description, complexity, and the scores on the development set's test split."""
     if config.per_device:
         raise DataError(
-            f"{config.signature}: has a network for each device, and the challenge of 2022 does not tell the device of a file; "
+            f"{config.signature}: has one network per device, but the challenge of 2022 does not give the device of a file; "
             "submit the trial that it started from"
         )
-    ways = ["weight quantization (INT8)"] if config.quantize else []
-    network = trained_network(config, workspace)
-    described = {
-        "input_sampling_rate": "16kHz",
-        "acoustic_features": seconds,
-        "embeddings": None,
-        "data_augmentation": ", ".join(methods) or None,
-        "machine_learning_method": "CNN",
-        "ensemble_method_subsystem_count": None,
-        "decision_making": "maximum likelihood",
-        "external_data_usage": "impulse responses" if a.impulse_response_probability else None,
-        "complexity_management": ", ".join([*ways, *(["knowledge distillation"] if config.distill else [])]) or None,
-        "pipeline": ", ".join(["pretraining", *_later(config)]),
-        "framework": "pytorch",
-    }
-    sizes = {
+    people = [{**vars(author), **({"corresponding": True} if i == 0 else {})} for i, author in enumerate(authors)]
+    complexity = {
         "total_parameters": result.complexity.params,
-        "total_parameters_non_zero": _non_zero(network),
+        "total_parameters_non_zero": _nonzero_parameters(trained_network(config, workspace)),
         "memory_use": result.complexity.model_bytes,
         "macs": result.complexity.macs,
     }
     return {
         "submission": {"label": label, "name": name, "abbreviation": abbreviation, "authors": people},
         "system": {
-            "description": described,
-            "complexity": sizes,
+            "description": _description(config),
+            "complexity": complexity,
             "external_datasets": None,
             "source_code": None,
         },
-        "results": {"development_dataset": _results(result)},
+        "results": {"development_dataset": _scores(result)},
     }
 
 
 def submission_zip(label: str, output: str, meta: Mapping[str, Any], note: str) -> bytes:
-    """The ZIP, `task1/<label>/<label>.output.csv` and `.meta.yaml`; the same content gives the same bytes."""
+    """The ZIP with `task1/<label>/<label>.output.csv` and `.meta.yaml`; the same content gives the same bytes."""
     buffer = io.BytesIO()
     texts = {"output.csv": output, "meta.yaml": f"# {note}\n{to_yaml(meta)}"}
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -176,34 +157,44 @@ def submission_zip(label: str, output: str, meta: Mapping[str, Any], note: str) 
     return buffer.getvalue()
 
 
-def read_output(path: Path) -> str:
-    """An output file's text. Raises DataError where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a table of predictions ({error})") from None
-
-
-def _later(config: TrialConfig) -> list[str]:
-    words = {
-        "finetune": "device-aware data-random-drop fine-tuning",
-        "distill": "knowledge distillation",
-        "quantize": "quantization-aware training",
+def _description(config: TrialConfig) -> dict[str, str | None]:
+    a = config.augment
+    augmentations = {
+        "time rolling": a.roll_probability and a.roll_seconds,
+        "frequency and time masks": a.mask_probability and (a.frequency_masks or a.time_masks),
+        "freq-mixstyle": a.mixstyle_probability,
+        "device impulse responses": a.impulse_response_probability,
+        "mixup": config.pretrain.mixup_alpha,
     }
-    return [word for name, word in words.items() if getattr(config, name) is not None]
+    reductions = {"weight quantization (INT8)": config.quantize, "knowledge distillation": config.distill}
+    pipeline = ["pretraining", *(word for name, word in LATER_PHASES.items() if getattr(config, name) is not None)]
+    return {
+        "input_sampling_rate": "16kHz",
+        "acoustic_features": f"{config.features.n_mels}-band log-mel energies",
+        "embeddings": None,
+        "data_augmentation": ", ".join(word for word, value in augmentations.items() if value) or None,
+        "machine_learning_method": "CNN",
+        "ensemble_method_subsystem_count": None,
+        "decision_making": "maximum likelihood",
+        "external_data_usage": "impulse responses" if a.impulse_response_probability else None,
+        "complexity_management": ", ".join(word for word, value in reductions.items() if value) or None,
+        "pipeline": ", ".join(pipeline),
+        "framework": "pytorch",
+    }
 
 
-def _non_zero(network: torch.nn.Module) -> int:
-    found = [values.levels for _, values in integer_parameters(network)] or list(network.parameters())
-    return int(sum(torch.count_nonzero(values).item() for values in found))
+def _nonzero_parameters(network: torch.nn.Module) -> int:
+    tensors = [tensor.levels for _, tensor in integer_parameters(network)] or list(network.parameters())
+    return int(sum(torch.count_nonzero(tensor).item() for tensor in tensors))
 
 
-def _results(result: TrialResult) -> dict[str, Any]:
+def _scores(result: TrialResult) -> dict[str, Any]:
     scores = {(s.by, s.name): s for s in result.scores if s.split == "test"}
 
     def numbers(by: str, name: str) -> dict[str, float] | None:
-        found = scores.get((by, name))
-        return found and {"logloss": round(found.log_loss, 4), "accuracy": round(100 * found.accuracy, 2)}
+        if (score := scores.get((by, name))) is None:
+            return None
+        return {"logloss": round(score.log_loss, 4), "accuracy": round(100 * score.accuracy, 2)}
 
     return {
         "overall": numbers("overall", "macro"),  # the challenge ranks by the mean over classes

@@ -77,7 +77,7 @@ def read_and_split(folder: Path) -> dict[str, int]:
     """Segments of each split, as `data prepare` and a trial come to them."""
     findings = Findings()
     found = [s for s in read_folder(folder, findings) if s.split != "unused"]
-    findings.refuse_fatal(folder)
+    findings.raise_if_fatal(folder)
     data = Prepared(
         folder=folder, name="tau2022", fingerprint="", generated=False, content="", filenames=tuple(s.filename for s in found),
         locations=np.array([s.location for s in found]), recordings=np.array([s.recording for s in found]),

@@ -221,7 +221,7 @@ def test_a_wav_with_any_header_is_read_whole_or_refused(tmp_path, wav, changes, 
     path = tmp_path / "a.wav"
     path.write_bytes(bytes(content))
     try:
-        _, waveform = read_wav(path)
+        read_wav(path, waveform := np.zeros(44_100, np.float32))
     except WavError as problem:
         assert problem.rule
     else:
@@ -235,7 +235,7 @@ def test_a_wav_that_is_cut_anywhere_is_refused(tmp_path, wav):
     for cut in [*range(0, 64), *range(64, len(wav), 997), len(wav) - 1]:
         path.write_bytes(wav[:cut])
         with pytest.raises(WavError):
-            read_wav(path)
+            read_wav(path, np.zeros(44_100, np.float32))
 
 
 @pytest.mark.parametrize(

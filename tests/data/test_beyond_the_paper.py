@@ -147,9 +147,9 @@ def test_what_is_no_impulse_response_is_named(responses, workspace, tmp_path):
     with pytest.raises(DataError, match=r"(?s)must be an impulse response: 2.*silence\.wav.*text\.wav"):
         store_responses(str(responses), workspace)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no WAV file"):
+    with pytest.raises(DataError, match="contains no WAV files"):
         store_responses(str(tmp_path / "empty"), workspace)
-    with pytest.raises(DataError, match="there is no such folder"):
+    with pytest.raises(DataError, match="no such folder"):
         store_responses(str(tmp_path / "nowhere"), workspace)
     with pytest.raises(ConfigError, match=r"needs augment\.impulse_responses"):
         asked(**{"augment.impulse_response_probability": 0.5})
@@ -215,7 +215,7 @@ def test_a_list_of_other_content_is_another_trial_and_a_wrong_one_is_refused(own
     path.write_text("\n".join(lines[:-10]) + "\n")
     assert opened(own_workspace, **{"data.subset": 50}).signature != before.signature
     path.write_text("\n".join([*lines, "audio/bus-nowhere-1-1-0-a.wav\tbus"]))
-    with pytest.raises(DataError, match=r"split50\.csv: names what is no training segment here: audio/bus-nowhere"):
+    with pytest.raises(DataError, match=r"split50\.csv: not a training segment: audio/bus-nowhere"):
         opened(own_workspace, **{"data.subset": 50})
     path.unlink()
     with pytest.raises(DataError, match=r"has no split50\.csv"):
@@ -319,7 +319,7 @@ def test_one_devices_network_is_exported_and_checked_on_its_segments(specialized
     for device in ("b", None):
         found = export_trial(config, workspace, "pt2", tmp_path / "n.pt2", 50, lambda line: None, device)
         assert found.largest_difference < 1e-4
-    with pytest.raises(WorkspaceError, match="has one network for all"):
+    with pytest.raises(WorkspaceError, match="has one network for all devices"):
         export_trial(config.start(), workspace, "pt2", tmp_path / "n.pt2", 50, lambda line: None, "b")
     wrong = run("export", config.signature, "--device", "s4", "--workspace", str(workspace.root), cwd=tmp_path, code=2)
     assert "must be one of a, b, c, s1, s2, s3; got 's4'" in wrong.stderr

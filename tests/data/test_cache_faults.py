@@ -55,7 +55,7 @@ def test_a_flipped_bit_anywhere_in_a_cache_is_never_trained_on(name: str, flips:
         try:
             assert all_of(load_prepared(made.folder.parent, made.fingerprint)) == whole, (at, bit)
         except DataError as error:
-            assert "a damaged cache" in str(error)
+            assert "damaged training cache" in str(error)
             found += 1
         with open(path, "r+b") as file:
             os.pwrite(file.fileno(), content[at : at + 1], at)
@@ -71,7 +71,7 @@ def test_a_cache_that_is_cut_anywhere_is_never_trained_on(name: str, made: Prepa
         if cut >= len(content) - 1:  # the last byte of a table is its line's end
             continue
         os.truncate(path, cut)
-        with pytest.raises(DataError, match="a damaged cache"):
+        with pytest.raises(DataError, match="damaged training cache"):
             load_prepared(made.folder.parent, made.fingerprint)
         path.write_bytes(content)
     assert np.array_equal(load_prepared(made.folder.parent, made.fingerprint).waveforms, made.waveforms)
@@ -141,7 +141,7 @@ def test_a_disk_that_is_too_small_for_a_cache_is_told_and_larger_it_is_gone_on_w
     for room in (size // 2, size + 4096, size + 20_000):  # for half of the array, for it alone, not for all of the rest
         caches = tmp_path / "disk" / "prepared"
         with small_disk(tmp_path / "disk", room) as remount:
-            with pytest.raises(DataError, match=rf"^{caches}: the training cache cannot be written \(.*goes on"):
+            with pytest.raises(DataError, match=rf"^{caches}: the training cache cannot be written \(.*resumes"):
                 prepare(folder, caches)
             assert not list(caches.glob("[!.]*-v*"))
             remount("size=64m")

@@ -149,34 +149,37 @@ def test_the_longer_header_that_some_programs_write_for_24_bit_is_accepted(tree:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda p: p.unlink(), r"listed, but there is no such file: 1\n    {name}\n"),
-    "empty": (lambda p: p.write_bytes(b""), r"must be a WAV file: 1\n    {name}: 0 bytes"),
-    "header only": (lambda p: os.truncate(p, 44), r"44,100 samples \(one second\): 1\n    {name}: has 0"),
-    "cut in the header": (lambda p: os.truncate(p, 30), r"not readable as audio: 1\n    {name}: 30 bytes"),
-    "cut": (lambda p: os.truncate(p, 132_343), r"must hold 44,100 samples \(one second\): 1\n    {name}: has 44099"),
+    "missing": (lambda p: p.unlink(), r"listed file does not exist: 1\n    {name}\n"),
+    "empty": (lambda p: p.write_bytes(b""), r"must be a WAV file: 1\n    {name}: empty file"),
+    "header only": (lambda p: os.truncate(p, 44), r"44,100 samples \(1 second\): 1\n    {name}: found 0"),
+    "cut in the header": (lambda p: os.truncate(p, 30), r"unreadable audio file: 1\n    {name}: 30 bytes"),
+    "cut": (lambda p: os.truncate(p, 132_343), r"must contain 44,100 samples \(1 second\): 1\n    {name}: found 44099"),
     "random": (
         lambda p: p.write_bytes(np.random.default_rng(1).bytes(132_344)),
-        r"must be a WAV file: 1\n    {name}: 132,344 bytes, the first ones b'",
+        r"must be a WAV file: 1\n    {name}: 132,344 bytes, starting with b'",
     ),
-    "rate": (lambda p: write_wav(p, rate=48_000), r"must have 44,100 samples a second: 1\n    {name}: has 48000"),
-    "stereo": (lambda p: write_wav(p, channels=2), r"must have one channel: 1\n    {name}: has 2"),
-    "16 bit": (lambda p: write_wav(p, subtype="PCM_16"), r"must be 24-bit PCM: 1\n    {name}: has PCM_16"),
-    "float": (lambda p: write_wav(p, subtype="FLOAT"), r"must be 24-bit PCM: 1\n    {name}: has FLOAT"),
+    "rate": (
+        lambda p: write_wav(p, rate=48_000),
+        r"must have a sampling rate of 44,100 Hz: 1\n    {name}: found 48000",
+    ),
+    "stereo": (lambda p: write_wav(p, channels=2), r"must be mono: 1\n    {name}: found 2"),
+    "16 bit": (lambda p: write_wav(p, subtype="PCM_16"), r"must be 24-bit PCM: 1\n    {name}: found PCM_16"),
+    "float": (lambda p: write_wav(p, subtype="FLOAT"), r"must be 24-bit PCM: 1\n    {name}: found FLOAT"),
     "ten seconds": (
         lambda p: write_wav(p, frames=441_000),
-        r"44,100 samples \(one second\): 1\n    {name}: has 441000",
+        r"44,100 samples \(1 second\): 1\n    {name}: found 441000",
     ),
     "flac": (
         lambda p: soundfile.write(p, np.zeros(44_100), 44_100, subtype="PCM_24", format="FLAC"),
-        r"must be a WAV file: 1\n    {name}: [0-9,]+ bytes, the first ones b'fLaC'",
+        r"must be a WAV file: 1\n    {name}: [0-9,]+ bytes, starting with b'fLaC'",
     ),
-    "folder": (lambda p: (p.unlink(), p.mkdir()), r"not readable as audio: 1\n    {name}: not a regular file"),
-    "named pipe": (lambda p: (p.unlink(), os.mkfifo(p)), r"not readable as audio: 1\n    {name}: not a regular file"),
+    "folder": (lambda p: (p.unlink(), p.mkdir()), r"unreadable audio file: 1\n    {name}: not a regular file"),
+    "named pipe": (lambda p: (p.unlink(), os.mkfifo(p)), r"unreadable audio file: 1\n    {name}: not a regular file"),
     "link to itself": (
         lambda p: (p.unlink(), p.symlink_to(p)),
-        r"not readable as audio: 1\n    {name}: Too many levels",
+        r"unreadable audio file: 1\n    {name}: Too many levels",
     ),
-    "dangling link": (lambda p: (p.unlink(), p.symlink_to("nowhere")), r"there is no such file: 1\n    {name}\n"),
+    "dangling link": (lambda p: (p.unlink(), p.symlink_to("nowhere")), r"listed file does not exist: 1\n    {name}\n"),
 }
 
 
@@ -196,7 +199,7 @@ def test_many_bad_files_are_counted_and_the_first_ones_named(tree: Path, check: 
         (tree / f"audio/airport-lisbon-1000-40000-{piece}-a.wav").unlink()
     code, text = check(tree)
     assert code == 2
-    assert "listed, but there is no such file: 7\n" in text
+    assert "listed file does not exist: 7\n" in text
     assert text.count("airport-lisbon-1000-40000-") == 5
     assert "(and 2 more)" in text
 
@@ -228,7 +231,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "row and name disagree": (
         lambda t: replace(t, META, f"{TRAINED}\tairport\tlisbon-1000", f"{TRAINED}\tairport\tlisbon-1001"),
-        f"the row and the file's name disagree: 1\n    meta.csv:5: {TRAINED} airport lisbon-1001 a",
+        f"row contradicts the file name: 1\n    meta.csv:5: {TRAINED} airport lisbon-1001 a",
     ),
     "path above the folder": (
         lambda t: replace(t, META, TRAINED, "../" + TRAINED),
@@ -236,9 +239,9 @@ ROWS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "absolute path": (
         lambda t: replace(t, META, TRAINED, "/etc/passwd"),
-        "a name must read audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav: 1\n    meta.csv:5: /etc/pas",
+        "file name must have the form audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav: 1\n    meta.csv:5: /etc/pas",
     ),
-    "no folder in the name": (lambda t: replace(t, META, TRAINED, TRAINED[6:]), "a name must read audio/<scene>"),
+    "no folder in the name": (lambda t: replace(t, META, TRAINED, TRAINED[6:]), "file name must have the form audio/<scene>"),
     "row twice in meta": (
         lambda t: replace(t, META, (line := f"{TRAINED}\tairport\tlisbon-1000\ta\n"), line * 2),
         f"listed twice: 1\n    meta.csv:6: {TRAINED}",
@@ -253,7 +256,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "file in train and test": (
         lambda t: replace(t, TRAIN, "scene_label\n", f"scene_label\n{TESTED}\tairport\n"),
-        f"stands in train and in test: 1\n    {EVALUATE}:7: {TESTED}",
+        f"listed in both train and test: 1\n    {EVALUATE}:7: {TESTED}",
     ),
     "recording in train and test": (
         lambda t: (
@@ -261,32 +264,32 @@ ROWS: dict[str, tuple[Callable[[Path], object], str]] = {
             drop_rows(t, TEST, TESTED),
             drop_rows(t, EVALUATE, TESTED),
         ),
-        "a recording stands in train and in test: 1\n    airport-vienna-1200-42000-a: 1 train, 9 test",
+        "recording in both train and test: 1\n    airport-vienna-1200-42000-a: 1 train, 9 test",
     ),
     "location in train and test": (
         lambda t: [replace(t, name, "airport-vienna-1200-", "airport-lisbon-1000-") for name in (TEST, EVALUATE, META)]
         + [replace(t, META, "vienna-1200", "lisbon-1000")],
-        "a location stands in train and in test: 1\n    lisbon-1000: 20 train, 10 test",
+        "location in both train and test: 1\n    lisbon-1000: 20 train, 10 test",
     ),
     "in test, not in evaluate": (
         lambda t: drop_rows(t, EVALUATE, TESTED),
-        f"must stand in both fold1_test.csv and fold1_evaluate.csv: 1\n    {TESTED} only in fold1_test.csv",
+        f"must be listed in both fold1_test.csv and fold1_evaluate.csv: 1\n    {TESTED}: only in fold1_test.csv",
     ),
     "in evaluate, not in test": (
         lambda t: drop_rows(t, TEST, TESTED),
-        f"must stand in both fold1_test.csv and fold1_evaluate.csv: 1\n    {TESTED} only in fold1_evaluate.csv",
+        f"must be listed in both fold1_test.csv and fold1_evaluate.csv: 1\n    {TESTED}: only in fold1_evaluate.csv",
     ),
     "other label in evaluate": (
         lambda t: replace(t, EVALUATE, f"{TESTED}\tairport", f"{TESTED}\ttram"),
-        f"scene differs from meta.csv: 1\n    {EVALUATE}:7: {TESTED} is called tram",
+        f"scene differs from meta.csv: 1\n    {EVALUATE}:7: {TESTED}: tram, not airport",
     ),
     "in train, not in meta": (
         lambda t: drop_rows(t, META, TRAINED),
-        f"listed, but not in meta.csv: 1\n    {TRAIN}:5: {TRAINED}",
+        f"missing from meta.csv: 1\n    {TRAIN}:5: {TRAINED}",
     ),
     "missing piece": (
         lambda t: [drop_rows(t, name, TRAINED) for name in (META, TRAIN)],
-        "a recording must have all ten pieces: 1\n    airport-lisbon-1000-40000-a: lacks 3",
+        "a recording must have all ten pieces: 1\n    airport-lisbon-1000-40000-a: missing 3",
     ),
     "piece in neither list": (
         lambda t: drop_rows(t, TRAIN, TRAINED),
@@ -296,7 +299,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda t: os.truncate(t / META, (t / META).stat().st_size - 3),
         "a row must have 4 columns: 1\n    meta.csv:61: audio/metro_station-lyon-1300-43000-9-b.wav",
     ),
-    "train with a header only": (lambda t: put(t, TRAIN, b"filename\tscene_label\n"), "a split has no segments: 1\n    train"),
+    "train with a header only": (lambda t: put(t, TRAIN, b"filename\tscene_label\n"), "split without segments: 1\n    train"),
     "control signs": (
         lambda t: replace(t, META, TRAINED, "audio/\x1b[31mred\x07.wav"),
         r"meta.csv:5: audio/\x1b[31mred\x07.wav",
@@ -321,7 +324,7 @@ def test_several_faults_are_told_at_once(tree: Path, check: Callable) -> None:
     replace(tree, META, "vienna-1200\ta\n", "vienna-1200\ts7\n", 1)
     (tree / TRAINED).unlink()
     text = check(tree)[1]
-    for rule in ("unknown scene: 1", "unknown device: 1", "there is no such file: 1", "5 rules broken"):
+    for rule in ("unknown scene: 1", "unknown device: 1", "listed file does not exist: 1", "5 rules broken"):
         assert rule in text
 
 
@@ -329,24 +332,24 @@ def test_several_faults_are_told_at_once(tree: Path, check: Callable) -> None:
 
 
 LIST_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no meta": (lambda t: (t / META).unlink(), "not a data set of this layout: there is no meta.csv in it"),
-    "no train": (lambda t: (t / TRAIN).unlink(), f"there is no {TRAIN}\n"),
+    "no meta": (lambda t: (t / META).unlink(), "not a data set of this layout: it contains no meta.csv"),
+    "no train": (lambda t: (t / TRAIN).unlink(), f"missing list {TRAIN}\n"),
     "commas": (
         lambda t: put(t, META, (t / META).read_bytes().replace(b"\t", b",")),
         "meta.csv:1: the header must be filename TAB scene_label TAB identifier TAB source_label; "
-        "found 'filename,scene_label,identifier,source_label'; columns are parted by TABs",
+        "found 'filename,scene_label,identifier,source_label'; columns must be separated by TAB",
     ),
     "missing column": (
         lambda t: replace(t, META, "\tidentifier", "", 1),
         "found 'filename\\tscene_label\\tsource_label'; missing: identifier",
     ),
     "no header": (lambda t: replace(t, TRAIN, "filename\tscene_label\n", ""), f"{TRAIN}:1: the header must be filename"),
-    "header only": (lambda t: os.truncate(t / META, 48), "meta.csv: lists no segments; is the file complete?"),
+    "header only": (lambda t: os.truncate(t / META, 48), "meta.csv: lists no segments; the file may be incomplete"),
     "empty": (lambda t: put(t, META, b""), "meta.csv:1: the header must be filename TAB"),
-    "not text": (lambda t: put(t, TRAIN, b"\x89PNG\r\n\xff\xfe\x00"), f"{TRAIN}: not a UTF-8 text (byte 0)"),
+    "not text": (lambda t: put(t, TRAIN, b"\x89PNG\r\n\xff\xfe\x00"), f"{TRAIN}: not UTF-8 text (invalid byte at position 0)"),
     "zeros": (lambda t: put(t, TRAIN, bytes(5000)), f"{TRAIN}:1: the header must be"),
-    "a folder": (lambda t: ((t / TRAIN).unlink(), (t / TRAIN).mkdir()), f"there is no {TRAIN}"),
-    "link to itself": (lambda t: ((t / TRAIN).unlink(), (t / TRAIN).symlink_to(t / TRAIN)), f"there is no {TRAIN}"),
+    "a folder": (lambda t: ((t / TRAIN).unlink(), (t / TRAIN).mkdir()), f"missing list {TRAIN}"),
+    "link to itself": (lambda t: ((t / TRAIN).unlink(), (t / TRAIN).symlink_to(t / TRAIN)), f"missing list {TRAIN}"),
 }  # fmt: skip
 
 
@@ -381,16 +384,16 @@ def test_an_evaluation_set_is_recognized_by_its_numbers_and_its_lack_of_labels(
     (tmp_path / TEST).write_text("\n".join([header, *rows]))
     code, text = check(tmp_path)
     assert code == 2
-    assert "an evaluation set, which comes without labels (its files are called audio/0.wav and so on)" in text
+    assert "an evaluation set without labels (file names such as audio/0.wav)" in text
     (tmp_path / TEST).unlink()
     (tmp_path / "audio/17.wav").touch()
-    assert "an evaluation set, which comes without labels" in check(tmp_path)[1]
+    assert "an evaluation set without labels" in check(tmp_path)[1]
 
 
 def test_a_list_of_unlabelled_segments_alone_is_an_evaluation_set(tree: Path, check: Callable) -> None:
     for name in (META, TRAIN, EVALUATE):
         (tree / name).unlink()
-    assert "an evaluation set, which comes without labels" in check(tree)[1]
+    assert "an evaluation set without labels" in check(tree)[1]
 
 
 @pytest.mark.parametrize("place", [".", "evaluation_setup", "split_setup"])
@@ -399,7 +402,7 @@ def test_the_lists_of_2024_and_2025_are_recognized(tree: Path, check: Callable, 
     (tree / TRAIN).rename(tree / place / "split25.csv")
     code, text = check(tree)
     assert code == 2
-    assert "split25.csv is there: a list of the 2024 and 2025 challenges; the fold1 lists of 2022 are needed" in text
+    assert "split25.csv belongs to the challenges of 2024 and 2025; the fold1 lists of 2022 are needed" in text
 
 
 def test_a_folder_one_level_too_deep_or_too_shallow_is_hinted_at(tree: Path, check: Callable) -> None:
@@ -411,19 +414,19 @@ def test_a_folder_one_level_too_deep_or_too_shallow_is_hinted_at(tree: Path, che
 
 def test_a_folder_without_audio_or_with_a_file_in_its_place_is_told(tree: Path, check: Callable) -> None:
     shutil.rmtree(tree / "audio")
-    assert "there is no folder audio/ in it" in check(tree)[1]
+    assert "it contains no folder audio/" in check(tree)[1]
     (tree / "audio").touch()
     code, text = check(tree)
     assert code == 2
-    assert "there is no folder audio/ in it" in text
+    assert "it contains no folder audio/" in text
 
 
 def test_what_is_no_folder_is_told(tree: Path, check: Callable, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for folder, problem in {
-        tree / META: "is a file; give the folder that holds meta.csv and audio/",
-        tmp_path / "nowhere": "there is no such folder; give the one that holds meta.csv and audio/",
-        tmp_path / "loop": "there is no such folder",
+        tree / META: "is a file; give the folder that contains meta.csv and audio/",
+        tmp_path / "nowhere": "no such folder; give the folder that contains meta.csv and audio/",
+        tmp_path / "loop": "no such folder",
         tmp_path / ("x" * 300): "cannot be read (File name too long)",
     }.items():
         code, text = check(folder)

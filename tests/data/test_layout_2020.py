@@ -62,8 +62,8 @@ def test_a_recording_of_another_length_is_named(whole_tree: Path, tmp_path: Path
     findings = Findings()
     check_audio(whole_tree, read_folder(whole_tree, Findings()), findings)
     (finding,) = findings
-    assert "must hold 441,000 samples (10 seconds)" in str(finding)
-    assert f"audio/{path.name}: has 44100" in str(finding)
+    assert "must contain 441,000 samples (10 seconds)" in str(finding)
+    assert f"audio/{path.name}: found 44100" in str(finding)
     with pytest.raises(DataError, match=re.escape(path.name)):
         prepare(whole_tree, tmp_path / "prepared")
 

@@ -291,7 +291,7 @@ def test_all_bad_files_are_counted_and_after_mending_only_their_chunks_are_read_
         with pytest.raises(DataError) as error:
             prepare(small_tree, caches)
         assert "must be a WAV file: 4\n" in str(error.value)
-        assert "must hold 44,100 samples (one second): 4\n" in str(error.value)
+        assert "must contain 44,100 samples (1 second): 4\n" in str(error.value)
         assert f"audio/{trained(small_tree)[-6].name}" in str(error.value)
         assert not finished(caches)
     for file, raw in good.items():
@@ -305,7 +305,7 @@ def test_all_bad_files_are_counted_and_after_mending_only_their_chunks_are_read_
 def test_missing_files_are_counted_before_anything_is_read(small_tree: Path, caches: Path) -> None:
     for file in trained(small_tree)[:7]:
         file.unlink()
-    with pytest.raises(DataError, match=r"listed, but there is no such file: 7\n(.*\n)*.*and 2 more"):
+    with pytest.raises(DataError, match=r"listed file does not exist: 7\n(.*\n)*.*and 2 more"):
         prepare(small_tree, caches)
     assert not caches.exists()
 
@@ -358,7 +358,7 @@ def test_a_damaged_cache_is_never_used_and_made_anew_when_asked_for(small_tree: 
     for name, damage in DAMAGES.items():
         made = prepare(small_tree, caches)
         damage(made)
-        with pytest.raises(DataError, match=r"a damaged cache .*run `asc-sweeps data prepare DIR`"):
+        with pytest.raises(DataError, match=r"damaged training cache .*`asc-sweeps data prepare DIR`"):
             load_prepared(caches, made.fingerprint)
         assert content(prepare(small_tree, caches)) == whole, name
         assert content(load_prepared(caches, made.fingerprint)) == whole

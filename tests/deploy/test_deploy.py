@@ -119,11 +119,14 @@ def test_an_output_of_predictions_keeps_every_rule():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda rows: rows[:-1], "must hold 30 files; holds 29"),
+        (lambda rows: rows[:-1], "must contain 30 files; contains 29"),
         (lambda rows: [rows[0].replace("\t", ","), *rows[1:]], "line 1: the header"),
-        (lambda rows: [*rows[:-1], rows[-2]], "line 31: 28.wav stands twice"),
-        (lambda rows: [*rows[:-1], rows[-1].replace("29.wav", "b.wav")], "line 31: 'b.wav' is no <number>.wav"),
-        (lambda rows: [*rows[:-1], "29.wav\tbeach\t" + rows[-1].split("\t", 2)[2]], "line 31: 'beach' is no scene"),
+        (lambda rows: [*rows[:-1], rows[-2]], "line 31: duplicate file 28.wav"),
+        (
+            lambda rows: [*rows[:-1], rows[-1].replace("29.wav", "b.wav")],
+            "line 31: file name 'b.wav' must have the form <number>.wav",
+        ),
+        (lambda rows: [*rows[:-1], "29.wav\tbeach\t" + rows[-1].split("\t", 2)[2]], "line 31: unknown scene 'beach'"),
         (lambda rows: [*rows[:-1], rows[-1] + "\t0.1"], "line 31: must have 12 columns, has 13"),
         (lambda rows: [*rows[:-1], "29.wav\tbus" + "\t0.5" * 10], "line 31: must have ten probabilities that sum to 1"),
         (lambda rows: [*rows[:-1], "29.wav\tbus\t1.0" + "\t0" * 9], "line 31: bus is not the most probable scene"),
@@ -140,7 +143,7 @@ def test_a_label_the_challenge_does_not_take_is_refused(label):
     check_label("Lee_HYU_task1_1", "BCRes2Net")
     with pytest.raises(ConfigError, match="Lastname_INST_task1_N"):
         check_label(label, "BCRes2Net")
-    with pytest.raises(ConfigError, match="1 to 10 signs"):
+    with pytest.raises(ConfigError, match="1 to 10 characters"):
         check_label("Lee_HYU_task1_1", "BC-Res2Net-40")
 
 
@@ -157,7 +160,7 @@ def test_from_a_trial_to_the_challenges_zip_by_commands(trained, workspace, eval
     words = ["--predictions", f"{trained.signature}.output.csv", "--label", "Lee_HYU_task1_1", "--name", "BC-Res2Net"]
     words += ["--abbreviation", "BCRes2", "--author", "Ada; Lovelace; ada@lab.org; Lab"]
     refused = run("submission", trained.signature, *words, *at, cwd=tmp_path, code=2)
-    assert f"must hold 118,800 files; holds {len(names)}" in refused.stderr
+    assert f"must contain 118,800 files; contains {len(names)}" in refused.stderr
     run("submission", trained.signature, *words, "--files", str(len(names)), *at, cwd=tmp_path)
     with zipfile.ZipFile(tmp_path / "Lee_HYU_task1_1.zip") as file:
         inner = "task1/Lee_HYU_task1_1/Lee_HYU_task1_1"
@@ -223,10 +226,10 @@ def test_a_network_of_tiny_numbers_keeps_the_eps_of_its_resnorms():
 
 
 def test_a_form_that_is_not_the_networks_is_refused_with_the_one_that_is(trained, config_of, workspace, tmp_path):
-    with pytest.raises(WorkspaceError, match="computes in floating point: --format onnx"):
+    with pytest.raises(WorkspaceError, match="computes in floating point; use --format onnx"):
         export_trial(config_of(), workspace, "onnx-int8", tmp_path / "x", 10, lambda line: None)
     assert finished_trial_config(workspace, trained.signature) == config_of()
-    with pytest.raises(WorkspaceError, match="holds no finished trial 'zzz'"):
+    with pytest.raises(WorkspaceError, match="no finished trial 'zzz'"):
         finished_trial_config(workspace, "zzz")
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asc_sweeps.data.labels import DEVICES
-from asc_sweeps.data.synthetic.axes import WAV_RATE, Draw, Floats, amplitude, generator, to_time, upsample
+from asc_sweeps.data.synthetic.axes import Draw, Floats, amplitude, generator, to_time, upsample
 from asc_sweeps.data.synthetic.layout import Recording
+from asc_sweeps.data.wav import WAV_RATE
 
 STRENGTH = 1.5  # how far the other devices are from device a: scales their response in dB and their compressor
 

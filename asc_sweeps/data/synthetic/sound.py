@@ -22,7 +22,6 @@ from asc_sweeps.data.synthetic.axes import (
     LOG2_HZ,
     SPECTRUM_BINS,
     TURN,
-    WAV_RATE,
     Draw,
     Floats,
     amplitude,
@@ -37,6 +36,7 @@ from asc_sweeps.data.synthetic.events import add_events
 from asc_sweeps.data.synthetic.layout import Recording
 from asc_sweeps.data.synthetic.places import Moment, draw_moment, draw_place
 from asc_sweeps.data.synthetic.scenes import SILENCE_DB
+from asc_sweeps.data.wav import WAV_RATE
 
 Spectrum = NDArray[np.complex64]
 
