@@ -1,258 +1,247 @@
-"""The figures of a search: Pareto front, history, importance, parallel coordinates, slices."""
+"""Figures of a search: Pareto front, history, importance, parallel coordinates, slices."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis.page import charts
 from analysis.page.elements import Plot
 from analysis.page.formats import fixed, plural
-from analysis.page.style import BLUE, GRID, PAPER, VERMILLION, escaped, object_array, paper_marker, styled
+from analysis.page.style import BLUE, GRID, PAPER, VERMILLION, escaped, object_array, panels, paper_marker, styled
 from analysis.published import BUDGET_MACS, TABLE2
-from analysis.studies.found_points import Found
-from asc_sweeps.sweep.searches.importance import EVALUATOR
+from analysis.studies.search_result import LOSS, SearchResult
+from asc_sweeps.sweep.searches.importance import IMPORTANCE_METHOD
+from asc_sweeps.workspace.records import ParameterRecord
 
-MOST_DRAWN = 1_000
-"""Points of a figure; of more than that the best and an even choice of the others are drawn."""
-COLUMNS = 3
-LOSS = "validation_log_loss"
-TITLES = {
+MAX_POINTS = 1_000
+"""Drawn per figure; of more, the best and an even selection of the others."""
+SLICES_PER_ROW = 3
+OBJECTIVE_TITLES = {
     LOSS: "Validation log loss",
     "validation_accuracy": "Validation accuracy",
     "params": "Parameters",
     "macs": "MACs",
-    "model_bytes": "Bytes of the parameters",
+    "model_bytes": "Model size in bytes",
 }
 
 
-def pareto(found: Found, key: str) -> Plot:
-    """Validation log loss against MACs, with the front, the challenge's limit, and the paper's network."""
-    done, front = _drawn(found).dropna(subset=["macs", LOSS]), found.front
-    after = found.fresh.groupby("signature")[LOSS].mean()
-    again = front[front["signature"].isin(after.index)]
-    # Drawn as a line of steps: beside each point of the front nothing was found below and to its left.
-    figure = charts.Figure(
-        [
-            _markers(done, done["macs"], done[LOSS], "trials", BLUE, 0.35),
-            charts.Scatter(
-                x=front["macs"].tolist(), y=_rounded(front[LOSS]), mode="lines+markers", name="front",
-                line={"color": BLUE, "shape": "hv", "width": 2}, marker={"size": 9, "color": BLUE},
-                text=[f"{escaped(s)}<br>after confirmation: {found.confirmed(s, LOSS)}" for s in front["signature"]],
-                hovertemplate="front: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
-            ),
-        ]
+def search_figures(result: SearchResult, key: str) -> list[Plot]:
+    """The figures of a search with finished trials."""
+    importance = [] if result.importances.empty else [importance_plot(result, key)]
+    return [
+        pareto_plot(result, key),
+        history_plot(result, key),
+        *importance,
+        parallel_plot(result, key),
+        slices_plot(result, key),
+    ]
+
+
+def pareto_plot(result: SearchResult, key: str) -> Plot:
+    """Validation log loss against MACs, with the Pareto front, the challenge's limit, and the paper's network."""
+    points, front = _drawn(result).dropna(subset=["macs", LOSS]), result.front
+    texts = [f"{escaped(s)}<br>with new seeds: {result.new_seeds_text(s, LOSS)}" for s in front["signature"]]
+    figure = charts.Figure(_dots(points, points["macs"], points[LOSS], "trials", 0.35))
+    figure.add_scatter(
+        x=front["macs"].tolist(), y=_rounded(front[LOSS]), mode="lines+markers", name="Pareto front", text=texts,
+        line={"color": BLUE, "shape": "hv", "width": 2}, marker={"size": 9, "color": BLUE},
+        hovertemplate="Pareto front: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
     )  # fmt: skip
-    caption = f"{'Generated data. ' if found.generated else ''}{found.name}: a dot is one of "
-    caption += f"{plural(len(found.done), 'trial')}, of one seed; the line is the front, chosen by these scores and so optimistic; "
-    if again.empty:
-        caption += "none of it is confirmed by other seeds"
+    means = result.new_seeds.groupby("signature")[LOSS].mean()
+    tested = front[front["signature"].isin(means.index)]
+    caption = (
+        "each dot is a trial with one seed; the line is the Pareto front, chosen by these scores and so optimistic. "
+    )
+    if tested.empty:
+        caption += "None of it was tested with new seeds."
     else:
-        caption += f"a cross is the mean of new seeds, of {len(again)} of its {plural(len(front), 'trial')}"
-        figure.add_trace(
-            charts.Scatter(
-                x=again["macs"].tolist(), y=_rounded(after[again["signature"]]), mode="markers",
-                name="front, after confirmation", marker={"symbol": "x", "size": 9, "color": VERMILLION},
-                text=[escaped(s) for s in again["signature"]],
-                hovertemplate="after confirmation: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
-            )
+        caption += f"Crosses are means over new seeds, for {len(tested)} of its {plural(len(front), 'trial')}."
+        figure.add_scatter(
+            x=tested["macs"].tolist(), y=_rounded(means[tested["signature"]]), mode="markers",
+            name="Pareto front, new seeds", marker={"symbol": "x", "size": 9, "color": VERMILLION},
+            text=[escaped(signature) for signature in tested["signature"]],
+            hovertemplate="new seeds: %{x:,} MACs, %{y:.3f}<br>%{text}<extra></extra>",
         )  # fmt: skip
-    if not found.generated:
-        last = TABLE2[-1]
-        figure.add_trace(
-            charts.Scatter(
-                x=[last.macs], y=[last.log_loss], mode="markers", name="paper, test split", marker=paper_marker(),
-                hovertemplate=f"paper: {last.system}, {last.macs:,} MACs, {last.log_loss} (test split)<extra></extra>",
-            )
+    if not result.generated:
+        caption += " The paper's point is a test score."
+        paper = TABLE2[-1]
+        figure.add_scatter(
+            x=[paper.macs], y=[paper.log_loss], mode="markers", name="paper, test split", marker=paper_marker(),
+            hovertemplate=f"paper: {paper.system}, {paper.macs:,} MACs, {paper.log_loss} (test split)<extra></extra>",
         )  # fmt: skip
-        caption += "; the paper's point is of the test split"
-    styled(figure, 400)
-    most = float(max(done["macs"].max(), 0 if found.generated else TABLE2[-1].macs, 1))
-    if most > BUDGET_MACS / 4:  # elsewhere the limit would squeeze the points together
+    styled(figure, 400, x="MACs", y="Validation log loss").update_xaxes(rangemode="tozero")
+    most = float(max(points["macs"].max(), 0 if result.generated else TABLE2[-1].macs, 1))
+    if most > BUDGET_MACS / 4:  # otherwise the limit would squeeze the points together
         figure.add_vrect(
             x0=BUDGET_MACS, x1=max(most, BUDGET_MACS) * 1.25, fillcolor=VERMILLION, opacity=0.1, line_width=0,
-            annotation_text="over the challenge's 30 M", annotation_position="top left",
+            annotation_text="above the challenge's limit of 30 M", annotation_position="top left",
         )  # fmt: skip
-    figure.update_xaxes(title_text="MACs", rangemode="tozero")
-    figure.update_yaxes(title_text="Validation log loss")
-    label = f"{found.name}: validation log loss by MACs. The front has {plural(len(front), 'trial')}"
-    label += f", down to {_with_confirmation(found, front.iloc[-1], LOSS)}." if len(front) else "."
-    return Plot(f"plot-{key}-pareto", label, figure, f"{caption}.")
+    label = f"validation log loss by MACs. The Pareto front has {plural(len(front), 'trial')}"
+    label += f", down to {_score_text(result, front.iloc[-1], LOSS)}." if len(front) else "."
+    return _plot(result, f"{key}-pareto", label, figure, caption)
 
 
-def history(found: Found, key: str) -> Plot:
-    """The first objective by the order in which points were drawn, and the best so far."""
-    done = _drawn(found).sort_values("number")
-    ordered = found.done.sort_values("number")
-    best = ordered[found.objective].cummax() if found.maximize else ordered[found.objective].cummin()
-    moved = best != best.shift()
-    moved.iloc[-1] = True
-    title = TITLES[found.objective]
-    figure = charts.Figure(
-        [
-            _markers(done, done["number"], done[found.objective], "trials", BLUE, 0.5),
-            charts.Scatter(
-                x=ordered.loc[moved, "number"].tolist(), y=_rounded(best[moved]), mode="lines", name="best so far",
-                line={"color": VERMILLION, "shape": "hv", "width": 2, "dash": "dash"},
-                hovertemplate="best by point %{x}: %{y:.4f}<extra></extra>",
-            ),
-        ]
+def history_plot(result: SearchResult, key: str) -> Plot:
+    """The first objective in sampling order, and the best so far."""
+    points, ordered = _drawn(result).sort_values("number"), result.finished.sort_values("number")
+    best = ordered[result.objective].cummax() if result.maximize else ordered[result.objective].cummin()
+    improved = best != best.shift()
+    improved.iloc[-1] = True
+    title = OBJECTIVE_TITLES[result.objective]
+    figure = charts.Figure(_dots(points, points["number"], points[result.objective], "trials", 0.5))
+    figure.add_scatter(
+        x=ordered.loc[improved, "number"].tolist(), y=_rounded(best[improved]), mode="lines", name="best so far",
+        line={"color": VERMILLION, "shape": "hv", "width": 2, "dash": "dash"},
+        hovertemplate="best up to point %{x}: %{y:.4f}<extra></extra>",
     )  # fmt: skip
-    styled(figure, 340)
-    figure.update_xaxes(title_text="Point, in the order drawn")
-    figure.update_yaxes(title_text=title)
-    end = _with_confirmation(found, found.best_first.iloc[0], found.objective)
-    label = f"{found.name}: {title.lower()} of each point in the order drawn; the best is {end}."
-    caption = (
-        f"{_caveat(found)}{found.name}: how the search went. A dot is a finished trial of one seed; the dashed line is "
-    )
-    return Plot(f"plot-{key}-history", label, figure, f"{caption}the best so far, in the end {end}.")
+    styled(figure, 340, x="Point, in sampling order", y=title)
+    final = _score_text(result, result.ranked.iloc[0], result.objective)
+    label = f"{title.lower()} of each point in sampling order; the best is {final}."
+    caption = f"each dot is a finished trial with one seed; the dashed line is the best so far, finally {final}."
+    return _plot(result, f"{key}-history", label, figure, caption)
 
 
-def importance(found: Found, key: str) -> Plot:
+def importance_plot(result: SearchResult, key: str) -> Plot:
     """Importance of each setting."""
-    rows = found.importances.iloc[::-1]
+    rows = result.importances.iloc[::-1]
     figure = charts.Figure(
         charts.Bar(
-            x=_rounded(rows["importance"]), y=[escaped(n) for n in rows["name"]], orientation="h", marker={"color": BLUE},
-            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+            x=_rounded(rows["importance"]), y=[escaped(name) for name in rows["name"]], orientation="h",
+            marker={"color": BLUE}, hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     )  # fmt: skip
-    styled(figure, 120 + 34 * len(rows))
-    figure.update_xaxes(title_text="Importance", range=[0, 1])
-    top = found.importances.iloc[0]
-    label = f"{found.name}: importance of settings; {top['name']} has {fixed(top['importance'], 2)}."
-    caption = f"{_caveat(found)}{found.name}: a bar is a setting's share of the importance for {found.objective}, "
-    return Plot(f"plot-{key}-importance", label, figure, f"{caption}by {EVALUATOR}; this search's seed only.")
+    styled(figure, 120 + 34 * len(rows), x="Importance").update_xaxes(range=[0, 1])
+    first = result.importances.iloc[0]
+    label = f"importance of settings; the largest is {fixed(first['importance'], 2)}, of {first['name']}."
+    caption = f"importance of each setting for {result.objective}, by {IMPORTANCE_METHOD}; one seed of the search."
+    return _plot(result, f"{key}-importance", label, figure, caption)
 
 
-def parallel(found: Found, key: str) -> Plot:
-    """A line a trial through its settings to its objective; the best tenth stands out."""
-    drawn = _drawn(found)
-    best = set(found.best_first.head(max(1, len(found.done) // 10))["number"])
-    axes = [_axis(p, drawn[p["name"]]) for p in found.asked["parameters"]]
-    values = drawn[found.objective]
-    axes.append(_Axis(TITLES[found.objective], _share(values, values.min(), values.max()), _ends(values)))
+def parallel_plot(result: SearchResult, key: str) -> Plot:
+    """Parallel coordinates: one line per trial through its settings and its objective; the best tenth is highlighted."""
+    points = _drawn(result)
+    best = points["number"].isin(result.ranked.head(max(1, len(result.finished) // 10))["number"])
+    values = points[result.objective]
+    axes = [_axis(parameter, points[parameter["name"]]) for parameter in result.search["parameters"]]
+    low, high = values.min(), values.max()
+    axes.append(_Axis(OBJECTIVE_TITLES[result.objective], _scaled(values, low, high), f"{low:.4g} … {high:.4g}"))
     figure = charts.Figure()
-    for inside, colour, width, name in ((False, GRID, 1, "other trials"), (True, BLUE, 2, "best tenth")):
-        chosen = [i for i, number in enumerate(drawn["number"]) if (number in best) == inside]
-        xs: list[int | None] = []
-        ys: list[float | None] = []
-        for i in chosen:
-            xs += [*range(len(axes)), None]
-            ys += [*(axis.places[i] for axis in axes), None]
-        line = {"color": colour, "width": width}
-        figure.add_trace(
-            charts.Scatter(x=object_array(xs), y=object_array(ys), mode="lines", name=name, line=line, hoverinfo="skip")
-        )
-    styled(figure, 380)
-    names = [f"{escaped(axis.title)}<br>{escaped(axis.ends)}" for axis in axes]
-    figure.update_xaxes(
-        tickvals=list(range(len(axes))), ticktext=names, tickfont_size=11, range=[-0.3, len(axes) - 0.7]
-    )
+    for name, rows, line in (
+        ("other trials", ~best, {"color": GRID, "width": 1}),
+        ("best tenth", best, {"color": BLUE, "width": 2}),
+    ):
+        chosen = [i for i, drawn in enumerate(rows) if drawn]
+        xs = object_array(x for _ in chosen for x in (*range(len(axes)), None))
+        ys = object_array(y for i in chosen for y in (*(axis.positions[i] for axis in axes), None))
+        figure.add_scatter(x=xs, y=ys, mode="lines", name=name, line=line, hoverinfo="skip")
+    styled(figure, 380).update_layout(legend_y=-0.3)
+    ticks = {"tickvals": list(range(len(axes))), "tickfont_size": 11}
+    ticks["ticktext"] = [f"{escaped(axis.title)}<br>{escaped(axis.ends)}" for axis in axes]
+    figure.update_xaxes(range=[-0.3, len(axes) - 0.7], **ticks)
     figure.update_yaxes(visible=False, range=[-0.05, 1.05])
-    for position in range(len(axes)):
-        figure.add_vline(position, line={"color": PAPER, "width": 1})
-    figure.update_layout(legend_y=-0.3)
-    caption = f"{_caveat(found)}{found.name}: a line is a trial of one seed, the best tenth in blue; below each axis what its "
-    caption += "bottom and its top mean."
-    label = f"{found.name}: settings of the best tenth of the trials against the others, in parallel coordinates."
-    return Plot(f"plot-{key}-parallel", label, figure, caption)
+    for i in range(len(axes)):
+        figure.add_vline(i, line={"color": PAPER, "width": 1})
+    label = "settings of the best tenth of the trials and of the others, in parallel coordinates."
+    caption = "each line is a trial with one seed, the best tenth in blue; below each axis are the values of its lower and upper end."
+    return _plot(result, f"{key}-parallel", label, figure, caption)
 
 
-def slices(found: Found, key: str) -> Plot:
-    """The objective against each drawn setting."""
-    drawn, parameters = _drawn(found), found.asked["parameters"]
-    lines = -(-len(parameters) // COLUMNS)
-    figure = charts.make_subplots(
-        lines, min(COLUMNS, len(parameters)), shared_yaxes=True, horizontal_spacing=0.04, vertical_spacing=0.3 / lines
-    )
-    for position, p in enumerate(parameters):
-        row, column = position // COLUMNS + 1, position % COLUMNS + 1
-        its = drawn[[value is not None and value == value for value in drawn[p["name"]]]]
-        x = [escaped(_word(value)) if "choices" in p else value for value in its[p["name"]]]
-        trace = _markers(its, x, its[found.objective], "", BLUE, 0.6)
-        figure.add_trace(trace.update(showlegend=False), row, column)
-        kind = {"type": "log", "dtick": 1} if p.get("log") else {"type": "category"} if "choices" in p else {}
-        figure.update_xaxes(title_text=escaped(p["name"]), row=row, col=column, **kind)
-    styled(figure, 90 + 210 * lines)
-    figure.update_yaxes(title_text=TITLES[found.objective], col=1)
-    label = f"{found.name}: {TITLES[found.objective].lower()} against each drawn setting."
-    caption = "a panel is one drawn setting, a dot a finished trial of one seed."
-    return Plot(f"plot-{key}-slices", label, figure, f"{_caveat(found)}{found.name}: {caption}")
+def slices_plot(result: SearchResult, key: str) -> Plot:
+    """The objective against each sampled setting."""
+    points, parameters = _drawn(result), result.search["parameters"]
+    figure, rows, columns = panels(len(parameters), SLICES_PER_ROW)
+    for i, parameter in enumerate(parameters):
+        name, panel = parameter["name"], {"row": i // columns + 1, "col": i % columns + 1}
+        sampled = points[points[name].notna()]
+        x = [escaped(_choice_text(v)) for v in sampled[name]] if "choices" in parameter else sampled[name]
+        dots = _dots(sampled, x, sampled[result.objective], "", 0.6)
+        figure.add_trace(dots.update(showlegend=False), **panel)
+        axis = {"type": "log", "dtick": 1} if parameter.get("log") else {}
+        axis = {"type": "category"} if "choices" in parameter else axis
+        figure.update_xaxes(title_text=escaped(name), **panel, **axis)
+    title = OBJECTIVE_TITLES[result.objective]
+    styled(figure, 90 + 210 * rows).update_yaxes(title_text=title, col=1)
+    label = f"{title.lower()} against each sampled setting."
+    caption = "each panel is a sampled setting, each dot a finished trial with one seed."
+    return _plot(result, f"{key}-slices", label, figure, caption)
 
 
-class _Axis:
-    """One axis of parallel coordinates: where each trial crosses it (0..1), and what its ends mean."""
+class _Axis(NamedTuple):
+    """An axis of parallel coordinates."""
 
-    def __init__(self, title: str, places: list[float | None], ends: str) -> None:
-        self.title, self.places, self.ends = title, places, ends
+    title: str
+    positions: list[float | None]
+    """Where each trial crosses it, 0..1."""
+    ends: str
+    """The values of its two ends."""
 
 
-def _axis(parameter: dict[str, Any], values: pd.Series) -> _Axis:
+def _axis(parameter: ParameterRecord, values: pd.Series) -> _Axis:
+    name = parameter["name"]
     if "choices" in parameter:
-        order = list(dict.fromkeys([*map(_word, parameter["choices"]), *(_word(v) for v in values if v is not None)]))
-        top = max(len(order) - 1, 1)
-        places = [None if v is None or v != v else order.index(_word(v)) / top for v in values]
-        return _Axis(parameter["name"], places, " … ".join([order[0], order[-1]] if len(order) > 1 else order))
+        texts = [None if pd.isna(value) else _choice_text(value) for value in values]
+        choices = list(
+            dict.fromkeys([*map(_choice_text, parameter["choices"]), *(text for text in texts if text is not None)])
+        )
+        top = max(len(choices) - 1, 1)
+        positions = [None if text is None else choices.index(text) / top for text in texts]
+        return _Axis(name, positions, " … ".join(dict.fromkeys([choices[0], choices[-1]])))
     low, high = parameter["low"], parameter["high"]
     numbers = pd.Series(pd.to_numeric(values), dtype=float)
-    ends = f"{low:g} … {high:g}"
     if parameter["log"]:
-        return _Axis(
-            parameter["name"], _share(numbers.map(math.log10), math.log10(low), math.log10(high)), f"{ends}, log"
-        )
-    return _Axis(parameter["name"], _share(numbers, low, high), ends)
+        positions = _scaled(numbers.map(math.log10), math.log10(low), math.log10(high))
+        return _Axis(name, positions, f"{low:g} … {high:g}, log")
+    return _Axis(name, _scaled(numbers, low, high), f"{low:g} … {high:g}")
 
 
-def _share(values: pd.Series, low: float, high: float) -> list[float | None]:
-    return [None if pd.isna(v) else round((v - low) / ((high - low) or 1), 4) for v in values]
+def _scaled(values: pd.Series, low: float, high: float) -> list[float | None]:
+    return [None if pd.isna(value) else round((value - low) / ((high - low) or 1), 4) for value in values]
 
 
-def _ends(values: pd.Series) -> str:
-    return f"{values.min():.4g} … {values.max():.4g}"
-
-
-def _drawn(found: Found) -> pd.DataFrame:
-    """The finished points that a figure shows."""
-    ranked = found.best_first
-    if len(ranked) <= MOST_DRAWN:
+def _drawn(result: SearchResult) -> pd.DataFrame:
+    """The finished points to draw."""
+    ranked = result.ranked
+    if len(ranked) <= MAX_POINTS:
         return ranked
-    top = MOST_DRAWN // 4
-    step = -(-(len(ranked) - top) // (MOST_DRAWN - top))
-    return pd.concat([ranked.iloc[:top], ranked.iloc[top::step]])
+    top = MAX_POINTS // 4
+    every = -(-(len(ranked) - top) // (MAX_POINTS - top))
+    return pd.concat([ranked.iloc[:top], ranked.iloc[top::every]])
 
 
-def _markers(rows: pd.DataFrame, x: Any, y: pd.Series, name: str, colour: str, opacity: float) -> charts.Scatter:
+def _dots(points: pd.DataFrame, x: Iterable[object], y: pd.Series, name: str, opacity: float) -> charts.Scatter:
     return charts.Scatter(
         x=object_array(x),
         y=object_array(_rounded(y)),
-        text=object_array(escaped(signature) for signature in rows["signature"]),
+        text=object_array(escaped(signature) for signature in points["signature"]),
         mode="markers",
         name=name,
-        marker={"color": colour, "size": 7, "opacity": opacity},
+        marker={"color": BLUE, "size": 7, "opacity": opacity},
         hovertemplate="%{x}: %{y:.4f}<br>%{text}<extra></extra>",
     )
 
 
-def _with_confirmation(found: Found, best: pd.Series, objective: str) -> str:
-    """The value that chose a point, never alone where chance has a part in it."""
-    if objective not in found.scores:
+def _plot(result: SearchResult, key: str, label: str, figure: charts.Figure, caption: str) -> Plot:
+    caveat = "Generated data. " if result.generated else ""
+    count = len(result.finished)
+    selection = f" {MAX_POINTS:,} of {count:,} trials are drawn." if count > MAX_POINTS else ""
+    return Plot(f"plot-{key}", f"{result.name}: {label}", figure, f"{caveat}{result.name}: {caption}{selection}")
+
+
+def _score_text(result: SearchResult, best: pd.Series, objective: str) -> str:
+    """The objective of a chosen point; scores with a warning, since choosing the best of many makes them optimistic."""
+    if objective not in result.scores:
         return f"{best[objective]:,.0f}"
-    after = found.confirmed(best["signature"], objective)
-    return f"{fixed(best[objective], 4)}, the best of many and so optimistic; after confirmation: {after}"
+    new_seeds = result.new_seeds_text(best["signature"], objective)
+    return f"{fixed(best[objective], 4)}, optimistic as the best of many; with new seeds: {new_seeds}"
 
 
 def _rounded(values: pd.Series) -> list[float | None]:
-    return [None if pd.isna(v) else round(float(v), 5) for v in values]
+    return [None if pd.isna(value) else round(float(value), 5) for value in values]
 
 
-def _word(value: object) -> str:
+def _choice_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _caveat(found: Found) -> str:
-    of_many = len(found.done) > MOST_DRAWN
-    return ("Generated data. " if found.generated else "") + (f"{MOST_DRAWN:,} of its trials. " if of_many else "")

@@ -12,10 +12,10 @@ from planted import Page, failure, figures_in, record, settings, trial
 
 from analysis.evidence.loading import Evidence, load_evidence
 from analysis.report import render
-from analysis.studies import costs, found_points, searches, unfinished
+from analysis.studies import costs, search_figures, search_result, searches, unfinished
 from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
-from asc_sweeps.sweep.searches.importance import FEWEST, importances
+from asc_sweeps.sweep.searches.importance import MIN_TRIALS, importances
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import save_failure, save_result, save_study
 from asc_sweeps.workspace.records import Complexity, Score
@@ -81,24 +81,24 @@ def test_the_front_is_what_no_other_beats_in_both():
     points = pd.DataFrame(
         {"macs": [3, 1, 2, 2, 1], "validation_log_loss": [1.0, 3.0, 2.0, 1.5, 3.0], "number": range(5)}
     )
-    assert found_points.pareto_front(points)["number"].tolist() == [1, 3, 0]
+    assert search_result.pareto_front(points)["number"].tolist() == [1, 3, 0]
 
 
 def test_the_front_of_a_search_leaves_out_what_is_beaten():
-    (found,) = searches.searches(planted())
+    (found,) = search_result.search_results(planted())
     assert found.front["model.width"].tolist() == [8, 16, 24, 32, 48, 56, 64, 72, 80]  # not 40
 
 
 def test_tables_show_the_best_and_what_was_refused_and_why(page):
-    assert page.tables["search-0-best"][1][1:5] == ["1.200", "not confirmed", "80,000,000", "80"]
+    assert page.tables["search-0-best"][1][1:5] == ["1.200", "not tested", "80,000,000", "80"]
     assert [row[:2] for row in page.tables["search-0-refused"][1:]] == [
         ["10", "macs 99,000,000 over 30,000,000"],
         ["11", "macs 99,000,000 over 30,000,000"],
     ]
     assert len(page.tables["search-0-points"]) == 13
-    asked = dict(page.tables["search-0-asked"])
-    assert asked["Points"] == "12 asked for; 10 done and 2 refused"
-    assert asked["pretrain.learning_rate"] == "0.001 to 0.1, logarithmic"
+    configuration = dict(page.tables["search-0-asked"])
+    assert configuration["Points"] == "12 requested; 10 done and 2 rejected"
+    assert configuration["pretrain.learning_rate"] == "0.001 to 0.1, log scale"
 
 
 def test_the_best_score_never_stands_without_what_confirmation_left_of_it():
@@ -106,15 +106,15 @@ def test_the_best_score_never_stands_without_what_confirmation_left_of_it():
     evidence = with_fresh_seeds(planted(), {9: [1.3, 1.5], 8: [1.4]})
     html = render(Evidence([*evidence.results, other], [], evidence.studies))
     rows = Page(html).tables["search-0-best"]
-    assert rows[0][1:3] == ["Validation log loss", "After confirmation"]
+    assert rows[0][1:3] == ["Validation log loss", "With new seeds"]
     shown = [row[1:3] for row in rows[1:4]]
-    assert shown == [["1.200", "1.400 (2 new seeds)"], ["1.280", "1.400 (1 new seed)"], ["1.360", "not confirmed"]]
-    (found,) = searches.searches(evidence)
-    front, history = searches.figures.pareto(found, "x"), searches.figures.history(found, "x")
-    (crosses,) = [trace for trace in front.figure.data if trace.name == "front, after confirmation"]
+    assert shown == [["1.200", "1.400 (2 new seeds)"], ["1.280", "1.400 (1 new seed)"], ["1.360", "not tested"]]
+    (found,) = search_result.search_results(evidence)
+    front, history = search_figures.pareto_plot(found, "x"), search_figures.history_plot(found, "x")
+    (crosses,) = [trace for trace in front.figure.data if trace.name == "Pareto front, new seeds"]
     assert (list(crosses.x), list(crosses.y)) == ([72_000_000, 80_000_000], [1.4, 1.4])
     for words in (front.label, history.label, history.caption):
-        assert "1.2000, the best of many and so optimistic; after confirmation: 1.400 (2 new seeds)" in words
+        assert "1.2000, optimistic as the best of many; with new seeds: 1.400 (2 new seeds)" in words
 
 
 def test_what_chose_the_best_is_confirmed_whichever_score_it_was():
@@ -136,42 +136,46 @@ def test_a_trial_that_the_search_drew_or_that_has_its_seed_confirms_nothing():
     drawn = {**study.search["points"][0], "number": 12, "signature": other_seed.signature}
     drew_it = dataclasses.replace(study, search={**study.search, "points": [*study.search["points"], drawn]})
     for result, asked in ((same_seed, study), (other_seed, drew_it)):
-        (found,) = searches.searches(Evidence([*evidence.results, result], [], [asked]))
-        assert found.fresh.empty
+        (found,) = search_result.search_results(Evidence([*evidence.results, result], [], [asked]))
+        assert found.new_seeds.empty
 
 
 @pytest.mark.parametrize("draws", [1, 5, 20, 60, 500])
 def test_the_best_of_equal_trials_exceeds_the_truth_by_the_stated_optimism(draws):
     scores = np.random.default_rng(0).normal(1.2, 0.018, (4_000, draws))
-    assert 1.2 - scores.min(axis=1).mean() == pytest.approx(0.018 * searches.optimism(draws), rel=0.02, abs=1e-3)
+    assert 1.2 - scores.min(axis=1).mean() == pytest.approx(
+        0.018 * searches.expected_maximum(draws), rel=0.02, abs=1e-3
+    )
     if draws == 60:
-        assert 0.018 * searches.optimism(draws) == pytest.approx(0.042, abs=5e-4)  # what the note's example says
+        assert 0.018 * searches.expected_maximum(draws) == pytest.approx(
+            0.042, abs=5e-4
+        )  # what the note's example says
 
 
 def test_how_much_too_good_is_said_by_the_fresh_seeds_own_spread_or_said_to_be_unknown(page):
     losses = {9: [1.3, 1.5], 8: [1.4], 0: [2.0, 2.1, 2.2]}
-    (found,) = searches.searches(with_fresh_seeds(planted(), losses))
+    (found,) = search_result.search_results(with_fresh_seeds(planted(), losses))
     pooled = ((0.1**2 + 0.1**2 + 0.1**2 + 0 + 0.1**2) / 3) ** 0.5
     assert found.seed_deviation("validation_log_loss") == pytest.approx(pooled)
     said = Page(render(found.evidence)).text
-    assert f"{pooled:.3f} in validation log loss: the best of 10 equal trials" in said
-    assert f"would look {pooled * searches.optimism(10):.3f} better than it is" in said
-    assert "How optimistic is not known" not in said
-    assert "How optimistic is not known" in page.text
-    assert "Chosen from 10 trials, one seed each" in page.text
+    assert f"{pooled:.3f} in validation log loss, so the best of 10 equally good trials" in said
+    assert f"would appear {pooled * searches.expected_maximum(10):.3f} better than it is" in said
+    assert "How optimistic is unknown" not in said
+    assert "How optimistic is unknown" in page.text
+    assert "The best of 10 trials, one seed each" in page.text
 
 
 def test_importance_is_silent_below_fifty_trials_and_says_why():
     few, enough = (Page(render(planted(trials=trials))) for trials in (49, 50))
-    assert FEWEST == 50
+    assert MIN_TRIALS == 50
     assert "search-0-importance" not in few.tables
-    assert "49 trials finished, and it takes 50, so that the best tenth holds five" in few.text
+    assert "only 49 trials finished. It takes 50, so that the best tenth contains five" in few.text
     head, *rows = enough.tables["search-0-importance"]
     assert head == ["Setting", "Importance"]  # and no interval
     assert {name for name, _ in rows} == {"model.width", "pretrain.learning_rate"}
     assert sum(float(share) for _, share in rows) == pytest.approx(1, abs=0.011)
     assert "PED-ANOVA" in enough.text
-    assert "without an interval, of this search's seed only" in enough.text
+    assert "There is no interval, and it is for one seed of the search" in enough.text
 
 
 def test_the_setting_that_decides_is_the_important_one():
@@ -188,13 +192,13 @@ def test_the_setting_that_decides_is_the_important_one():
         found = importances(PARAMETERS, points, values, maximize)
         assert found["name"].tolist() == ["model.width", "pretrain.learning_rate"]
         assert found["importance"][0] > 0.8
-    assert importances(PARAMETERS, points[: FEWEST - 1], values[: FEWEST - 1]).empty
+    assert importances(PARAMETERS, points[: MIN_TRIALS - 1], values[: MIN_TRIALS - 1]).empty
 
 
 @pytest.mark.parametrize("generated", [False, True])
 def test_the_papers_point_stands_beside_real_data_only(generated):
-    (found,) = searches.searches(planted(generated))
-    names = [trace.name for trace in searches.figures.pareto(found, "x").figure.data]
+    (found,) = search_result.search_results(planted(generated))
+    names = [trace.name for trace in search_figures.pareto_plot(found, "x").figure.data]
     assert ("paper, test split" in names) == (not generated)
     assert found.generated == generated
 
@@ -215,8 +219,12 @@ def test_rungs_count_who_came_there_and_who_was_stopped_and_rank_nobody(tmp_path
     stops = searches.early_stops(study, evidence)
     assert stops.to_dict("list") == {"rung": [1, 3], "reached": [5, 4], "stopped": [1, 2]}
     page = Page(render(evidence))
-    assert page.tables["stops-0-rungs"] == [["Epoch", "Reached it", "Stopped there"], ["1", "5", "1"], ["3", "4", "2"]]
-    assert "Only trials that were not stopped have an end" in page.text
+    assert page.tables["stops-0-rungs"] == [
+        ["Rung (epoch)", "Trials that reached it", "Trials stopped there"],
+        ["1", "5", "1"],
+        ["3", "4", "2"],
+    ]
+    assert "Only trials that were not stopped have a final score" in page.text
     assert "Spearman" not in page.text
 
 

@@ -1,42 +1,51 @@
-"""How much each drawn setting matters to a search's objective, by Optuna's PED-ANOVA."""
+"""Importance of each sampled setting for a search's objective, by Optuna's PED-ANOVA."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-EVALUATOR = "PED-ANOVA (Watanabe, Bansal, Hutter 2023), the best tenth against all"
-FEWEST = 50
-"""Finished trials below which nothing is said of importance: Optuna asks for at least five in the best tenth."""
+from asc_sweeps.workspace.records import ParameterRecord
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+IMPORTANCE_METHOD = "PED-ANOVA (Watanabe, Bansal, Hutter 2023), the best tenth against all"
+MIN_TRIALS = 50
+"""Finished trials needed: Optuna recommends at least five in the best tenth."""
 
 
 def importances(
-    parameters: Sequence[Mapping[str, Any]],
+    parameters: Sequence[ParameterRecord],
     points: Sequence[Mapping[str, Any]],
     values: Sequence[float],
     maximize: bool = False,
 ) -> pd.DataFrame:
-    """One row a parameter, the most important first: name and importance (their sum is 1).
+    """One row per parameter: name and importance (their sum is 1), the most important first.
 
-    `parameters` as a study's record has them, `points` the drawn settings of each trial, `values` what each reached. Parameters
-    that not every trial drew, or that had one value, are left out; no rows for fewer than FEWEST trials. There is no interval:
-    a bootstrap over the trials of one search knows neither other seeds nor what another search would have drawn.
+    `points` holds the sampled settings of each trial, `values` its objective. Parameters that were not sampled in every trial or
+    had a single value are left out; below MIN_TRIALS trials there are no rows. There is no interval: a bootstrap over the trials
+    of one search reflects neither other seeds nor other samples.
     """
-    shared = [p for p in parameters if all(p["name"] in point for point in points)]
-    seen = {p["name"]: [point[p["name"]] for point in points] for p in shared}
-    kinds = {p["name"]: _distribution(p, seen[p["name"]]) for p in shared if len(set(seen[p["name"]])) > 1}
-    found = _ped_anova(kinds, points, values, maximize) if kinds and len(points) >= FEWEST else {}
-    rows = sorted(found.items(), key=lambda row: -row[1])
-    return pd.DataFrame(rows, columns=["name", "importance"])
+    distributions = {}
+    for parameter in parameters:
+        name = parameter["name"]
+        if all(name in point for point in points) and len({point[name] for point in points}) > 1:
+            distributions[name] = _distribution(parameter, [point[name] for point in points])
+    shares = _ped_anova(distributions, points, values, maximize) if distributions and len(points) >= MIN_TRIALS else {}
+    frame = pd.DataFrame(shares.items(), columns=["name", "importance"])
+    return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
 def _ped_anova(
-    kinds: Mapping[str, Any], points: Sequence[Mapping[str, Any]], values: Sequence[float], maximize: bool
+    distributions: dict[str, BaseDistribution],
+    points: Sequence[Mapping[str, Any]],
+    values: Sequence[float],
+    maximize: bool,
 ) -> dict[str, float]:
-    """Of each parameter of `kinds`, which says how it was drawn."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
@@ -44,21 +53,21 @@ def _ped_anova(
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     study.add_trials(
         optuna.trial.create_trial(
-            params={name: point[name] for name in kinds}, distributions=dict(kinds), value=float(value)
+            params={name: point[name] for name in distributions}, distributions=distributions, value=float(value)
         )
         for point, value in zip(points, values, strict=True)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where all trials are equally good, nothing is important
-        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(kinds))
-    return {name: share if share == share else 0.0 for name, share in found.items()}
+        warnings.simplefilter("ignore")  # if all trials are equally good, nothing is important
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(distributions))
+    return {name: 0.0 if share != share else share for name, share in shares.items()}
 
 
-def _distribution(parameter: Mapping[str, Any], seen: Sequence[Any]) -> Any:
+def _distribution(parameter: ParameterRecord, sampled: Sequence[Any]) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if "choices" in parameter:
-        return CategoricalDistribution(list(dict.fromkeys([*parameter["choices"], *seen])))
-    kind = IntDistribution if all(isinstance(value, int) for value in seen) else FloatDistribution
-    # A search whose range was changed between two runs has trials outside of the one it has now.
-    return kind(min(parameter["low"], *seen), max(parameter["high"], *seen), log=bool(parameter["log"]))
+        return CategoricalDistribution(list(dict.fromkeys([*parameter["choices"], *sampled])))
+    kind = IntDistribution if all(isinstance(value, int) for value in sampled) else FloatDistribution
+    # If the range was changed between two runs, earlier trials may lie outside it.
+    return kind(min(parameter["low"], *sampled), max(parameter["high"], *sampled), log=bool(parameter["log"]))
