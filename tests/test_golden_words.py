@@ -36,7 +36,8 @@ from asc_sweeps.errors import AscSweepsError
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.int8 import fake_quantize, integer_network
 from asc_sweeps.models.network import Network
-from asc_sweeps.sweep.studies import open_searches, resolve_studies
+from asc_sweeps.sweep.search_databases import open_searches
+from asc_sweeps.sweep.studies import resolve_studies
 from asc_sweeps.workspace.lease import acquire
 from asc_sweeps.workspace.paths import Workspace
 

@@ -10,6 +10,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from asc_sweeps.sweep.trial_events import (
+    EpochFinished,
+    PointRepeated,
+    PointReused,
+    SweepEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialStopped,
+)
+
 if TYPE_CHECKING:  # a progress line must not import torch
     from asc_sweeps.sweep.plan import Plan, PlannedTrial
 
@@ -106,8 +116,7 @@ class SweepProgress:
         """Trials that another sweep in the same workspace trained in the meantime."""
         self.reused = 0
         """Number of sampled trials that were already finished."""
-        self.failed: dict[str, tuple[str, str]] = {}
-        """Cause and message by signature."""
+        self.failed: dict[str, TrialFailed] = {}
         self.stopped: dict[str, tuple[int, int]] = {}
         """Epochs done and in total, by signature, of the trials that were stopped early."""
         for trial in plan.todo:
@@ -127,26 +136,29 @@ class SweepProgress:
         self.trials[trial.config.signature] = trial
         self._share[trial.config.signature] = 0.0
 
-    def on_row(self, signature: str, row: dict[str, Any]) -> None:
-        """Take one report of a trial: of an epoch, or of its end."""
-        state = row.get("state")
-        if state == "done":
-            (self.trained if row.get("trained", True) else self.trained_elsewhere).add(signature)
-            self.failed.pop(signature, None)
-            self.stopped.pop(signature, None)
-        elif state == "failed":
-            self.failed[signature] = row["cause"], row["message"]
-            c = self.trials[signature].config
-            self._line.say(
-                f"failed: {c.system}, {c.phase}, seed {c.seed} ({signature})\n  {row['cause']}: {row['message']}"
-            )
-        elif state == "stopped":
-            self.stopped[signature] = row["epochs_done"], row["epochs_total"]
-        elif state in ("reused", "repeated"):
-            self.reused += state == "reused"
-            self.to_sample -= 1
-            return
-        self._share[signature] = 1.0 if state else row["epochs_done"] / row["epochs_total"]
+    def on_event(self, event: SweepEvent) -> None:
+        """Take one event of a trial."""
+        signature, share = event.signature, 1.0
+        match event:
+            case EpochFinished():
+                share = event.epochs_done / event.epochs_total
+            case TrialFinished():
+                (self.trained if event.trained else self.trained_elsewhere).add(signature)
+                self.failed.pop(signature, None)
+                self.stopped.pop(signature, None)
+            case TrialFailed():
+                self.failed[signature] = event
+                c = self.trials[signature].config
+                self._line.say(
+                    f"failed: {c.system}, {c.phase}, seed {c.seed} ({signature})\n  {event.cause}: {event.message}"
+                )
+            case TrialStopped():
+                self.stopped[signature] = event.epochs_done, event.epochs_total
+            case PointReused() | PointRepeated():
+                self.reused += isinstance(event, PointReused)
+                self.to_sample -= 1
+                return
+        self._share[signature] = share
         cost = sum(t.cost for t in self.trials.values())
         to_sample = max(self.to_sample, 0)
         total_cost = cost * (1 + to_sample / len(self.trials))  # assumes that trials to come cost as much as known ones

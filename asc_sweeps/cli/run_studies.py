@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # imported once the studies' files are known to be valid
     from asc_sweeps.sweep.halving import Halving
     from asc_sweeps.sweep.plan import Plan
     from asc_sweeps.sweep.searches.search_study import SearchStudy
+    from asc_sweeps.sweep.trial_events import SweepEvent
+    from asc_sweeps.training.finished import FinishedTrials
 
 COMPLETE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes."""
@@ -28,23 +30,26 @@ def run_studies(
 ) -> int:
     """Run the studies of a request; returns the exit code."""
     studies = load_studies(request)
-    from asc_sweeps.sweep.studies import halving_by_study, open_searches, plan_studies, record_studies, resolve_studies
+    from asc_sweeps.sweep.search_databases import open_searches
+    from asc_sweeps.sweep.studies import halving_by_study, plan_studies, record_studies, resolve_studies
+    from asc_sweeps.training.finished import FinishedTrials
 
     line = ProgressLine()
     workspace.pull()
     studies = resolve_studies(studies, workspace, line.clips)
-    plan = plan_studies(studies, workspace, in_full)
+    finished = FinishedTrials(workspace)
+    plan = plan_studies(studies, finished, in_full)
     with open_searches(studies, workspace, storage) as searches:
-        earlier = [t for search in searches for t in search.planned_trials(workspace)]
-        record_studies(request, studies, [*plan.trials, *earlier], workspace, searches=searches)
+        earlier = [t for search in searches for t in search.planned_trials(finished)]
+        record_studies(request, studies, [*plan.trials, *earlier], finished, searches=searches)
         progress = SweepProgress(plan, line, sum(search.remaining for search in searches))
         if plan.todo or progress.to_sample:
-            halvings = {} if in_full else halving_by_study(studies, plan, workspace)
-            _train(studies, plan, searches, halvings, workspace, cluster, progress, line)
-        sampled = {t.config.signature: t for search in searches for t in search.planned_trials(workspace)}
+            halvings = {} if in_full else halving_by_study(studies, plan)
+            _train(studies, plan, searches, halvings, finished, cluster, progress, line)
+        sampled = {t.config.signature: t for search in searches for t in search.planned_trials(finished)}
         left = {search.study: search.remaining for search in searches if not search.early_end}
         trials = [*plan.trials, *sampled.values()]
-        records = record_studies(request, studies, trials, workspace, progress.stopped, progress.failed, left, searches)
+        records = record_studies(request, studies, trials, finished, progress.stopped, progress.failed, left, searches)
         for text in sweep_lines(plan, progress, [t.finished for t in earlier]):
             click.echo(text)
         for search in searches:
@@ -62,30 +67,31 @@ def run_studies(
 
 def _train(
     studies: Sequence[Study], plan: Plan, searches: Sequence[SearchStudy], halvings: Mapping[str, Halving],
-    workspace: Workspace, cluster: Cluster, progress: SweepProgress, line: ProgressLine,
+    finished: FinishedTrials, cluster: Cluster, progress: SweepProgress, line: ProgressLine,
 ) -> None:  # fmt: skip
     """Train on Ray what a plan and its searches have left."""
     from asc_sweeps.sweep.ray_environment import prepare_ray
     from asc_sweeps.sweep.studies import record_failures
     from asc_sweeps.sweep.trackers import Trackers
 
-    finished = sum(t.finished for t in plan.trials)
     samples = f", up to {progress.to_sample} more to be sampled by searches" if progress.to_sample else ""
-    line.say(f"starting Ray: {len(plan.todo)} trials to train, {finished} already finished{samples}")
-    trackers = Trackers(studies, workspace, line.say)
+    line.say(
+        f"starting Ray: {len(plan.todo)} trials to train, {sum(t.finished for t in plan.trials)} already finished{samples}"
+    )
+    trackers = Trackers(studies, finished, line.say)
     prepare_ray(cluster)
     from asc_sweeps.sweep.on_ray.run_sweep import run_sweep
 
-    def on_row(signature: str, row: dict[str, Any]) -> None:
-        progress.on_row(signature, row)
-        if signature in progress.trials:
-            trackers.on_row(progress.trials[signature], row)
+    def on_event(event: SweepEvent) -> None:
+        progress.on_event(event)
+        if event.signature in progress.trials:
+            trackers.on_event(progress.trials[event.signature], event)
 
     try:
-        run_sweep(plan, workspace, cluster, on_row, progress.on_planned, searches, halvings)
+        run_sweep(plan, finished, cluster, on_event, progress.on_planned, searches, halvings)
     finally:
         trackers.close()
     line.end()
-    workspace.pull()
-    for unwritten in record_failures(progress.trials.values(), progress.failed, workspace):
+    finished.workspace.pull()
+    for unwritten in record_failures(progress.trials.values(), progress.failed, finished):
         line.say(unwritten)

@@ -34,7 +34,9 @@ def plan(request: Request, location: str, storage: str | None, as_json: bool) ->
     from asc_sweeps.cli.output import plan_lines, plan_values
     from asc_sweeps.cli.progress import ProgressLine
     from asc_sweeps.sweep.cost import estimate_cost
-    from asc_sweeps.sweep.studies import plan_searches, plan_studies, resolve_studies
+    from asc_sweeps.sweep.search_databases import plan_searches
+    from asc_sweeps.sweep.studies import plan_studies, resolve_studies
+    from asc_sweeps.training.finished import FinishedTrials
 
     workspace, note = Workspace.at(location), ""
     workspace.pull()
@@ -46,7 +48,7 @@ def plan(request: Request, location: str, storage: str | None, as_json: bool) ->
         note = (
             f"{error}\nThe signatures above do not include the data yet; they will change once the data set is there."
         )
-    planned, searches = plan_studies(studies, workspace), plan_searches(studies, workspace, storage)
+    planned, searches = plan_studies(studies, FinishedTrials(workspace)), plan_searches(studies, workspace, storage)
     cost = None if note else estimate_cost(planned, workspace, lambda line: click.echo(line, err=True))
     if as_json:
         click.echo(json.dumps(plan_values(planned, cost, searches, note), indent=1))

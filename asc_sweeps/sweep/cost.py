@@ -18,18 +18,18 @@ from asc_sweeps.sweep.plan import Plan, PlannedTrial
 from asc_sweeps.workspace.atomic_files import write_json
 from asc_sweeps.workspace.paths import Workspace, cores
 
-PASSES = 3
-"""A training step computes about three times what predicting does: forward, and twice that backward."""
-STATES = 7
+PASSES_PER_STEP = 3
+"""A training step computes a forward pass, and a backward pass of about twice that."""
+STORED_STATES = 7
 """Weights, and in each of the last two checkpoints weights and AdamW's two moments."""
-BATCH = {"cpu": 16, "cuda": 256}
-SECONDS = 2.0
-"""How long the timing takes, beside one step to warm up."""
+TIMED_BATCH = {"cpu": 16, "cuda": 256}
+TIMING_SECONDS = 2.0
+"""Without the first step, which warms up."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left of a plan, in all."""
+    """What is left of a plan."""
 
     epochs: int
     segments: int
@@ -37,64 +37,58 @@ class Cost:
     macs: int
     """Of training: three times the network's MACs for each segment."""
     bytes_on_disk: int
-    """Of what trials leave behind, the last checkpoint included; about."""
+    """About what trials leave behind, the last checkpoint included."""
     hours: float
-    """On this machine with all its cores, or its GPU; about."""
+    """About, on this machine with all its cores, or its GPU."""
     measured_on: str
 
 
 def estimate_cost(plan: Plan, workspace: Workspace, say: Callable[[str], None] = lambda line: None) -> Cost | None:
-    """The cost of a plan's trials, which are bound to prepared data; None when nothing is left to run."""
+    """The cost of a plan's trials, which are on resolved data; None if nothing is left to run."""
     if not plan.todo:
         return None
     splits = {d: split_rows(fetch_data(workspace, d), d) for d in {t.config.data for t in plan.todo}}
-    segments, disk = {}, 0
-    for t in plan.todo:
-        rows = splits[t.config.data]
-        segments[t.config.signature] = len(rows["train"]) * t.config.epochs
-        predictions = len(rows["test"]) * (len(SCENES) * 4 + 16)
-        disk += STATES * t.complexity.model_bytes + predictions
-    costs = [t.cost_of_epoch for t in plan.todo]
-    largest = plan.todo[costs.index(max(costs))]
-    pace, machine = _pace(largest, workspace, say)
-    unit = pace / largest.cost_of_epoch  # seconds for one unit of cost, as `PlannedTrial.cost` reckons
-    seconds = sum(segments[t.config.signature] * cost * unit for t, cost in zip(plan.todo, costs, strict=True))
+    segments = {t.config.signature: len(splits[t.config.data]["train"]) * t.config.epochs for t in plan.todo}
+    costliest = max(plan.todo, key=lambda t: t.epoch_cost)
+    pace, machine = _pace(costliest, workspace, say)
+    seconds = sum(segments[t.config.signature] * t.epoch_cost for t in plan.todo) * pace / costliest.epoch_cost
     at_once = cores() if _accelerator(workspace) == "cpu" else 1
+    predicted = sum(len(splits[t.config.data]["test"]) for t in plan.todo)
     return Cost(
         epochs=sum(t.config.epochs for t in plan.todo),
         segments=sum(segments.values()),
-        macs=sum(PASSES * segments[t.config.signature] * t.complexity.macs for t in plan.todo),
-        bytes_on_disk=disk,
+        macs=sum(PASSES_PER_STEP * segments[t.config.signature] * t.complexity.macs for t in plan.todo),
+        bytes_on_disk=STORED_STATES * sum(t.complexity.model_bytes for t in plan.todo)
+        + predicted * (len(SCENES) * 4 + 16),
         hours=seconds / min(at_once, len(plan.todo)) / 3600,
         measured_on=machine,
     )
 
 
 def _pace(trial: PlannedTrial, workspace: Workspace, say: Callable[[str], None]) -> tuple[float, str]:
-    """Seconds for one training segment of this trial on one core (or the GPU), and the machine; timed once, then remembered."""
-    accelerator = _accelerator(workspace)
-    place = f"a core of {platform.node()}"
+    """Seconds per training segment of a trial on one core (or the GPU), and the machine; timed once, then remembered."""
+    accelerator, machine = _accelerator(workspace), f"a core of {platform.node()}"
     if accelerator == "cuda":
         import torch
 
-        place = torch.cuda.get_device_name()
-    what = [trial.config.model.model_dump_json(), trial.config.features.model_dump_json(), place, version("torch")]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+        machine = torch.cuda.get_device_name()
+    timed = [trial.config.model.model_dump_json(), trial.config.features.model_dump_json(), machine, version("torch")]
+    key = hashlib.sha256(json.dumps(timed).encode()).hexdigest()[:16]
     path = workspace.root / "calibration.json"
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
         known = {}
     if not isinstance(known.get(key), float):
-        compiling = "; the first time on a machine 20 s more, to compile what it runs" if accelerator == "cpu" else ""
-        say(f"timing {trial.config.system} on {place} for {SECONDS:g} s{compiling}")
-        known[key] = _time(trial, accelerator)
+        compiling = "; the first time on a machine 20 s more to compile" if accelerator == "cpu" else ""
+        say(f"timing {trial.config.system} on {machine} for {TIMING_SECONDS:g} s{compiling}")
+        known[key] = _time_training(trial, accelerator)
         write_json(path, known)
-    return known[key], place
+    return known[key], machine
 
 
 def _accelerator(workspace: Workspace) -> str:
-    """What trials train on here; torch, which takes longer to import than most plans to make, is not asked for what it cannot do."""
+    """What trials train on here; without importing torch, which is slow, if it has no CUDA."""
     if workspace.accelerator == "auto" and version("torch").endswith("+cpu"):
         return "cpu"
     from asc_sweeps.training.run_trial import resolve_accelerator
@@ -102,7 +96,8 @@ def _accelerator(workspace: Workspace) -> str:
     return resolve_accelerator(workspace.accelerator)
 
 
-def _time(trial: PlannedTrial, accelerator: str) -> float:
+def _time_training(trial: PlannedTrial, accelerator: str) -> float:
+    """Seconds per segment."""
     import torch
 
     from asc_sweeps.data.features import LogMel
@@ -110,27 +105,26 @@ def _time(trial: PlannedTrial, accelerator: str) -> float:
     from asc_sweeps.training.heap import keep_freed_memory
     from asc_sweeps.training.optimizer import PlainAdamW
 
+    network = build_network(trial.config.model).to(accelerator)
+    features = LogMel(trial.config.features).to(accelerator)
+    optimizer, batch = PlainAdamW(network.parameters()), TIMED_BATCH[accelerator]
+    targets = torch.arange(batch, device=accelerator) % len(SCENES)
+
+    def step() -> None:
+        waveforms = torch.rand(batch, SAMPLE_RATE, device=accelerator)
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(features(waveforms)), targets)
+        loss.backward()
+        optimizer.step()
+        loss.item()  # waits for the GPU
+
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a sweep's trials
+    torch.set_num_threads(1)  # as the trials of a sweep
     try:
-        network = build_network(trial.config.model).to(accelerator)
-        features = LogMel(trial.config.features).to(accelerator)
-        optimizer = PlainAdamW(network.parameters())
-        batch = BATCH[accelerator]
-        targets = torch.arange(batch, device=accelerator) % len(SCENES)
-
-        def step() -> None:
-            waveforms = torch.rand(batch, SAMPLE_RATE, device=accelerator)
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(network(features(waveforms)), targets)
-            loss.backward()
-            optimizer.step()
-            loss.item()  # waits for the GPU
-
         with keep_freed_memory():
             step()
             began, steps = time.monotonic(), 0
-            while time.monotonic() - began < SECONDS:
+            while time.monotonic() - began < TIMING_SECONDS:
                 step()
                 steps += 1
             return (time.monotonic() - began) / (steps * batch)

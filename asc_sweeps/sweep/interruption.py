@@ -1,4 +1,4 @@
-"""Being asked to end: what Ctrl-C keeps, a batch system's SIGTERM keeps too."""
+"""Interruption: SIGTERM, as batch systems send it, saves what Ctrl-C saves."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ SECONDS_TO_EXIT = 10
 
 
 def sigterm_as_sigint() -> None:
-    """From now on SIGTERM interrupts as Ctrl-C does."""
+    """Make SIGTERM interrupt this process as Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
 
 
 @functools.cache
 def force_exit_after_sigterm() -> None:
-    """SECONDS_TO_EXIT after a SIGTERM this process has gone, with exit status 130, whatever it waits for.
+    """Exit with status 130 at the latest SECONDS_TO_EXIT after a SIGTERM.
 
-    A batch system asks Ray's processes as well, and Ray waits a minute for those that have gone, at times where Python answers no
-    signal. The system's own answer to it reaches a thread even then.
+    A batch system signals Ray's processes too, and Ray waits a minute for lost ones while Python runs no signal handlers. The
+    wakeup file descriptor still reaches a thread then.
     """
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
-    def leave() -> None:
-        with told, tell:
-            while told.recv(1) != bytes([signal.SIGTERM]):
+    def wait_and_exit() -> None:
+        with reader, writer:
+            while reader.recv(1) != bytes([signal.SIGTERM]):
                 pass
             time.sleep(SECONDS_TO_EXIT)
-        sys.stderr.write("\ninterrupted; finished epochs are kept, the same command goes on from here\n")
+        sys.stderr.write("\ninterrupted; finished epochs are saved; rerun the same command to resume\n")
         sys.stderr.flush()
         os._exit(130)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=wait_and_exit, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What a study will do: its trials and their starts, what is finished already, what is left. Runs nothing."""
+"""What studies will run: their trials and all that these build on, what is finished, what is left. Runs nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.config.trial_config import TrialConfig
-from asc_sweeps.training.finished import complexity_of, find_result
-from asc_sweeps.workspace.paths import Workspace
+from asc_sweeps.training.finished import FinishedTrials, ResultSummary, complexity_of
 from asc_sweeps.workspace.records import Complexity
 
 
@@ -19,33 +18,38 @@ class PlannedTrial:
 
     config: TrialConfig
     complexity: Complexity
-    finished: bool
-    """A result of an equal trial is stored."""
+    result: ResultSummary | None
+    """None unless an equal trial is finished."""
     stopped: bool
-    """Its study stopped it early, and does not ask for more of it."""
+    """All of its studies stopped it early, and nothing else requires it."""
     studies: tuple[str, ...]
-    """The studies that list it; empty for a start that only another trial needs."""
+    """The studies that list it; empty for a trial that others only build on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result of an equal trial is stored."""
+        return self.result is not None
 
     @property
     def cost(self) -> float:
-        """Relative training time: epochs x (MACs + what every layer costs however narrow it is); a little where none is trained."""
-        return (self.config.epochs or 0.1) * self.cost_of_epoch
+        """Relative training time; not zero without training."""
+        return (self.config.epochs or 0.1) * self.epoch_cost
 
     @property
-    def cost_of_epoch(self) -> float:
-        """Of one epoch over one-second segments, in the same unit."""
+    def epoch_cost(self) -> float:
+        """Relative time of an epoch over one-second segments: MACs, and what layers cost however narrow they are."""
         return complexity_of(self.config, 1.0).macs + 2e6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Distinct trials, each after its start."""
+    """Distinct trials, each after its dependencies."""
 
     trials: list[PlannedTrial]
     listed: int
-    """Trials that the studies list, counted once for each study."""
+    """Trials listed by the studies, equal ones counted for each study."""
     naive_epochs: int
-    """Epochs if each of them were trained on its own, from random weights."""
+    """Epochs if each listed trial were trained on its own, from random weights."""
 
     @property
     def todo(self) -> list[PlannedTrial]:
@@ -55,51 +59,46 @@ class Plan:
     @property
     def starts(self) -> set[str]:
         """Signatures of the trials that those left to run build on."""
-        return {needed.signature for t in self.todo for needed in t.config.dependencies}
+        return {dependency.signature for t in self.todo for dependency in t.config.dependencies}
 
 
-def planned(
-    config: TrialConfig, workspace: Workspace, studies: Sequence[str] = (), stopped: bool = False
+def plan_trial(
+    config: TrialConfig, finished: FinishedTrials, studies: Sequence[str] = (), stopped: bool = False
 ) -> PlannedTrial:
-    """One trial as a plan holds it."""
-    return _planned(config, find_result(config, workspace) is not None, studies, stopped)
-
-
-def _planned(config: TrialConfig, finished: bool, studies: Sequence[str], stopped: bool) -> PlannedTrial:
-    return PlannedTrial(config, complexity_of(config), finished, stopped and not finished, tuple(studies))
+    """A trial as a plan holds it."""
+    result = finished.find(config)
+    return PlannedTrial(config, complexity_of(config), result, stopped and result is None, tuple(studies))
 
 
 @gc_paused()
 def make_plan(
     studies: Mapping[str, Sequence[TrialConfig]],
-    workspace: Workspace,
+    finished: FinishedTrials,
     stopped: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Plan:
-    """The distinct trials of some studies, given as name -> trials, with the starts they need.
+    """The distinct trials of studies (name -> trials) and all that they build on.
 
-    `stopped`: by study, signatures of trials that it stopped early. They are left as they are unless another study lists
-    them as well, or a trial that is still to run builds on them.
+    `stopped` (study -> signatures): trials that a study stopped early. They stay stopped, unless another study lists them or a
+    trial that is still to run builds on them.
     """
-    wanted: dict[str, tuple[TrialConfig, list[str]]] = {}
+    configs: dict[str, TrialConfig] = {}
+    listed_by: dict[str, list[str]] = {}
     for study, trials in studies.items():
         for config in trials:
-            wanted.setdefault(config.signature, (config, []))[1].append(study)
-    chains = {signature: with_dependencies(config) for signature, (config, _) in wanted.items()}
-    finished = {signature: find_result(config, workspace) is not None for signature, (config, _) in wanted.items()}
-    naive = sum(len(wanted[name][1]) * sum(step.epochs for step in chain) for name, chain in chains.items())
-    for name, chain in chains.items():
-        if not finished[name]:  # what is finished needs nothing any more
-            for needed in chain[:-1]:
-                wanted.setdefault(needed.signature, (needed, []))
-    finished |= {s: find_result(c, workspace) is not None for s, (c, _) in wanted.items() if s not in finished}
-    # Starts first; among equals the order of the files.
-    ordered = sorted(wanted.values(), key=lambda entry: entry[0].depth)
-    ends = {s for s, (_, names) in wanted.items() if names and all(s in stopped.get(name, ()) for name in names)}
-    chains |= {s: with_dependencies(config) for s, (config, _) in wanted.items() if s not in chains}
-    needs = {n.signature for s, chain in chains.items() if s not in ends for n in chain[:-1]}
-    left = ends - needs
-    trials = [_planned(c, finished[c.signature], names, c.signature in left) for c, names in ordered]
-    return Plan(trials, sum(len(configs) for configs in studies.values()), naive)
+            configs.setdefault(config.signature, config)
+            listed_by.setdefault(config.signature, []).append(study)
+    chains = {signature: with_dependencies(config) for signature, config in configs.items()}
+    naive_epochs = sum(len(listed_by[s]) * sum(step.epochs for step in chain) for s, chain in chains.items())
+    for *dependencies, config in chains.values():
+        if finished.find(config) is None:  # a finished trial needs its dependencies no more
+            for dependency in dependencies:
+                configs.setdefault(dependency.signature, dependency)
+    at_rest = {s for s, names in listed_by.items() if all(s in stopped.get(name, ()) for name in names)}
+    active = (chains.get(s) or with_dependencies(config) for s, config in configs.items() if s not in at_rest)
+    at_rest -= {dependency.signature for *dependencies, _ in active for dependency in dependencies}
+    in_order = sorted(configs.items(), key=lambda item: item[1].depth)  # dependencies first, else as in the files
+    trials_in_order = [plan_trial(config, finished, listed_by.get(s, ()), s in at_rest) for s, config in in_order]
+    return Plan(trials_in_order, sum(map(len, studies.values())), naive_epochs)
 
 
 def with_dependencies(config: TrialConfig) -> list[TrialConfig]:
@@ -109,12 +108,12 @@ def with_dependencies(config: TrialConfig) -> list[TrialConfig]:
     >>> [t.phase for t in with_dependencies(TrialConfig(finetune=FinetuneConfig(), evaluate=EvaluateConfig(seconds=5)))]
     ['pretraining', 'fine-tuning (drop rate 0.90)', 'fine-tuning (drop rate 0.90), clips of 5 s']
     """
-    found = {t.signature: t for needed in config.dependencies for t in with_dependencies(needed)}
-    return [*found.values(), config]
+    chain = {t.signature: t for dependency in config.dependencies for t in with_dependencies(dependency)}
+    return [*chain.values(), config]
 
 
-def distinct_models(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
-    """Counted networks of some trials, one row each, for a study's record."""
+def count_networks(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
+    """The distinct networks of some trials with their size, one row each, for a study's record."""
     rows = {}
     for config in trials:
         n, model, features = complexity_of(config, 1.0), config.model, config.features

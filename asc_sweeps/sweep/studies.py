@@ -1,15 +1,12 @@
-"""Studies on opened data: their plan and their records; no Ray."""
+"""Studies on their data: resolved, planned and recorded; knows nothing of Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asc_sweeps.config.request import Request, Study
 from asc_sweeps.config.setting_groups import DataConfig
@@ -18,256 +15,174 @@ from asc_sweeps.config.trial_settings import non_defaults
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.catalog import Progress, dataset_folder, open_dataset
 from asc_sweeps.data.subsets import has_subset, store_subset
-from asc_sweeps.errors import DataError, StoreError, WorkspaceError
+from asc_sweeps.errors import DataError, StoreError
 from asc_sweeps.sweep.halving import Halving
-from asc_sweeps.sweep.plan import Plan, PlannedTrial, distinct_models, make_plan, with_dependencies
-from asc_sweeps.training.finished import find_result
-from asc_sweeps.workspace.lease import Lease, acquire
+from asc_sweeps.sweep.plan import Plan, PlannedTrial, count_networks, make_plan, with_dependencies
+from asc_sweeps.sweep.trial_events import TrialFailed
+from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import load_failure, load_study, save_failure, save_study
-from asc_sweeps.workspace.records import StudyRecord, TrialFailure, utc_now
+from asc_sweeps.workspace.records import StudyRecord, TrialFailure, TrialRow, utc_now
 
-if TYPE_CHECKING:  # brings Optuna, which a grid does not need
+if TYPE_CHECKING:  # imports Optuna, which a grid does not need
     from asc_sweeps.sweep.searches.search_study import SearchStudy
 
 
 def resolve_data(trials: Sequence[TrialConfig], workspace: Workspace, progress: Progress) -> list[TrialConfig]:
-    """The trials on their opened data; generated data are made first. Raises DataError where data are not at hand."""
-    opened = {name: open_dataset(name, workspace, progress) for name in dict.fromkeys(t.data.dataset for t in trials)}
-    subset = cache(partial(_subset, workspace, opened))
-    responses = cache(partial(_responses, workspace))
-    bound = []
+    """The trials on their opened data; generated data are made first. Raises DataError if data are missing."""
+    names = dict.fromkeys(t.data.dataset for t in trials)
+    opened = {name: open_dataset(name, workspace, progress) for name in names}
+    subset, responses = cache(partial(_store_subset, workspace, opened)), cache(partial(_store_responses, workspace))
+    resolved = []
     for config in trials:
-        data, wanted = opened[config.data.dataset], config.data.fingerprint
-        if wanted and wanted != data.fingerprint:
+        data, expected, a = opened[config.data.dataset], config.data.fingerprint, config.augment
+        if expected and expected != data.fingerprint:
             folder = dataset_folder(config.data.dataset, workspace)
-            raise DataError(f"{folder}: has fingerprint {data.fingerprint}, but data.fingerprint asks for {wanted}")
-        a = config.augment
-        heard = responses(a.impulse_responses, a.impulse_responses_content) if a.impulse_response_probability else ""
-        bound.append(config.with_resolved_data(data.name, data.fingerprint, subset(config.data), heard))
-    return bound
+            raise DataError(f"{folder}: has fingerprint {data.fingerprint}, but data.fingerprint is {expected}")
+        used = responses(a.impulse_responses, a.impulse_responses_content) if a.impulse_response_probability else ""
+        resolved.append(config.with_resolved_data(data.name, data.fingerprint, subset(config.data), used))
+    return resolved
 
 
-def _subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataConfig) -> str:
-    """The content of the list that a trial's subset is, brought to the workspace; nothing where it learns from all of train."""
+def _store_subset(workspace: Workspace, opened: Mapping[str, Prepared], config: DataConfig) -> str:
+    """Put the list of a trial's subset into the workspace and return its content; empty for all of train."""
     if config.subset == 100:
         return ""
-    folder, wanted = dataset_folder(config.dataset, workspace), config.subset_content
-    if wanted and has_subset(wanted, workspace):
-        return wanted
+    folder, expected = dataset_folder(config.dataset, workspace), config.subset_content
+    if expected and has_subset(expected, workspace):
+        return expected
     content = store_subset(folder, config.subset, opened[config.dataset], workspace)
-    if wanted and wanted != content:
-        raise DataError(
-            f"{folder}: its list of {config.subset} % is {content}, but data.subset_content asks for {wanted}"
-        )
+    if expected and expected != content:
+        raise DataError(f"{folder}: its list of {config.subset} % is {content}, but data.subset_content is {expected}")
     return content
 
 
-def _responses(workspace: Workspace, folder: str, wanted: str) -> str:
-    """The content of a folder of impulse responses, brought to the workspace; or those that are there already."""
-    from asc_sweeps.data.impulse import load_responses, store_responses  # brings torch
+def _store_responses(workspace: Workspace, folder: str, expected: str) -> str:
+    """Put a folder of impulse responses into the workspace and return its content; without a folder it must be there already."""
+    from asc_sweeps.data.impulse import load_responses, store_responses  # imports torch
 
     if not folder:
-        load_responses(wanted, workspace)
-        return wanted
+        load_responses(expected, workspace)
+        return expected
     content = store_responses(folder, workspace)
-    if wanted and wanted != content:
-        raise DataError(f"{folder}: its content is {content}, but augment.impulse_responses_content asks for {wanted}")
+    if expected and expected != content:
+        raise DataError(f"{folder}: its content is {content}, but augment.impulse_responses_content is {expected}")
     return content
 
 
 def resolve_studies(studies: Sequence[Study], workspace: Workspace, progress: Progress) -> list[Study]:
     """The studies with their trials on opened data, each data set opened once; raises as `resolve_data`."""
-    bound = iter(resolve_data([t for study in studies for t in (*study.trials, *study.probes)], workspace, progress))
+    trials = iter(resolve_data([t for s in studies for t in (*s.trials, *s.probes)], workspace, progress))
     return [
-        replace(study, trials=tuple(next(bound) for _ in study.trials), probes=tuple(next(bound) for _ in study.probes))
-        for study in studies
+        replace(s, trials=tuple(next(trials) for _ in s.trials), probes=tuple(next(trials) for _ in s.probes))
+        for s in studies
     ]
 
 
-def plan_studies(studies: Sequence[Study], workspace: Workspace, in_full: bool = False) -> Plan:
-    """The plan of some studies; trials that a scheduler stopped in an earlier run stay so, unless asked for `in_full`."""
+def plan_studies(studies: Sequence[Study], finished: FinishedTrials, in_full: bool = False) -> Plan:
+    """The plan of some studies; trials stopped early in an earlier run stay stopped, unless `in_full`."""
     stopped = {}
     for study in studies:
-        record = load_study(workspace, study.record_name) if study.space.scheduler and not in_full else None
-        if record:
+        if study.space.scheduler and not in_full and (record := load_study(finished.workspace, study.record_name)):
             stopped[study.space.study] = {row["signature"] for row in record.trials if row["state"] == "stopped"}
-    return make_plan({study.space.study: study.trials for study in studies}, workspace, stopped)
+    return make_plan({study.space.study: study.trials for study in studies}, finished, stopped)
 
 
-@contextmanager
-def open_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> Iterator[list[SearchStudy]]:
-    """The searches among some studies that are bound to their data, each continued in its database.
-
-    Each is held while it is open: raises WorkspaceError naming the process that holds one already.
-    """
-    with ExitStack() as held:
-        searches = []
-        for study in studies:
-            if study.space.search:
-                lease = held.enter_context(_hold(workspace, study.record_name))
-                searches.append(held.enter_context(_opened(study, workspace, url, lease)))
-        yield searches
-
-
-@contextmanager
-def _opened(study: Study, workspace: Workspace, url: str | None, lease: Lease) -> Iterator[SearchStudy]:
-    """A search in its database; the workspace's own is sent to the object store, where there is one, at each trial's end."""
-    from asc_sweeps.sweep.searches.search_study import SearchStudy
-
-    path = _database(workspace, study.record_name)
-    if not url:
-        workspace.storage.fetch(path)
-
-    def send() -> None:
-        if not url and not lease.is_lost():
-            workspace.storage.push(path)
-
-    def send_if_possible() -> None:
-        with suppress(StoreError):  # what is not sent now goes with the next
-            send()
-
-    search = SearchStudy(study, url or f"sqlite:///{path}", lease.check, send_if_possible)
-    try:
-        yield search
-    finally:
-        send()
-
-
-@contextmanager
-def _hold(workspace: Workspace, name: str) -> Iterator[Lease]:
-    """Be the only one that runs a search."""
-
-    def refuse(who: str) -> None:
-        raise WorkspaceError(f"search '{name}' is being run by {who}; wait for it, or end it")
-
-    with acquire(workspace, workspace.studies / f".{name}.lease", refuse) as lease:
-        yield lease
-
-
-def plan_searches(studies: Sequence[Study], workspace: Workspace, url: str | None) -> list[dict[str, Any]]:
-    """What the searches among some studies will draw, and have drawn, for `plan`; changes no database."""
-    return [
-        {
-            "study": study.space.study,
-            "sampler": search.sampler,
-            "objectives": list(search.objectives),
-            "limits": dict(search.limits),
-            "trials": search.trials,
-            "drawn": _drawn(workspace, study.record_name, url),
-        }
-        for study in studies
-        if (search := study.space.search)
-    ]
-
-
-def _drawn(workspace: Workspace, name: str, url: str | None) -> int:
-    """How many points a search has drawn; a database in an object store is looked at in a copy, since a sweep may run here."""
-    from asc_sweeps.sweep.searches.search_study import count_sampled
-
-    path = _database(workspace, name)
-    if url or not workspace.url:
-        return count_sampled(url or f"sqlite:///{path}", name)
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        copy.write_bytes(workspace.storage.read(path) or b"")
-        return count_sampled(f"sqlite:///{copy}", name) if copy.stat().st_size else 0
-
-
-def _database(workspace: Workspace, name: str) -> Path:
-    """Where the workspace keeps a search."""
-    # Two machines cannot write one SQLite file: in an object store each search has its own.
-    return workspace.root / (f"optuna-{name}.db" if workspace.url else "optuna.db")
-
-
-def halving_by_study(studies: Sequence[Study], plan: Plan, workspace: Workspace) -> dict[str, Halving]:
-    """The early stopping of the studies that have a scheduler, with what their finished trials reached."""
-    found = {}
-    for study in studies:
-        if study.space.scheduler:
-            halving = found[study.space.study] = Halving(study.space.scheduler)
-            for t in plan.trials:
-                result = find_result(t.config, workspace) if study.space.study in t.studies else None
-                if result:
-                    halving.remember(result.signature, [row["validation_log_loss"] for row in result.history])
-    return found
+def halving_by_study(studies: Sequence[Study], plan: Plan) -> dict[str, Halving]:
+    """The early stopping of each study that has a scheduler, with what its finished trials reached."""
+    halvings = {s.space.study: Halving(s.space.scheduler) for s in studies if s.space.scheduler}
+    for trial in plan.trials:
+        for study in set(trial.studies) & halvings.keys():
+            if trial.result:
+                halvings[study].remember(trial.config.signature, trial.result.validation_log_losses)
+    return halvings
 
 
 def record_failures(
-    trials: Iterable[PlannedTrial], failed: dict[str, tuple[str, str]], workspace: Workspace
+    trials: Iterable[PlannedTrial], failed: Mapping[str, TrialFailed], finished: FinishedTrials
 ) -> list[str]:
-    """Write down the failures that no trial could write down itself: its start's, or its process's end.
+    """Record the failures that no trial could record itself: its start's, or the end of its process.
 
-    Returns a line for each that cannot be written.
+    Returns a line for each that cannot be recorded.
     """
-    unwritten = []
-    for trial in trials:
-        c = trial.config
-        if c.signature in failed and find_result(c, workspace) is None:  # another sweep may have finished it since
-            written = load_failure(workspace, c.signature)
-            if written is None or (written.cause, written.message) != failed[c.signature]:
-                cause, message = failed[c.signature]
-                try:
-                    save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, cause, message, utc_now()))
-                except (
-                    OSError,
-                    StoreError,
-                ) as error:  # its folder may be why it failed; the study's record says "failed" anyway
-                    why = error.strerror if isinstance(error, OSError) else error
-                    unwritten.append(f"{workspace.trial(c.signature)}: its failure cannot be written down ({why})")
-    return unwritten
+    problems, workspace = [], finished.workspace
+    for c in (trial.config for trial in trials):
+        end = failed.get(c.signature)
+        if end is None or finished.find(c):  # another sweep may have finished it in the meantime
+            continue
+        known = load_failure(workspace, c.signature)
+        if known and (known.cause, known.message) == (end.cause, end.message):
+            continue
+        try:
+            save_failure(workspace, TrialFailure(c.signature, c.system, c.phase, end.cause, end.message, utc_now()))
+        except (OSError, StoreError) as error:  # perhaps why it failed; the study's record says "failed" anyway
+            reason = error.strerror if isinstance(error, OSError) else error
+            problems.append(f"{workspace.trial(c.signature)}: its failure cannot be recorded ({reason})")
+    return problems
 
 
 def record_studies(
     request: Request,
     studies: Sequence[Study],
     trials: Sequence[PlannedTrial],
-    workspace: Workspace,
+    finished: FinishedTrials,
     stopped: Collection[str] = (),
     failed: Collection[str] = (),
-    left: Mapping[str, int] = MappingProxyType({}),
+    remaining: Mapping[str, int] = MappingProxyType({}),
     searches: Sequence[SearchStudy] = (),
 ) -> list[StudyRecord]:
-    """Write down how each study of a request stands now, by what the workspace holds.
+    """Record the current state of each study of a request.
 
-    `trials`: those of the plan and those that searches asked for. `stopped` and `failed`: signatures of trials that ended so
-    in this run. `left`: how many trials each search has still to draw, by study.
+    `trials`: those of the plan and of searches. `stopped` and `failed`: signatures of trials that ended so in this run.
+    `remaining`: by study, the trials that a search has yet to sample.
     """
-    drawn = {search.study: search.as_record() for search in searches}
+    search_records = {search.study: search.as_record() for search in searches}
     records = []
     for study in studies:
-        its = [t for t in trials if study.space.study in t.studies]
-        # A repetition lists the trials of a search without being one: what the search was stays known.
-        old = load_study(workspace, study.record_name) if request.report else None
-        rows = [_row(t, workspace, t.config.signature in stopped, t.config.signature in failed) for t in its]
-        states = {row["state"] for row in rows}
-        end = "failures" if "failed" in states else "complete"
+        name, scheduler = study.space.study, study.space.scheduler
+        own = [t for t in trials if name in t.studies]
+        rows = [_trial_row(t, finished, t.config.signature in stopped, t.config.signature in failed) for t in own]
+        # A study repeated from a report lists a search's trials without being a search; its record keeps the search.
+        old = load_study(finished.workspace, study.record_name) if request.report else None
         record = StudyRecord(
-            study=study.space.study,
+            study=name,
             mini=study.space.mini,
             command=request.command(study.name),
             trials=rows,
-            counts=distinct_models([*study.full_size, *(t.config for t in its)]),
-            state="interrupted" if "planned" in states or left.get(study.space.study) else end,
+            counts=count_networks([*study.full_size, *(t.config for t in own)]),
+            state=_study_state({row["state"] for row in rows}, remaining.get(name, 0)),
             ended_at=utc_now(),
-            search=drawn.get(study.space.study) or (old and old.search),
-            scheduler=asdict(study.space.scheduler) if study.space.scheduler else old and old.scheduler,
+            search=search_records.get(name) or (old.search if old else None),
+            scheduler=asdict(scheduler) if scheduler else old.scheduler if old else None,
         )
-        save_study(workspace, record)
+        save_study(finished.workspace, record)
         records.append(record)
     return records
 
 
-def _row(trial: PlannedTrial, workspace: Workspace, stopped: bool, failed: bool) -> dict[str, Any]:
-    """How a trial stands in its study's record."""
+def _study_state(trial_states: set[str], remaining: int) -> str:
+    if "planned" in trial_states or remaining:
+        return "interrupted"
+    return "failures" if "failed" in trial_states else "complete"
+
+
+def _trial_row(trial: PlannedTrial, finished: FinishedTrials, stopped: bool, failed: bool) -> TrialRow:
     c = trial.config
-    if find_result(c, workspace) is not None:
+    if finished.find(c):
         state = "done"
     elif trial.stopped or stopped:
         state = "stopped"
     else:
-        state = "failed" if failed or load_failure(workspace, c.signature) is not None else "planned"
-    sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
-    who = {"signature": c.signature, "system": c.system, "phase": c.phase, "seed": c.seed, "state": state}
-    needs = {needed.signature: needed.epochs for needed in with_dependencies(c)[:-1]}
-    return {**who, **sizes, "epochs": c.epochs, "needs": needs, "settings": non_defaults(c)}
+        state = "failed" if failed or load_failure(finished.workspace, c.signature) is not None else "planned"
+    return {
+        "signature": c.signature,
+        "system": c.system,
+        "phase": c.phase,
+        "seed": c.seed,
+        "state": state,
+        "params": trial.complexity.params,
+        "macs": trial.complexity.macs,
+        "epochs": c.epochs,
+        "needs": {dependency.signature: dependency.epochs for dependency in with_dependencies(c)[:-1]},
+        "settings": non_defaults(c),
+    }

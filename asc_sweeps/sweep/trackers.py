@@ -1,6 +1,6 @@
-"""What a sweep tells TensorBoard, MLflow and Weights & Biases, each asked for by one line of a study's YAML.
+"""What a sweep logs to TensorBoard, MLflow and Weights & Biases, each enabled by one line of a study's YAML.
 
-The doors to the three, whose packages are optional. Results never depend on them: one that fails is told of and left alone.
+The doors to the three, whose packages are optional. Results never depend on them: a failing tracker is reported and disabled.
 """
 
 from __future__ import annotations
@@ -11,182 +11,184 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from asc_sweeps.config.dotted_names import flatten_settings
 from asc_sweeps.config.request import Study
-from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.plan import PlannedTrial
+from asc_sweeps.sweep.trial_events import EpochFinished, SweepEvent, TrialFailed, TrialFinished, TrialStopped
+from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_result
 
-METRICS = ("train_loss", "validation_log_loss", "validation_accuracy", "learning_rate", "drop_rate", "seconds")
-"""Of an epoch; the step is the epoch, counted over all phases of a trial."""
+EPOCH_METRICS = ("train_loss", "validation_log_loss", "validation_accuracy", "learning_rate", "drop_rate", "seconds")
+"""Logged at each epoch, counted over all phases of a trial."""
 MLFLOW_STATUS = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "interrupted": "KILLED"}
-PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+TRACKER_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 
 
 class Tracker(Protocol):
-    """One study's place in one of the three."""
+    """One study in one of the three; each trial is one of its runs."""
 
-    def begin(self, trial: PlannedTrial) -> None:
-        """A trial is about to report; it may have before, in an earlier sweep."""
+    def open(self, trial: PlannedTrial) -> Any:
+        """A trial's run, continued if an earlier sweep began it."""
 
-    def log(self, config: TrialConfig, metrics: Mapping[str, float], step: int) -> None:
-        """Some numbers of a trial at a step."""
+    def log(self, run: Any, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics by name."""
 
-    def end(self, config: TrialConfig, state: str, note: str) -> None:
-        """A trial has ended: `done`, `failed`, `stopped` or `interrupted`; `note` says why it failed."""
+    def close(self, run: Any, state: str, note: str) -> None:
+        """End a run: `done`, `failed`, `stopped` or `interrupted`; `note` is the state with the reason of a failure."""
 
 
 class Trackers:
-    """The trackers of a sweep's studies. A start that several studies need is logged by all of them."""
+    """The trackers of a sweep's studies. A trial that no study lists, since others only build on it, is logged by all."""
 
-    def __init__(self, studies: Sequence[Study], workspace: Workspace, say: Callable[[str], None]) -> None:
-        """Raise WorkspaceError for a package that is not installed, or a place that cannot be reached."""
-        self._workspace, self._say = workspace, say
+    def __init__(self, studies: Sequence[Study], finished: FinishedTrials, say: Callable[[str], None]) -> None:
+        """Raise WorkspaceError for a package that is not installed, or a server that cannot be used."""
+        self._finished, self._say = finished, say
         self._trackers: dict[tuple[str, str], Tracker] = {}
+        self._runs: dict[tuple[str, str], dict[str, Any]] = {}
+        self._begun: dict[str, PlannedTrial] = {}
         for study in studies:
-            for kind, place in study.space.track:
-                if importlib.util.find_spec(PACKAGES[kind]) is None:
+            for kind, target in study.space.track:
+                if importlib.util.find_spec(TRACKER_PACKAGES[kind]) is None:
                     raise WorkspaceError(
-                        f"track.{kind} of {study.name}: needs a package that is not installed: "
-                        f"pip install 'asc_sweeps[{kind}]', or leave the line away"
+                        f"track.{kind} of {study.name}: requires a package that is not installed: "
+                        f"pip install 'asc_sweeps[{kind}]', or remove the line"
                     )
                 try:
-                    self._trackers[study.space.study, kind] = KINDS[kind](study.record_name, place, workspace)
+                    tracker = TRACKER_KINDS[kind](study.record_name, target, finished.workspace)
                 except Exception as error:  # whatever three other projects raise
-                    raise WorkspaceError(
-                        f"track.{kind} of {study.name}: {error}; mend it, or leave the line away"
-                    ) from None
-        self._begun: dict[str, PlannedTrial] = {}
+                    raise WorkspaceError(f"track.{kind} of {study.name}: {error}; fix or remove the line") from None
+                self._trackers[study.space.study, kind], self._runs[study.space.study, kind] = tracker, {}
 
-    def on_row(self, trial: PlannedTrial, row: Mapping[str, Any]) -> None:
-        """Take one report of a trial: an epoch's or its end's."""
-        if not self._trackers or row.get("state") in ("reused", "repeated"):
-            return
-        config, state = trial.config, row.get("state")
-        if config.signature not in self._begun:
-            self._begun[config.signature] = trial
-            self._tell(trial, lambda tracker: tracker.begin(trial))
-        if not state:
-            metrics = {name: float(row[name]) for name in METRICS if row.get(name) is not None}
-            self._tell(trial, lambda tracker: tracker.log(config, metrics, row["epochs_done"]))
-            return
-        result = load_result(self._workspace, config.signature) if state == "done" else None
-        if result:
-            scores = {split: micro for split in ("validation", "test") if (micro := result.micro(split))}
-            ends = {f"{split}_log_loss": micro.log_loss for split, micro in scores.items()}
-            ends |= {f"{split}_accuracy": micro.accuracy for split, micro in scores.items()}
-            self._tell(trial, lambda tracker: tracker.log(config, ends, len(result.history)))
-        note = f"{row['cause']}: {row['message']}" if state == "failed" else ""
-        self._end(trial, state, note)
+    def on_event(self, trial: PlannedTrial, event: SweepEvent) -> None:
+        """Log one event of a trial."""
+        signature = trial.config.signature
+        if (
+            isinstance(event, EpochFinished | TrialFinished | TrialFailed | TrialStopped)
+            and signature not in self._begun
+        ):
+            self._begun[signature] = trial
+            self._each(trial, lambda tracker, runs: runs.update({signature: tracker.open(trial)}))
+        match event:
+            case EpochFinished():
+                values = {name: event.metrics.get(name) for name in EPOCH_METRICS}
+                self._log(trial, {n: v for n, v in values.items() if isinstance(v, float | int)}, event.epochs_done)
+            case TrialFinished():
+                if result := self._finished.find(trial.config):
+                    scores = [(split, result.micro_scores.get(split)) for split in ("validation", "test")]
+                    metrics = {f"{split}_log_loss": score.log_loss for split, score in scores if score}
+                    metrics |= {f"{split}_accuracy": score.accuracy for split, score in scores if score}
+                    self._log(trial, metrics, len(result.validation_log_losses))
+                self._close(trial, "done")
+            case TrialFailed():
+                self._close(trial, "failed", f"failed {event.cause}: {event.message}")
+            case TrialStopped():
+                self._close(trial, "stopped")
 
     def close(self) -> None:
-        """The sweep ends; what has begun and not ended was interrupted."""
+        """End the sweep: runs that are still open were interrupted."""
         for trial in list(self._begun.values()):
-            self._end(trial, "interrupted", "")
+            self._close(trial, "interrupted")
 
-    def _end(self, trial: PlannedTrial, state: str, note: str) -> None:
-        self._tell(trial, lambda tracker: tracker.end(trial.config, state, note))
-        self._begun.pop(trial.config.signature)
+    def _log(self, trial: PlannedTrial, metrics: Mapping[str, float], step: int) -> None:
+        self._each(trial, lambda tracker, runs: tracker.log(runs[trial.config.signature], metrics, step))
 
-    def _tell(self, trial: PlannedTrial, tell: Callable[[Tracker], None]) -> None:
+    def _close(self, trial: PlannedTrial, state: str, note: str = "") -> None:
+        signature = self._begun.pop(trial.config.signature).config.signature
+        self._each(trial, lambda tracker, runs: tracker.close(runs.pop(signature), state, note or state))
+
+    def _each(self, trial: PlannedTrial, act: Callable[[Tracker, dict[str, Any]], None]) -> None:
+        """Act on each tracker of a trial with its open runs."""
         for (study, kind), tracker in list(self._trackers.items()):
             if study in trial.studies or not trial.studies:
                 try:
-                    tell(tracker)
+                    act(tracker, self._runs[study, kind])
                 except Exception as error:
                     del self._trackers[study, kind]
-                    self._say(f"track.{kind} of {study}: {error}; the sweep goes on without it")
+                    self._say(
+                        f"track.{kind} of {study}: disabled after an error ({error}); the sweep continues without it"
+                    )
 
 
 class TensorBoard:
-    """One folder a trial, below that of the study."""
+    """One folder per trial, below that of the study."""
 
-    def __init__(self, study: str, place: str, workspace: Workspace) -> None:
-        folder = Path("tensorboard") if workspace.url else workspace.root / "tensorboard"
-        self._folder = Path(place or folder) / study
-        self._writers: dict[str, Any] = {}
+    def __init__(self, study: str, folder: str, workspace: Workspace) -> None:
+        default = Path("tensorboard") if workspace.url else workspace.root / "tensorboard"
+        self._folder = Path(folder or default) / study
 
-    def begin(self, trial: PlannedTrial) -> None:
-        """Open the trial's event file."""
+    def open(self, trial: PlannedTrial) -> Any:
+        """The trial's event file."""
         from tensorboardX import SummaryWriter
 
-        c = trial.config
-        writer = self._writers[c.signature] = SummaryWriter(str(self._folder / f"{c.system}-{c.signature}"))
+        writer = SummaryWriter(str(self._folder / f"{trial.config.system}-{trial.config.signature}"))
         writer.add_text("settings", "\n\n".join(f"{name} = {value}" for name, value in _settings(trial).items()))
+        return writer
 
-    def log(self, config: TrialConfig, metrics: Mapping[str, float], step: int) -> None:
-        """Scalars by their names."""
+    def log(self, run: Any, metrics: Mapping[str, float], step: int) -> None:
+        """Write scalars."""
         for name, value in metrics.items():
-            self._writers[config.signature].add_scalar(name, value, step)
-        self._writers[config.signature].flush()
+            run.add_scalar(name, value, step)
+        run.flush()
 
-    def end(self, config: TrialConfig, state: str, note: str) -> None:
+    def close(self, run: Any, state: str, note: str) -> None:
         """Close the event file."""
-        writer = self._writers.pop(config.signature)
-        writer.add_text("end", f"{state} {note}".strip())
-        writer.close()
+        run.add_text("end", note)
+        run.close()
 
 
 class Mlflow:
-    """One run a trial, found again by its tag `signature`, in an experiment named after the study."""
+    """An experiment named after the study; a trial's run is found again by its tag `signature`."""
 
-    def __init__(self, study: str, place: str, workspace: Workspace) -> None:
+    def __init__(self, study: str, uri: str, workspace: Workspace) -> None:
         from mlflow import MlflowClient
 
         own = f"sqlite:///{Path('mlflow.db').resolve() if workspace.url else workspace.root / 'mlflow.db'}"
-        self._client = MlflowClient(place or os.environ.get("MLFLOW_TRACKING_URI") or own)
+        self._client = MlflowClient(uri or os.environ.get("MLFLOW_TRACKING_URI") or own)
         found = self._client.get_experiment_by_name(study)
         self._experiment = found.experiment_id if found else self._client.create_experiment(study)
-        self._runs: dict[str, str] = {}
 
-    def begin(self, trial: PlannedTrial) -> None:
-        """Open the trial's run, or that of an earlier sweep again."""
+    def open(self, trial: PlannedTrial) -> str:
+        """The id of the trial's run."""
         from mlflow.entities import Param
 
         c = trial.config
         known = self._client.search_runs([self._experiment], f"tags.signature = '{c.signature}'", max_results=1)
         if known:
-            self._runs[c.signature] = known[0].info.run_id
             self._client.update_run(known[0].info.run_id, status="RUNNING")
-            return
+            return known[0].info.run_id
         tags = {"signature": c.signature, "system": c.system, "phase": c.phase}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=f"{c.system} {c.signature}")
-        self._runs[c.signature] = run.info.run_id
-        self._client.log_batch(
-            run.info.run_id, params=[Param(name, str(value)) for name, value in _settings(trial).items()]
-        )
+        run = self._client.create_run(self._experiment, tags=tags, run_name=f"{c.system} {c.signature}").info.run_id
+        self._client.log_batch(run, params=[Param(name, str(value)) for name, value in _settings(trial).items()])
+        return run
 
-    def log(self, config: TrialConfig, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics by their names."""
+    def log(self, run: str, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
-        rows = [Metric(name, value, now, step) for name, value in metrics.items()]
-        self._client.log_batch(self._runs[config.signature], metrics=rows)
+        self._client.log_batch(run, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
 
-    def end(self, config: TrialConfig, state: str, note: str) -> None:
-        """Close the run."""
-        run = self._runs.pop(config.signature)
-        self._client.set_tag(run, "end", f"{state} {note}".strip())
+    def close(self, run: str, state: str, note: str) -> None:
+        """End the run."""
+        self._client.set_tag(run, "end", note)
         self._client.set_terminated(run, MLFLOW_STATUS[state])
 
 
 class Wandb:
-    """One run a trial, its id the signature, in a group named after the study."""
+    """One run per trial, its id from the signature, in a group named after the study."""
 
-    def __init__(self, study: str, place: str, workspace: Workspace) -> None:
-        self._study, self._project = study, place or "asc-sweeps"
+    def __init__(self, study: str, project: str, workspace: Workspace) -> None:
+        self._study, self._project = study, project or "asc-sweeps"
         self._folder = Path() if workspace.url else workspace.root
-        self._runs: dict[str, Any] = {}
 
-    def begin(self, trial: PlannedTrial) -> None:
-        """Open the trial's run, or that of an earlier sweep again."""
+    def open(self, trial: PlannedTrial) -> Any:
+        """The trial's run."""
         import wandb
 
         c = trial.config
-        self._runs[c.signature] = wandb.init(
+        return wandb.init(
             project=self._project,
             group=self._study,
             id=f"{self._study}-{c.signature}",
@@ -198,18 +200,17 @@ class Wandb:
             settings=wandb.Settings(silent=True, console="off"),
         )
 
-    def log(self, config: TrialConfig, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics by their names."""
-        self._runs[config.signature].log(dict(metrics), step=step)
+    def log(self, run: Any, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics."""
+        run.log(dict(metrics), step=step)
 
-    def end(self, config: TrialConfig, state: str, note: str) -> None:
-        """Close the run."""
-        run = self._runs.pop(config.signature)
-        run.summary["end"] = f"{state} {note}".strip()
+    def close(self, run: Any, state: str, note: str) -> None:
+        """End the run."""
+        run.summary["end"] = note
         run.finish(exit_code=0 if state == "done" else 1)
 
 
-KINDS: Mapping[str, Callable[[str, str, Workspace], Tracker]] = {
+TRACKER_KINDS: Mapping[str, Callable[[str, str, Workspace], Tracker]] = {
     "tensorboard": TensorBoard,
     "mlflow": Mlflow,
     "wandb": Wandb,
@@ -217,13 +218,6 @@ KINDS: Mapping[str, Callable[[str, str, Workspace], Tracker]] = {
 
 
 def _settings(trial: PlannedTrial) -> dict[str, Any]:
-    """A trial's settings under their dotted names, with what is counted of its network."""
-
-    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in values.items():
-            found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        return found
-
+    """A trial's settings by their dotted names, and the size of its network."""
     sizes = {"params": trial.complexity.params, "macs": trial.complexity.macs}
-    return {**flat(trial.config.model_dump(mode="json")), **sizes}
+    return {**flatten_settings(trial.config.model_dump(mode="json")), **sizes}

@@ -1,8 +1,9 @@
-"""Finished trials as their settings find them, and how large their networks are; without torch."""
+"""Finished trials, looked up by their settings, and the size of their networks; without torch."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asc_sweeps.config.settings import stored_config
@@ -11,13 +12,45 @@ from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.models.complexity import count_complexity
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import load_result
-from asc_sweeps.workspace.records import Complexity, TrialResult
+from asc_sweeps.workspace.records import Complexity, Score, TrialResult
+
+
+@dataclass(frozen=True)
+class ResultSummary:
+    """What a sweep needs to know of a finished trial, small enough to keep for thousands of them."""
+
+    complexity: Complexity
+    micro_scores: Mapping[str, Score]
+    """Means over segments, by split."""
+    validation_log_losses: tuple[float | None, ...]
+    """One per epoch."""
+
+
+class FinishedTrials:
+    """The finished trials of a workspace during one sweep: each result is read from disk once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._known: dict[str, ResultSummary] = {}
+
+    def find(self, config: TrialConfig) -> ResultSummary | None:
+        """The result of an equal trial, or None if there is none yet. Raises as `find_result`."""
+        if config.signature not in self._known and (result := find_result(config, self.workspace)):
+            self._known[config.signature] = summarize(result)
+        return self._known.get(config.signature)
+
+
+def summarize(result: TrialResult) -> ResultSummary:
+    """The part of a result that a sweep keeps."""
+    scores = {s.split: s for s in result.scores if (s.by, s.name) == ("overall", "micro")}
+    losses = tuple(epoch.get("validation_log_loss") for epoch in result.history)
+    return ResultSummary(result.complexity, scores, losses)
 
 
 def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:
     """The stored result of an equal trial, or None.
 
-    Raises WorkspaceError when what stands under the signature was computed with other settings: a default has changed since.
+    Raises WorkspaceError if the result under this signature was computed with other settings: a default has changed since.
     """
     result = load_result(workspace, config.signature)
     if result is not None:
@@ -26,17 +59,17 @@ def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None
 
 
 def refuse_other_settings(stored: dict[str, Any], config: TrialConfig, workspace: Workspace) -> None:
-    """Raise WorkspaceError where what stands under a trial's signature was computed with other settings."""
+    """Raise WorkspaceError if the settings stored in a trial's folder are not the trial's."""
     folder = workspace.trial(config.signature)
     if stored_config(stored, folder) != config:
         raise WorkspaceError(
             f"{folder}: holds a trial with other settings than {config.signature} has now (a default changed between "
-            "versions); move the folder away to train anew"
+            "versions); move the folder away to train it again"
         )
 
 
 def complexity_of(config: TrialConfig, seconds: float | None = None) -> Complexity:
-    """Params and MACs of a trial's network for one clip, usually of the seconds that it hears; INT8 parameters are a byte each."""
+    """Size of a trial's network, MACs for one clip of `seconds` (default: the length it is scored on); INT8 takes a byte each."""
     if seconds is None:
         seconds = config.evaluate.seconds if config.evaluate else 1.0
     counted = count_complexity(config.model, config.features.n_mels, config.features.frames(seconds))

@@ -43,9 +43,15 @@ def test_a_sweep_runs_on_a_cluster_that_is_already_there(study, tmp_path):
         )
         assert "with the same RAY_AUTH_MODE and token as here" in refused.stderr
         for words, told in (
-            (["--cpus-per-trial", "64"], "no node has what a trial asks for: 64 CPU; the most that one has: 2 CPU"),
-            (["--accelerator", "cuda"], "asks for: 1 CPU, 1 GPU; the most that one has: 2 CPU, 0 GPU"),
-            (["--accelerator", "cpu", "--gpus-per-trial", "1"], "contradict each other"),
+            (
+                ["--cpus-per-trial", "64"],
+                "satisfies the resource request of a trial: 64 CPU; the most that a node has: 2 CPU",
+            ),
+            (["--accelerator", "cuda"], "of a trial: 1 CPU, 1 GPU; the most that a node has: 2 CPU, 0 GPU"),
+            (
+                ["--accelerator", "cpu", "--gpus-per-trial", "1"],
+                "--accelerator cpu contradicts --gpus-per-trial 1; omit one of them",
+            ),
         ):
             there = ["--address", f"127.0.0.1:{port}", "--seeds", "9,"]
             assert told in run("sweep", path, *there, *words, cwd=tmp_path, code=2, env=secret).stderr
@@ -62,7 +68,7 @@ def test_a_cluster_that_asks_for_no_token_is_refused_unless_that_is_allowed(stud
         time.sleep(5)
         there = ["--address", f"127.0.0.1:{port}"]
         refused = run("sweep", path, *there, cwd=tmp_path, code=2, env=without)
-        assert "without a token only an open cluster can be joined" in refused.stderr
+        assert "without a token, only an open cluster can be joined; anyone who" in refused.stderr
         assert "trained 1" in run("sweep", path, *there, "--allow-open-cluster", cwd=tmp_path, env=without).stdout
     finally:
         os.killpg(head.pid, signal.SIGKILL)
@@ -113,7 +119,7 @@ def _status(url):
 
 @pytest.mark.parametrize(("status", "is_open"), [(200, True), (401, False), (404, False)])
 def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
-    from asc_sweeps.sweep.on_ray.run_sweep import job_api_is_open
+    from asc_sweeps.sweep.ray_environment import job_api_is_open
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -183,18 +189,18 @@ def _paces(result):
 
 
 def test_a_node_that_does_not_see_the_data_says_so(tmp_path):
-    from asc_sweeps.sweep.on_ray.run_sweep import _look_on_worker
+    from asc_sweeps.sweep.on_ray.worker import why_node_cannot_run
 
-    assert "no prepared data with fingerprint 0000" in _look_on_worker(
+    assert "no prepared data with fingerprint 0000" in why_node_cannot_run(
         Workspace(tmp_path), ["0" * 32], package_versions()
     )
 
 
 def test_a_node_with_another_torch_is_told_with_both_versions_and_runs_nothing(tmp_path):
-    from asc_sweeps.sweep.on_ray.run_sweep import _look_on_worker
+    from asc_sweeps.sweep.on_ray.worker import why_node_cannot_run
 
-    assert _look_on_worker(Workspace(tmp_path), [], package_versions()) == ""
-    told = _look_on_worker(Workspace(tmp_path), [], {**package_versions(), "torch": "2.12.1"})
+    assert why_node_cannot_run(Workspace(tmp_path), [], package_versions()) == ""
+    told = why_node_cannot_run(Workspace(tmp_path), [], {**package_versions(), "torch": "2.12.1"})
     assert told.startswith(
-        f"has torch {package_versions()['torch']} (here 2.12.1), so that its numbers would be others"
+        f"version mismatch: has torch {package_versions()['torch']} (here 2.12.1), so results would differ"
     )

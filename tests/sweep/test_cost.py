@@ -10,12 +10,12 @@ from asc_sweeps.data.splits import split_rows
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.sweep import cost
 from asc_sweeps.sweep.plan import make_plan
-from asc_sweeps.training.finished import complexity_of
+from asc_sweeps.training.finished import FinishedTrials, complexity_of
 from asc_sweeps.workspace.paths import Workspace
 
 
 def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "SECONDS", 0.05)
+    monkeypatch.setattr(cost, "TIMING_SECONDS", 0.05)
     workspace = Workspace(tmp_path, accelerator="cpu")
     synthesize(tmp_path / "set", DatasetPlan("mini", 2, 1, 1, scenes=SCENES[:2]), workers=1)
     data = prepare(tmp_path / "set", workspace.prepared)
@@ -26,7 +26,7 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
         for w in (8, 16)
     )
     tuned = small.model_copy(update={"finetune": FinetuneConfig(epochs=3, head_epochs=2)})
-    plan = make_plan({"s": [tuned, wide]}, workspace)
+    plan = make_plan({"s": [tuned, wide]}, FinishedTrials(workspace))
     n = len(split_rows(data, small.data)["train"])
     said = []
     found = cost.estimate_cost(plan, workspace, said.append)
@@ -37,7 +37,7 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
     assert said == [
         "timing BC-Res2Net-16 w/ MFA & FPM on a core of "
         + found.measured_on.rpartition(" ")[2]
-        + " for 0.05 s; the first time on a machine 20 s more, to compile what it runs"
+        + " for 0.05 s; the first time on a machine 20 s more to compile"
     ]
     assert cost.estimate_cost(plan, workspace, said.append).hours == pytest.approx(found.hours)
     assert len(said) == 1
@@ -47,4 +47,4 @@ def test_the_cost_of_a_plan_is_that_of_its_trials(tmp_path, monkeypatch):
 
 
 def test_a_plan_with_nothing_left_costs_nothing(tmp_path):
-    assert cost.estimate_cost(make_plan({}, Workspace(tmp_path)), Workspace(tmp_path)) is None
+    assert cost.estimate_cost(make_plan({}, FinishedTrials(Workspace(tmp_path))), Workspace(tmp_path)) is None

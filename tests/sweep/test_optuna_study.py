@@ -9,9 +9,10 @@ from optuna.trial import TrialState
 from asc_sweeps.cli.output import search_lines
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.sweep.searches.search_study import SearchStudy, count_sampled
-from asc_sweeps.training.finished import complexity_of
-from asc_sweeps.workspace.records import Complexity, Score, TrialResult
+from asc_sweeps.sweep.searches.optuna_storage import count_sampled
+from asc_sweeps.sweep.searches.search_study import SearchStudy
+from asc_sweeps.training.finished import ResultSummary, complexity_of
+from asc_sweeps.workspace.records import Score
 
 SPACE = """
 study: s
@@ -55,13 +56,11 @@ def trials_of(folder):
 
 
 def result(config, log_loss):
-    scores = [
-        Score("validation", "overall", "micro", 10, log_loss, 0.5),
-        Score("test", "overall", "micro", 10, -1.0, 1.0),  # better than anything, and never looked at
-    ]
-    n = complexity_of(config)
-    complexity = Complexity(n.params, n.macs, n.model_bytes)
-    return TrialResult(config.signature, config.system, config.phase, {}, None, {}, complexity, scores, [], 1.0, {}, "")
+    scores = {
+        "validation": Score("validation", "overall", "micro", 10, log_loss, 0.5),
+        "test": Score("test", "overall", "micro", 10, -1.0, 1.0),  # better than anything, and never looked at
+    }
+    return ResultSummary(complexity_of(config), scores, ())
 
 
 def test_the_first_point_is_the_given_one_and_all_ends_are_true_states(opened, tmp_path):
@@ -117,10 +116,10 @@ def test_a_limit_is_counted_before_training_and_told_as_a_constraint(opened, tmp
 
 
 def test_limits_that_nothing_keeps_end_the_search_with_a_word(opened, monkeypatch):
-    monkeypatch.setattr("asc_sweeps.sweep.searches.search_study.MOST_REDRAWS", 20)
+    monkeypatch.setattr("asc_sweeps.sweep.searches.search_study.MAX_REJECTIONS", 20)
     search = opened(limits="{params: 10}")
     assert search.ask() is None
-    assert "20 points in a row were refused" in search.early_end
+    assert "20 consecutive samples rejected" in search.early_end
     assert search.sampled == 0
 
 
@@ -149,7 +148,7 @@ def test_two_objectives_give_a_front(opened, sampler):
         search.tell_epoch(asked.number, 1, {"validation_log_loss": 2.0})
         end = result(asked.config, 1 + (i * 7 % 10) / 10)
         search.tell_finished(asked.number, end)
-        points[asked.config.signature] = (end.scores[0].log_loss, end.complexity.macs)
+        points[asked.config.signature] = (end.micro_scores["validation"].log_loss, end.complexity.macs)
     front = {name: tuple(values) for name, values, _ in search.best()}
     for name, (loss, macs) in front.items():
         assert not any(a <= loss and b <= macs and (a, b) != (loss, macs) for a, b in points.values()), name
@@ -158,7 +157,7 @@ def test_two_objectives_give_a_front(opened, sampler):
 @pytest.mark.parametrize("change", [{"objectives": "[validation_log_loss, macs]"}, {"fingerprint": "g"}])
 def test_trials_of_another_search_are_not_mixed_in(opened, change):
     opened()
-    with pytest.raises(WorkspaceError, match="give the study another name"):
+    with pytest.raises(WorkspaceError, match="rename the study"):
         opened(**change)
 
 

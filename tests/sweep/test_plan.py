@@ -10,7 +10,8 @@ from asc_sweeps.config.setting_groups import FinetuneConfig, ModelConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.plan import make_plan
-from asc_sweeps.sweep.studies import open_searches
+from asc_sweeps.sweep.search_databases import open_searches
+from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.atomic_files import write_json
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import load_failures, save_failure
@@ -21,7 +22,7 @@ TUNED = START.model_copy(update={"finetune": FinetuneConfig()})
 
 
 def todo(studies, workspace, stopped):
-    return [t.config.signature for t in make_plan(studies, workspace, stopped).todo]
+    return [t.config.signature for t in make_plan(studies, FinishedTrials(workspace), stopped).todo]
 
 
 def test_a_trial_that_its_study_stopped_is_left_as_it_is(tmp_path):
@@ -41,7 +42,7 @@ def test_it_runs_on_where_a_trial_that_is_to_run_builds_on_it(tmp_path):
 
 def test_a_plan_says_what_training_each_listed_trial_on_its_own_would_take(tmp_path):
     pretraining, tuning = START.pretrain.epochs, TUNED.finetune.epochs + TUNED.finetune.head_epochs
-    made = make_plan({"one": [START, TUNED], "two": [TUNED]}, Workspace(tmp_path))
+    made = make_plan({"one": [START, TUNED], "two": [TUNED]}, FinishedTrials(Workspace(tmp_path)))
     assert sum(t.config.epochs for t in made.trials) == pretraining + tuning
     assert made.naive_epochs == 3 * pretraining + 2 * tuning
 
@@ -49,7 +50,7 @@ def test_a_plan_says_what_training_each_listed_trial_on_its_own_would_take(tmp_p
 def test_the_papers_whole_study_is_what_the_readme_says():
     names = ("table2_ablation", "table3_durations", "table4_drop_rate", "section6_extras", "figure3_widths")
     studies = {s.name: s.trials for s in load_studies(Request(names, mini=False))}
-    made = make_plan(studies, Workspace("/nowhere"))
+    made = make_plan(studies, FinishedTrials(Workspace("/nowhere")))
     epochs = sum(t.config.epochs for t in made.trials)
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     said = f"{epochs:,} epochs, {epochs / made.naive_epochs:.0%} of the {made.naive_epochs:,} of training each"

@@ -200,7 +200,7 @@ def test_sigterm_ends_a_sweep_even_while_python_answers_no_signal():
     driver.terminate()
     _, err = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert "interrupted; finished epochs are kept" in err
+    assert "interrupted; finished epochs are saved; rerun the same command to resume" in err
 
 
 def test_trials_killed_for_their_nodes_memory_fail_with_that_cause_and_the_sweep_ends_in_order(study, tmp_path):
@@ -237,7 +237,7 @@ def test_an_error_that_cannot_be_written_down_is_told_as_it_is_and_the_others_go
     blocked.touch()  # a file where the trial's folder should be
     done = run("sweep", path, cwd=tmp_path, code=1)
     assert "crash: FileExistsError" in done.stderr
-    assert "its failure cannot be written down" in done.stderr
+    assert "its failure cannot be recorded" in done.stderr
     assert "trained 1, failed 1" in done.stdout
     record = json.loads((tmp_path / "workspace" / "studies" / "blocked.json").read_text())
     assert sorted(row["state"] for row in record["trials"]) == ["done", "failed"]

@@ -12,8 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.config.space_file import load_space
 from asc_sweeps.errors import ConfigError, WorkspaceError
-from asc_sweeps.sweep.plan import planned
+from asc_sweeps.sweep.plan import plan_trial
 from asc_sweeps.sweep.trackers import Trackers
+from asc_sweeps.sweep.trial_events import EpochFinished, TrialFailed
+from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.paths import Workspace
 
 YAML = "study: s\ngrid: {seed: [0]}\ntrack: {%s}\n"
@@ -23,24 +25,24 @@ def trackers_of(words, tmp_path, said=None):
     path = tmp_path / "s.yaml"
     path.write_text(YAML % words)
     studies = load_studies(Request((str(path),), mini=False))
-    workspace = Workspace(tmp_path / "workspace")
-    found = Trackers(studies, workspace, (said if said is not None else []).append)
-    return found, planned(studies[0].trials[0], workspace, ("s",))
+    finished = FinishedTrials(Workspace(tmp_path / "workspace"))
+    found = Trackers(studies, finished, (said if said is not None else []).append)
+    return found, plan_trial(studies[0].trials[0], finished, ("s",))
 
 
-def epoch(number, **more):
-    return {"epochs_done": number, "epochs_total": 3, "train_loss": 1 / number, "validation_log_loss": None, **more}
+def epoch(trial, number):
+    return EpochFinished(trial.config.signature, number, 3, {"train_loss": 1 / number, "validation_log_loss": None})
 
 
 def test_a_tracker_that_fails_is_told_of_once_and_the_others_go_on(tmp_path):
     said = []
     trackers, trial = trackers_of("tensorboard: true, mlflow: true", tmp_path, said)
-    trackers.on_row(trial, epoch(1))
-    for writer in trackers._trackers["s", "tensorboard"]._writers.values():
+    trackers.on_event(trial, epoch(trial, 1))
+    for writer in trackers._runs["s", "tensorboard"].values():
         writer.close()
-    trackers._trackers["s", "tensorboard"]._writers.clear()  # as if its folder had gone
-    trackers.on_row(trial, epoch(2))
-    trackers.on_row(trial, epoch(3))
+    trackers._runs["s", "tensorboard"].clear()  # as if its folder had gone
+    trackers.on_event(trial, epoch(trial, 2))
+    trackers.on_event(trial, epoch(trial, 3))
     assert len(said) == 1
     assert said[0].startswith("track.tensorboard of s: ")
     (mlflow_run,) = mlflow_runs(tmp_path / "workspace", "s")
@@ -54,14 +56,14 @@ def mlflow_runs(root, experiment):
 
 def test_an_interrupted_run_is_gone_on_with_and_a_failure_says_why(tmp_path):
     trackers, trial = trackers_of("mlflow: true", tmp_path)
-    trackers.on_row(trial, epoch(1))
+    trackers.on_event(trial, epoch(trial, 1))
     trackers.close()
     (before,) = mlflow_runs(tmp_path / "workspace", "s")
     assert (before.info.status, before.data.tags["end"]) == ("KILLED", "interrupted")
     assert before.data.params["model.width"] == "40"
     trackers, trial = trackers_of("mlflow: true", tmp_path)
-    trackers.on_row(trial, epoch(2))
-    trackers.on_row(trial, {"state": "failed", "cause": "nan", "message": "the loss is nan"})
+    trackers.on_event(trial, epoch(trial, 2))
+    trackers.on_event(trial, TrialFailed(trial.config.signature, "nan", "the loss is nan"))
     (after,) = mlflow_runs(tmp_path / "workspace", "s")
     assert after.info.run_id == before.info.run_id
     assert (after.info.status, after.data.tags["end"]) == ("FAILED", "failed nan: the loss is nan")

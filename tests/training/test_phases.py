@@ -30,6 +30,7 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.sweep.plan import make_plan, with_dependencies
 from asc_sweeps.training.distill import soften
 from asc_sweeps.training.evaluate import predict
+from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.training.losses import distillation_loss
 from asc_sweeps.training.run_trial import load_weights, run_trial, trained_network
 from asc_sweeps.workspace.paths import Workspace
@@ -340,7 +341,7 @@ def test_what_is_finished_needs_nothing_any_more(config_of, workspace, tmp_path)
     run_trial(rounded, workspace)
     elsewhere = Workspace(tmp_path / "elsewhere")
     shutil.copytree(workspace.trial(rounded.signature), elsewhere.trial(rounded.signature))
-    assert make_plan({"s": [rounded]}, elsewhere).todo == []
+    assert make_plan({"s": [rounded]}, FinishedTrials(elsewhere)).todo == []
 
 
 def test_a_teachers_predictions_that_are_damaged_are_made_anew(config_of, workspace):

@@ -1,4 +1,4 @@
-"""What a sweep needs otherwise than Ray 2.60 has it, each with its reason. Import it after `ray_environment.prepare_ray`."""
+"""Changes to Ray 2.60 that a sweep needs, each with its reason. Import it after `ray_environment.prepare_ray`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from ray._private import node, utils
 
 from asc_sweeps.errors import SweepError
 
+DEAD_WORKER = "RayActorError"
+"""The name by which Tune's modules catch the error of a worker that died."""
 
-def survive_memory_kills() -> None:
-    """Make Tune take a worker that was killed for the node's memory for a dead one, which it retries.
 
-    Ray 2.60 raises OutOfMemoryError there, which is none of the errors that Tune foresees, and the whole sweep would end.
+def retry_oom_workers() -> None:
+    """Make Tune retry a worker that was killed because its node ran low on memory, as it does any dead worker.
+
+    Ray 2.60 raises OutOfMemoryError there, which Tune does not catch: the whole sweep would end.
     """
     from ray.air.execution._internal import actor_manager
     from ray.tune.execution import tune_controller
 
-    dead = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
     for module in (actor_manager, tune_controller):
-        if not hasattr(module, "RayActorError"):
-            raise SweepError(f"Ray {ray.__version__} has no {module.__name__}.RayActorError; install ray 2.60")
-        module.RayActorError = dead
+        if not hasattr(module, DEAD_WORKER):
+            raise SweepError(f"Ray {ray.__version__} has no {module.__name__}.{DEAD_WORKER}; install ray 2.60")
+        setattr(module, DEAD_WORKER, (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError))
 
 
-def spare_trackers() -> None:
-    """Keep Tune from importing MLflow and wandb, where installed, to count how often they are used: that takes 1.5 s."""
-    absent = dict.fromkeys({"mlflow", "wandb"} - sys.modules.keys())
-    sys.modules.update(absent)  # None is what an import takes for "not installed"
+def skip_tracker_imports() -> None:
+    """Keep Tune from importing MLflow and wandb for its usage statistics, which takes 1.5 s."""
+    absent = {"mlflow", "wandb"} - sys.modules.keys()
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python marks a package as not importable
     try:
         from ray.air.integrations import mlflow, wandb  # noqa: F401
     finally:
@@ -39,42 +42,33 @@ def spare_trackers() -> None:
             del sys.modules[name]
 
 
-def use_started_workers() -> None:
-    """Let trials run in the workers that Ray starts ahead, which are those without an environment of their own.
+def use_prestarted_workers() -> None:
+    """Run trials in the workers that Ray starts in advance, which have no environment of their own.
 
-    Tune gives every trial one, for a bug of PyTorch Lightning, which is not used here; so each waits for a worker of its own, and
-    the first ones were started for nothing.
+    Tune gives every trial an environment because of a bug in PyTorch Lightning, so each would wait for a new worker.
     """
     from ray.tune.execution import class_cache
 
     class_cache.DEFAULT_ENV_VARS.clear()
 
 
-def leave_sigterm_alone() -> None:
-    """Keep ray.init from giving SIGTERM an answer of Ray's, which ends the process on the spot."""
+def keep_sigterm_handler() -> None:
+    """Keep ray.init from installing a SIGTERM handler that exits at once."""
     utils.set_sigterm_handler = lambda handler: None
 
 
 @contextmanager
-def few_processes() -> Iterator[None]:
-    """A node that is started meanwhile is one that nobody joins or looks at: no autoscaler, no dashboard, no reader of logs.
+def minimal_local_node() -> Iterator[None]:
+    """Start a node without autoscaler, dashboard and log monitor: nobody joins it, and they would cost 3 s of every sweep."""
+    starters = {name: getattr(node.Node, name) for name in ("start_monitor", "start_api_server", "start_log_monitor")}
 
-    Those three would take the cores for 2 s of a sweep's start, and a second of its end.
-    """
-    plain = node.Node
+    def skip(self: node.Node, **options: Any) -> None:
+        """Start nothing."""
 
-    class Alone(plain):
-        def start_monitor(self) -> None:
-            """None: there is one node."""
-
-        def start_api_server(self, **options: Any) -> None:
-            """None, not even the part that is left without a dashboard."""
-
-        def start_log_monitor(self) -> None:
-            """None: workers' logs are not told."""
-
-    node.Node = Alone
     try:
+        for name in starters:
+            setattr(node.Node, name, skip)
         yield
     finally:
-        node.Node = plain
+        for name, start in starters.items():
+            setattr(node.Node, name, start)

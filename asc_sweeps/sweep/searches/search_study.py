@@ -1,37 +1,31 @@
-"""A study's search in Optuna's words: drawn points out, their ends in, every Optuna trial in a true state.
+"""A study's search in Optuna: samples out, ends of trials in, every Optuna trial in a true state.
 
-The only door to Optuna. Knows nothing of Ray: whoever runs the trials asks and tells.
+Knows nothing of Ray: whoever runs the trials calls `ask` and the `tell_*` methods.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from asc_sweeps.config.request import Study
-from asc_sweeps.config.search_space import OBJECTIVES, SIZES, Parameter, Search, point_settings
-from asc_sweeps.config.settings import Setting, values_with_defaults
+from asc_sweeps.config.search_space import OBJECTIVES, SIZES, Search
 from asc_sweeps.config.trial_config import TrialConfig
-from asc_sweeps.errors import AscSweepsError, ConfigError, WorkspaceError
-from asc_sweeps.sweep.plan import PlannedTrial, planned
-from asc_sweeps.training.finished import complexity_of
-from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.records import TrialResult
+from asc_sweeps.errors import ConfigError, WorkspaceError
+from asc_sweeps.sweep.plan import PlannedTrial, plan_trial
+from asc_sweeps.sweep.searches.optuna_storage import counted_trials, naming_database, open_storage, sampled_trials
+from asc_sweeps.sweep.searches.sampling import PointSampler, make_sampler
+from asc_sweeps.sweep.searches.search_record import search_record
+from asc_sweeps.training.finished import FinishedTrials, ResultSummary
+from asc_sweeps.workspace.records import EpochRow, SearchRecord
 
-MOST_REDRAWS = 500
-"""Draws in a row that limits and conditions refuse before a search ends itself."""
-
-PATIENCE = 60.0
-"""Seconds for which SQLite waits for another process that is writing to the database."""
+MAX_REJECTIONS = 500
+"""Samples rejected in a row by limits and conditions after which a search ends itself."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -46,12 +40,12 @@ class SampledTrial:
 
 
 class SearchStudy:
-    """The Optuna study of one study of a request, continued where it is there already.
+    """The Optuna study of one study, resumed if it exists.
 
-    `study` is bound to its data. One process at a time may have it open: what is found RUNNING was left by one that died, and
-    is tried again. `may_write` is asked before anything is drawn or told, and raises where another process has the search now;
-    `on_end` is called when a trial's end is in the database. Raises WorkspaceError for a database that cannot be used, here and
-    in every method, or that holds another search of this name.
+    `study` is on resolved data. One process at a time may have it open: trials found RUNNING belonged to one that died and are
+    retried. `may_write` is called before anything is written and raises if another process has taken the search over; `on_end`
+    once a trial's end is in the database. Every method raises WorkspaceError for a database that cannot be used; opening it, also
+    if it holds another search of this name.
     """
 
     def __init__(
@@ -63,296 +57,151 @@ class SearchStudy:
     ) -> None:
         if study.space.search is None or not study.probes:
             raise ValueError(f"{study.space.study} is not a search")
-        self.study = study.space.study
-        self.name = study.record_name
-        """Of the Optuna study."""
         self.search: Search = study.space.search
-        self.early_end = ""
-        """Why a search ended before it had tried all it was asked to."""
-        self._of, self._data = study, study.probes[0].data
-        self.fingerprint = self._data.fingerprint
+        self.study, self.name = study.space.study, study.record_name
+        """Names of the study and of its Optuna study."""
+        self.fingerprint = study.probes[0].data.fingerprint
         """Of the data that its trials are trained on."""
-        self._asked: dict[int, optuna.Trial] = {}
-        self._on_end = on_end
-        directions = [OBJECTIVES[name] for name in self.search.objectives]
-        self._url, self._may_write = url, may_write
-        with _usable(url):
+        self.early_end = ""
+        """Why the search ended before it had sampled all its trials."""
+        self._running: dict[int, optuna.Trial] = {}
+        self._url, self._may_write, self._on_end = url, may_write, on_end
+        self._sampler = PointSampler(study, self.search)
+        with naming_database(url):
             self._optuna = optuna.create_study(
-                storage=_storage(url),
+                storage=open_storage(url),
                 study_name=self.name,
-                directions=directions,
-                sampler=self._sampler(),
+                directions=[OBJECTIVES[name] for name in self.search.objectives],
+                sampler=make_sampler(self.search),
                 load_if_exists=True,
             )
-        self._refuse_other_search(directions)
-        self._try_again_what_was_left()
+        self._refuse_other_search()
+        for t in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.tell_interrupted(t.number)
         for point in self.search.first:
             self._optuna.enqueue_trial({s.name: s.value for s in point}, skip_if_exists=True)
 
     def ask(self) -> SampledTrial | None:
-        """The next point, or None when all that were asked for are drawn. Points that a limit refuses are told at once."""
+        """The next point, or None if there are enough. Rejected points are recorded and sampled again."""
         self._may_write()
-        with _usable(self._url):
-            return self._ask()
+        with naming_database(self._url):
+            for _ in range(MAX_REJECTIONS):
+                if self.remaining == 0:
+                    return None
+                trial = self._optuna.ask()
+                try:
+                    config, rejection = self._sampler.sample(trial)
+                except ValueError as error:
+                    self._optuna.tell(trial, state=TrialState.FAIL)
+                    raise WorkspaceError(
+                        f"search '{self.name}': {error}; its earlier trials were sampled from other choices: rename the study"
+                    ) from None
+                if config and not rejection:
+                    trial.set_user_attr("signature", config.signature)
+                    trial.set_user_attr("system", config.system)
+                    self._running[trial.number] = trial
+                    return SampledTrial(trial.number, config)
+                trial.set_user_attr("rejected", rejection)
+                self._optuna.tell(trial, state=TrialState.PRUNED)
+            self.early_end = (
+                f"{MAX_REJECTIONS} consecutive samples rejected by its limits or its condition; {self.sampled} of "
+                f"{self.search.trials} trials sampled"
+            )
+            return None
 
-    def _ask(self) -> SampledTrial | None:
-        for _ in range(MOST_REDRAWS):
-            if self.sampled >= self.search.trials:
-                return None
-            trial = self._optuna.ask()
-            config, refused = self._config(trial)
-            if config and not refused:
-                trial.set_user_attr("signature", config.signature)
-                trial.set_user_attr("system", config.system)
-                self._asked[trial.number] = trial
-                return SampledTrial(trial.number, config)
-            trial.set_user_attr("rejected", refused)
-            self._optuna.tell(trial, state=TrialState.PRUNED)
-        self.early_end = (
-            f"{MOST_REDRAWS} points in a row were refused by its limits or its condition; "
-            f"{self.sampled} of {self.search.trials} trials were drawn"
-        )
-        return None
-
-    def tell_finished(self, number: int, result: TrialResult) -> None:
+    def tell_finished(self, number: int, result: ResultSummary) -> None:
         """A trial is finished: its objectives count."""
-        values = [_objective(name, result) for name in self.search.objectives]
-        self._end(number, {}, values=values)
+        self._end(number, values=[_objective(name, result) for name in self.search.objectives])
 
     def tell_failed(self, number: int, cause: str, message: str) -> None:
-        """A trial has failed, with its cause."""
-        self._end(number, {"failed": f"{cause}: {message}"}, state=TrialState.FAIL)
+        """A trial has failed."""
+        self._end(number, ("failed", f"{cause}: {message}"), state=TrialState.FAIL)
 
     def tell_stopped(self, number: int, epochs: int) -> None:
-        """A trial was stopped early; what it had reported by then counts for the sampler where it looks at one objective."""
-        self._end(number, {"stopped_after_epochs": epochs}, state=TrialState.PRUNED)
+        """A trial was stopped early; a sampler of one objective uses the epochs that it reported."""
+        self._end(number, ("stopped_after_epochs", epochs), state=TrialState.PRUNED)
 
-    def tell_epoch(self, number: int, epoch: int, row: dict[str, Any]) -> None:
-        """One epoch of a running trial, for Optuna's curves; it takes them of searches with one objective alone."""
-        value = row.get(self.search.objectives[0])
-        if len(self.search.objectives) == 1 and value is not None:
-            with _usable(self._url), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an epoch that is told twice, after a worker was replaced
-                self._asked[number].report(value, epoch)
+    def tell_epoch(self, number: int, epoch: int, metrics: EpochRow) -> None:
+        """One epoch of a running trial; Optuna accepts them for a single objective only."""
+        value = metrics.get(self.search.objectives[0])
+        if len(self.search.objectives) == 1 and isinstance(value, float):
+            with naming_database(self._url), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an epoch that is reported twice, by a retried worker
+                self._running[number].report(value, epoch)
 
     def tell_interrupted(self, number: int) -> None:
-        """A trial was not ended: it fails in Optuna, and its point waits to be tried again."""
+        """A trial did not end: it fails in Optuna, and its point is enqueued to be retried."""
         self._may_write()
-        with _usable(self._url):
+        with naming_database(self._url):
             params = next(t.params for t in self._optuna.get_trials(deepcopy=False) if t.number == number)
             self._optuna.enqueue_trial(params, user_attrs={"again": number})
-        self._end(number, {}, state=TrialState.FAIL)
+        self._end(number, state=TrialState.FAIL)
 
-    def _end(self, number: int, notes: Mapping[str, object], **how: Any) -> None:
+    def _end(self, number: int, note: tuple[str, object] | None = None, **end: Any) -> None:
         self._may_write()
-        with _usable(self._url):
-            for name, value in notes.items():
-                self._asked[number].set_user_attr(name, value)
-            self._optuna.tell(number, **how, skip_if_finished=True)
+        with naming_database(self._url):
+            if note:
+                self._running[number].set_user_attr(*note)
+            self._optuna.tell(number, **end, skip_if_finished=True)
         self._on_end()
 
     @property
     def sampled(self) -> int:
-        """Points that count: all but those that a limit refused, an interruption cut off, or that still wait."""
-        return len(_counted(self._optuna))
+        """Points that count: neither rejected, nor cut off by an interruption, nor waiting."""
+        return len(counted_trials(self._optuna))
 
     @property
     def remaining(self) -> int:
-        """Points that are still to be drawn."""
+        """Points still to be sampled."""
         return max(0, self.search.trials - self.sampled)
 
     @property
     def rejected(self) -> int:
-        """Points that a limit or the condition refused before any training."""
-        return sum("rejected" in t.user_attrs for t in self._optuna.get_trials(deepcopy=False))
+        """Points rejected by a limit or the condition before any training."""
+        return len(sampled_trials(self._optuna)) - self.sampled
 
-    def planned_trials(self, workspace: Workspace) -> list[PlannedTrial]:
-        """The trials of all points that count, equal ones once."""
+    def planned_trials(self, finished: FinishedTrials) -> list[PlannedTrial]:
+        """The distinct trials of all points that count."""
         found = {}
-        for frozen in _counted(self._optuna):
+        for frozen in counted_trials(self._optuna):
             try:
-                config = self._trial_at(point_settings(frozen.params, self.name))
-            except ConfigError:  # of a space that has been narrowed since
+                config = self._sampler.config_at(frozen.params)
+            except ConfigError:  # the space has been narrowed since
                 continue
             if config:
                 stopped = frozen.state == TrialState.PRUNED
-                found[config.signature] = planned(config, workspace, (self.study,), stopped)
+                found[config.signature] = plan_trial(config, finished, (self.study,), stopped)
         return list(found.values())
 
     def best(self) -> list[tuple[str, list[float], dict[str, Any]]]:
-        """Signature, objectives and drawn settings of the best trial, or of the Pareto front for several objectives."""
-        done = self._optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not done:
+        """Signature, objectives and sampled settings of the best trial, or of the Pareto front of several objectives."""
+        if not self._optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             return []
         best = self._optuna.best_trials if len(self.search.objectives) > 1 else [self._optuna.best_trial]
-        unique = {t.user_attrs.get("signature", ""): t for t in best}
-        return [(name, list(t.values), t.params) for name, t in unique.items()]
+        distinct = {t.user_attrs.get("signature", ""): t for t in best}
+        return [(signature, list(t.values), t.params) for signature, t in distinct.items()]
 
-    def as_record(self) -> dict[str, Any]:
-        """What was asked for and what was drawn, as plain values for the study's record.
+    def as_record(self) -> SearchRecord:
+        """The search and its points, for the study's record."""
+        return search_record(self.search, sampled_trials(self._optuna))
 
-        `points`, in the order in which they were drawn: number, state (done, failed, stopped, refused, running), signature,
-        values (one an objective), params (drawn settings), reason (why it was refused or failed).
-        """
-        search = self.search
-        again = {t.user_attrs.get("again") for t in self._optuna.get_trials(deepcopy=False)}
-        drawn = [
-            t
-            for t in self._optuna.get_trials(deepcopy=False)
-            if t.state != TrialState.WAITING and t.number not in again
-        ]
-        return {
-            "sampler": search.sampler,
-            "seed": search.seed,
-            "objectives": list(search.objectives),
-            "limits": dict(search.limits),
-            "trials": search.trials,
-            "parameters": [
-                {"name": p.name, "when": p.when.text if p.when else None}
-                | ({"choices": list(p.choices)} if p.choices else {"low": p.low, "high": p.high, "log": p.log})
-                for p in search.parameters
-            ],
-            "points": [_point(t) for t in drawn],
-        }
-
-    def _sampler(self) -> optuna.samplers.BaseSampler:
-        seed = self.search.seed
-        match self.search.sampler:
-            case "random":
-                return optuna.samplers.RandomSampler(seed)
-            case "nsga2":
-                return optuna.samplers.NSGAIISampler(seed=seed)
-            case _:  # several trials run at once: it must not draw the same point for all of them
-                return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-    def _config(self, trial: optuna.Trial) -> tuple[TrialConfig | None, str]:
-        """The trial that Optuna draws, and what refuses it, if anything."""
-        values: dict[str, object] = {}
-        try:
-            for parameter in self.search.parameters:
-                known = values_with_defaults(
-                    [*self._of.space.settings, *point_settings(values, ""), *self._of.overrides]
-                )
-                if parameter.when is None or parameter.when.holds(known):
-                    values[parameter.name] = _suggest(trial, parameter)
-        except ValueError as error:
-            self._optuna.tell(trial, state=TrialState.FAIL)
+    def _refuse_other_search(self) -> None:
+        """Raise WorkspaceError if the stored trials would mislead the sampler."""
+        identity = self._sampler.identity()
+        directions = [d.name.lower() for d in self._optuna.directions]
+        stored = self._optuna.user_attrs.get("identity", identity)
+        if stored != identity or directions != [OBJECTIVES[name] for name in self.search.objectives]:
             raise WorkspaceError(
-                f"search '{self.name}': {error}; its earlier trials were drawn from other choices: give the study another name"
-            ) from None
-        try:
-            config = self._trial_at(point_settings(values, f"search '{self.name}'"))
-        except ConfigError as error:
-            return None, error.problems[0]
-        if self._of.space.condition:
-            trial.set_constraint("where", 1.0 if config is None else -1.0)
-        if config is None:
-            return None, "left out by `where`"
-        complexity, refused = complexity_of(config), []
-        for name, limit in self.search.limits.items():
-            value = getattr(complexity, name)
-            trial.set_constraint(name, float(value - limit))
-            refused += [f"{name} {value:,} over {limit:,}"] if value > limit else []
-        return config, ", ".join(refused)
-
-    def _trial_at(self, point: tuple[Setting, ...]) -> TrialConfig | None:
-        study = self._of
-        config = study.space.trial(point, study.seeds[0], study.overrides)
-        if config is None:
-            return None
-        probe = next((p for p in study.probes if p.data.subset == config.data.subset), study.probes[0])
-        heard = next(
-            (p.augment.impulse_responses_content for p in study.probes if p.augment.impulse_responses_content), ""
-        )
-        return config.with_resolved_data(self._data.dataset, self._data.fingerprint, probe.data.subset_content, heard)
-
-    def _refuse_other_search(self, directions: list[str]) -> None:
-        """Trials of other data, fixed settings or objectives must not answer this search."""
-        study = self._of
-        drawn = {p.name for p in self.search.parameters}
-        fixed = values_with_defaults([*study.space.settings, *study.overrides])
-        fixed = {name: value for name, value in fixed.items() if name not in drawn and name != "data.dataset"}
-        what = [fixed, self._data.fingerprint, study.seeds[0], self.search.objectives]
-        identity = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:12]
-        known = self._optuna.user_attrs.get("identity", identity)
-        if known != identity or [d.name.lower() for d in self._optuna.directions] != directions:
-            raise WorkspaceError(
-                f"search '{self.name}': its Optuna study holds trials with other data, fixed settings or objectives, which "
-                "would mislead the sampler; give the study another name, or another database with --storage"
+                f"search '{self.name}': its Optuna study holds trials with other data, fixed settings or objectives, which would "
+                "mislead the sampler; rename the study, or use another database with --storage"
             )
         self._optuna.set_user_attr("identity", identity)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._optuna.set_metric_names(list(self.search.objectives))  # as dashboards call the axes
-
-    def _try_again_what_was_left(self) -> None:
-        for t in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.tell_interrupted(t.number)
+            self._optuna.set_metric_names(list(self.search.objectives))  # labels of dashboards
 
 
-def count_sampled(url: str, name: str) -> int:
-    """How many points a search has drawn by what its database says; none where there is no such search or database."""
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        return 0  # opening it would make it
-    with _usable(url):
-        try:
-            return len(_counted(optuna.load_study(study_name=name, storage=_storage(url))))
-        except KeyError:
-            return 0
-
-
-def _storage(url: str) -> optuna.storages.BaseStorage:
-    """A database; one of SQLite's that another process has locked is waited for, and no call on it is lost."""
-    if not url.startswith("sqlite"):
-        return optuna.storages.get_storage(url)
-    patient = {"connect_args": {"timeout": PATIENCE}}  # 5 s otherwise, then an error
-    return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=patient))
-
-
-@contextmanager
-def _usable(url: str) -> Iterator[None]:
-    """Tell what goes wrong with a database by its address; our own errors pass."""
-    try:
-        yield
-    except AscSweepsError:
-        raise
-    except Exception as error:  # whatever Optuna, SQLAlchemy or the database's own library raises
-        text = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WorkspaceError(f"{url}: cannot be used as the database of searches ({text})") from error
-
-
-def _counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that count: not those that still wait, that a limit refused, or that were tried again."""
-    trials = study.get_trials(deepcopy=False)
-    again = {t.user_attrs.get("again") for t in trials}
-    return [
-        t for t in trials if t.state != TrialState.WAITING and "rejected" not in t.user_attrs and t.number not in again
-    ]
-
-
-def _point(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    notes = trial.user_attrs
-    usual = {TrialState.COMPLETE: "done", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
-    return {
-        "number": trial.number,
-        "state": "refused" if "rejected" in notes else usual.get(trial.state, "running"),
-        "signature": notes.get("signature"),
-        "values": list(trial.values) if trial.state == TrialState.COMPLETE and trial.values else None,
-        "params": dict(trial.params),
-        "reason": notes.get("rejected") or notes.get("failed") or "",
-    }
-
-
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
-    p = parameter
-    if p.choices:
-        return trial.suggest_categorical(p.name, p.choices)
-    if isinstance(p.low, int):
-        return trial.suggest_int(p.name, p.low, int(p.high), step=int(p.step or 1), log=p.log)
-    return trial.suggest_float(p.name, p.low, p.high, step=p.step, log=p.log)
-
-
-def _objective(name: str, result: TrialResult) -> float:
+def _objective(name: str, result: ResultSummary) -> float:
     if name in SIZES:
         return float(getattr(result.complexity, name))
-    return float(getattr(result.micro("validation"), name.removeprefix("validation_")))
+    return float(getattr(result.micro_scores["validation"], name.removeprefix("validation_")))
