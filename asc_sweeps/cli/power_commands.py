@@ -13,7 +13,7 @@ from asc_sweeps.workspace.paths import Workspace
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from analysis.evidence.loading import Evidence
-    from analysis.studies.power import Question
+    from analysis.studies.power import TargetEffect
 
 
 @click.command()
@@ -50,11 +50,11 @@ def power(
     the workspace's trials if the rows of a table share enough seeds, otherwise a published one is used. r is the correlation
     between systems that start from the same pretrained models.
     """
-    from analysis.studies.power import lines, measured_spreads, power_table
+    from analysis.studies.power import measured_spreads, power_table, text_lines
 
-    questions = _questions(names, effect, measure)
+    targets = _targets(names, effect, measure)
     spreads = {} if published else measured_spreads(_evidence((location, *also)))
-    table = power_table(questions, spreads, level / tests, wanted, places)
+    table = power_table(targets, spreads, level / tests, wanted, places)
     if places and table["places"].isna().all():
         raise click.UsageError(
             "--places needs a workspace whose trials have stored test predictions for several shared seeds; omit it"
@@ -62,32 +62,32 @@ def power(
     if as_json:
         click.echo(table.to_json(orient="records", indent=1))
         return
-    click.echo("\n".join(lines(table)))
+    click.echo("\n".join(text_lines(table)))
     click.echo(
         f"\nSeeds per system for {wanted:.0%} power, two-sided test at level {level / tests:.2g}. “+ places”: if the result is to "
         "hold for other test places, too. —: no number is enough, or unknown."
     )
 
 
-def _questions(names: tuple[str, ...], effect: float | None, measure: str | None) -> list[Question]:
-    from analysis.studies.power import Question, questions_of_the_paper
+def _targets(names: tuple[str, ...], effect: float | None, measure: str | None) -> list[TargetEffect]:
+    from analysis.studies.power import TargetEffect, paper_effects
 
     if effect is not None:
         if names:
             raise click.UsageError("give names of effects or --effect, not both")
         if effect == 0 or not math.isfinite(effect):
             raise click.BadParameter(f"must be a finite number other than 0; got {effect:g}", param_hint="--effect")
-        return [Question("--effect", "", measure or "log_loss", effect)]
-    questions = questions_of_the_paper()
-    known = list(dict.fromkeys(question.name for question in questions))
+        return [TargetEffect("--effect", "", measure or "log_loss", effect)]
+    targets = paper_effects()
+    known = list(dict.fromkeys(target.name for target in targets))
     for name in names:
         if name not in known:
             near = did_you_mean(name, known) or f"; known: {', '.join(known)}"
             raise click.UsageError(f"unknown effect '{name}'{near}")
-    questions = [q for q in questions if (not names or q.name in names) and measure in (None, q.measure)]
-    if not questions:
+    targets = [t for t in targets if (not names or t.name in names) and measure in (None, t.measure)]
+    if not targets:
         raise click.UsageError(f"the paper has no {measure} for {', '.join(names)}; omit --measure")
-    return questions
+    return targets
 
 
 def _evidence(locations: tuple[str, ...]) -> Evidence:

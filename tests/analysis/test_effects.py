@@ -18,7 +18,7 @@ from analysis.paper.verdicts import effect_verdict
 from analysis.published import TABLE2
 from analysis.report import SECTIONS, render
 from analysis.statistics import Difference, power_of
-from analysis.studies.power import Question, measured_spreads, power_table
+from analysis.studies.power import TargetEffect, measured_spreads, power_table
 from asc_sweeps.cli import cli
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.workspace.paths import Workspace
@@ -242,11 +242,11 @@ def test_power_of_more_tests_asks_for_more_seeds():
     ("arguments", "words"),
     [
         (["drop-0.91"], "unknown effect 'drop-0.91'; did you mean 'drop-0.9"),
-        (["--effect", "0"], "must be a number other than 0"),
-        (["--effect", "nan"], "must be a number other than 0"),
+        (["--effect", "0"], "must be a finite number other than 0"),
+        (["--effect", "nan"], "must be a finite number other than 0"),
         (["--places", "90"], "--places needs a workspace whose trials have stored test predictions"),
         (["mfa", "--effect", "0.1"], "not both"),
-        (["mfa", "--measure", "accuracy_unseen"], "the paper prints no accuracy_unseen of mfa"),
+        (["mfa", "--measure", "accuracy_unseen"], "the paper has no accuracy_unseen for mfa"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_refused_with_the_way_out(arguments, words):
@@ -282,7 +282,7 @@ def test_few_shared_seeds_leave_the_published_spread():
 
 def test_places_ask_for_more_seeds_and_enough_places_for_any_number_of_them():
     spreads = measured_spreads(predicted(np.random.default_rng(0), 5, places=40))
-    table = power_table([Question("mine", "Table 2", "log_loss", 0.1)], spreads).iloc[0]
+    table = power_table([TargetEffect("mine", "Table 2", "log_loss", 0.1)], spreads).iloc[0]
     assert table["places"] == 40
     assert pd.isna(table["seeds_with_places"]) or table["seeds_with_places"] >= table["seeds"]
     spread = spreads["Table 2", "log_loss"]
@@ -290,5 +290,5 @@ def test_places_ask_for_more_seeds_and_enough_places_for_any_number_of_them():
         assert (
             power_of(0.1, spread.place_deviation / math.sqrt(table["places_needed"]), table["places_needed"] - 1) >= 0.8
         )
-    more = power_table([Question("mine", "Table 2", "log_loss", 0.1)], spreads, places=10_000).iloc[0]
+    more = power_table([TargetEffect("mine", "Table 2", "log_loss", 0.1)], spreads, places=10_000).iloc[0]
     assert more["seeds_with_places"] <= (table["seeds_with_places"] if pd.notna(table["seeds_with_places"]) else 10**9)
