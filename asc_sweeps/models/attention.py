@@ -11,7 +11,7 @@ from asc_sweeps.models.res2 import Res2
 
 
 class FrequencyChannelGate(nn.Module):
-    """Weights of channels and frequencies from the mean over time, through about half the channels.
+    """Gates each channel and frequency by the mean over time, through a bottleneck of about half the channels.
 
     Shape: [B, C, F, T] -> the same.
     """
@@ -28,9 +28,7 @@ class FrequencyChannelGate(nn.Module):
 
 
 def attention_unit(channels: int, scale: int) -> Res2:
-    """The unit after the stem and after each stage: a Res2 split whose every slice, the first too, is gated.
-
-    What a slice adds is the gated slice before it.
+    """The unit after the stem and after each stage: a Res2 split in which every slice is gated, before it is added to the next.
     Shape: [B, C, F, T] -> the same; C must divide by `scale`.
     """
 

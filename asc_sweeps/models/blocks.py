@@ -1,6 +1,6 @@
 """Broadcasted residual blocks: BC-ResNet's (the baseline, Kim et al. 2021) and BC-Res2Net's (Sec. 2.1, Fig. 1).
 
-Both have one data flow and differ in their parts. No convolution has a bias.
+Both have the same data flow and differ in their layers. No convolution has a bias.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from asc_sweeps.models.norms import SubSpectralNorm
 from asc_sweeps.models.res2 import Res2
 
 EPS = 1e-6
-"""Of every BatchNorm but SubSpectralNorm's."""
+"""Of every BatchNorm except SubSpectralNorm's."""
 
 
 class BroadcastedBlock(nn.Module):
-    """2-D features, the 1-D features of their mean over frequency broadcast onto them, and the input where it fits.
+    """The sum of 2-D features, 1-D features of their mean over frequency (broadcast), and the input.
 
-    A block that changes the channels (transition) first brings them to size with a 1x1 convolution and has no identity path.
+    A transition block changes the number of channels by a 1x1 convolution first and does not add its input.
     Shape: [B, channels_in, F, T] -> [B, channels_out, F, T].
     """
 
@@ -57,8 +57,8 @@ def bcresnet_block(channels_in: int, channels_out: int, config: ModelConfig) -> 
 def bcres2net_block(channels_in: int, channels_out: int, config: ModelConfig) -> BroadcastedBlock:
     """F2 (Eq. 1); F1 (Eq. 2), 1x1, dropout; BatchNorm and ReLU after the sum.
 
-    The paper's text names F1's result as the second residual; F2's 2-D map is what broadcasted residual learning adds, and
-    what Fig. 1 and the counts of Table 2 fit.
+    The paper's text names F1's result as the second residual; broadcasted residual learning adds F2's 2-D map, which also matches
+    Fig. 1 and the counts of Table 2.
     """
     frequency = Res2(
         channels_out,
@@ -83,6 +83,6 @@ def pointwise(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 def depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
-    """A depthwise convolution that keeps the size; height lies along frequency, width along time."""
+    """A depthwise convolution that keeps the size; `height` is along frequency, `width` along time."""
     padding = (height // 2, width // 2)
     return nn.Conv2d(channels, channels, (height, width), padding=padding, groups=channels, bias=False)

@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates by the challenge's counting rule (that of torchinfo 1.8), as exact integers.
 
-By arithmetic over the layers, without building one: a plan of thousands of trials is counted at once, and without torch. That the
-networks have just these layers is under test.
+Calculated from the settings, without torch: a plan of thousands of trials is counted in an instant. Tests compare the counts with
+the networks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ COUNTED_BLOCKS = ("bcresnet", "bcres2net")
 """Those whose layers the arithmetic below knows; of any other block the layers themselves are counted."""
 
 
-@functools.cache  # a plan asks for the same few networks again and again
+@functools.cache  # a plan repeats a few networks many times
 def count_complexity(config: ModelConfig, n_mels: int, frames: int) -> Complexity:
     """Params and MACs of the network for one segment of `n_mels` x `frames`.
 
-    MACs: a convolution has weights x output positions, Linear and BatchNorm their parameters once; pooling, activations,
-    sums, ResNorm and pixel shuffle count 0.
+    MACs: weights x output positions for convolutions, the number of parameters for Linear and BatchNorm, 0 for everything else.
     """
     if config.block not in COUNTED_BLOCKS:
         from asc_sweeps.models.layer_counts import count_layers
@@ -76,7 +75,7 @@ class _Counter:
         if before != now:
             self.convolution(before * now, f * t)
             self.norm(now)
-        # Of the Res2 split all slices but the first are convolved.
+        # In a Res2 split, all slices except the first are convolved.
         sliced = now if kind == "bcresnet" else now - now // self.config.scale
         self.convolution(3 * sliced, f * t)
         self.norm(sliced * self.config.sub_bands)
@@ -95,7 +94,7 @@ class _Counter:
         for channels, f, t in sizes:
             self.convolution(channels * c, f * t)
             self.block("bcres2net", c, c, f, t)
-        for _, f, t in sizes[1:3]:  # stages 2 and 3 go up a level
+        for _, f, t in sizes[1:3]:  # stages 2 and 3 are upsampled
             self.convolution(c * 4 * c, f * t)
         self.convolution(4 * c * len(SCENES) + len(SCENES), 1)
 

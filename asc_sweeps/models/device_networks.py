@@ -1,4 +1,4 @@
-"""A network for each known device beside the one for all (DCASE 2025 task 1, where the device of a test segment is told)."""
+"""One network per seen device besides the general one (DCASE 2025 task 1, where the device of a test segment is known)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asc_sweeps.models.network import Network
 
 
 class DeviceNetworks(nn.Module):
-    """`general`, and in `own` by the device's name what began as a copy of it. Called, it is `general`."""
+    """The `general` network, and in `own`, by device, networks that begin as its copies. Calling it calls `general`."""
 
     def __init__(self, general: Network) -> None:
         super().__init__()
@@ -22,6 +22,9 @@ class DeviceNetworks(nn.Module):
         return self.general(x)
 
     def of(self, device: int) -> Network:
-        """The network for segments of a device, by its index in DEVICES; the general one for devices that train has not."""
-        known = device in range(len(SEEN_DEVICES))
-        return self.own[DEVICES[device]] if known else self.general
+        """The network for a device (index into DEVICES); for unseen devices the general one."""
+        if device not in range(len(SEEN_DEVICES)):
+            return self.general
+        network = self.own[DEVICES[device]]
+        assert isinstance(network, Network)  # ModuleDict declares modules
+        return network

@@ -10,10 +10,10 @@ from asc_sweeps.models.blocks import bcres2net_block, pointwise
 
 
 class FeaturePyramid(nn.Module):
-    """Brings the four stages' maps to C channels, adds them from the top down, and averages each over F and T.
+    """Projects the four stages' maps to C channels, adds them from the top down, and averages each over F and T.
 
-    Stages 3 and 4 have one size; below them each level is twice as large: 1x1 convolution to 4C, pixel shuffle, and a crop
-    to the lower level, since pooling an odd number of frames rounds up.
+    Stages 3 and 4 have the same size; upsampling to each level below is a 1x1 convolution to 4C, pixel shuffle, and a crop, since
+    pooling an odd number of frames rounds up.
     Shape: [B, C, F/2, T/2], [B, 1.5C, F/4, T/4], [B, 2C, F/8, T/8], [B, 2.5C, F/8, T/8] -> [B, 4C].
     """
 

@@ -1,14 +1,12 @@
-"""INT8: a network that trains with its numbers rounded, and the network of integers that it becomes (Sec. 6).
+"""INT8: quantization-aware training with rounded numbers, and conversion to a network of integers (Sec. 6).
 
-Training, every convolution and Linear sees its input and its weight in 8 bits (fake quantization, straight-through gradients),
-and every norm its weight and bias. Converted, all parameters are int8; convolutions and Linear sum integers.
+In training, each convolution and Linear rounds its input and weight to 8 bits (fake quantization, straight-through gradients), and
+each norm its weight and bias. After conversion all parameters are int8, and convolutions and Linear sum integers.
 
-Decided, since the paper is silent:
-- ResNorm stays in floating point: it has no parameters, and its statistics are each segment's own; rounding its input would put an
-  error below a deviation that divides it.
-- SubSpectralNorm and BatchNorm keep their place. A convolution's weights have one scale per output channel, so a norm behind it
-  only multiplies that scale: folded in, the weights would have the same levels. Their weight and bias become int8, their running
-  statistics stay in floating point: they are no parameters.
+Decisions where the paper is silent:
+- ResNorm stays in floating point: it has no parameters, and dividing by a small deviation would amplify errors of a rounded input.
+- SubSpectralNorm and BatchNorm are not folded into convolutions: a convolution has one scale per output channel, so folding only
+  changes that scale. Their weight and bias become int8; their running statistics, which are not parameters, stay in floating point.
 - Sums, pooling and gates stay in floating point.
 """
 
@@ -16,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +22,20 @@ from torch.nn import functional
 
 from asc_sweeps.models.network import Network
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+Replacements = tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...]
+
 LEVELS = 255
 """Highest level of an input; the lowest is 0."""
 WEIGHT_LEVELS = 127
 MIN_SCALE = 1e-8
-"""A scale is never smaller: a channel of zeros divides by no zero."""
+"""Avoids division by zero for a channel of zeros."""
 MOMENTUM = 0.01
-"""Share of a mini-batch's range in the running range."""
+"""Weight of a mini-batch's range in the running range."""
 
 
 class InputRange(nn.Module):
-    """Running range of a layer's input, to which the input is rounded. Moves in training, stands still in eval mode."""
+    """Rounds a layer's input to a running range, which is updated in training and fixed in eval mode."""
 
     low: Tensor
     high: Tensor
@@ -51,14 +53,14 @@ class InputRange(nn.Module):
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, LEVELS)
 
     def levels(self) -> tuple[Tensor, Tensor]:
-        """Scale (float32), and the level that stands for zero (int32)."""
+        """Scale (float32), and the level of zero (int32)."""
         scale = ((self.high - self.low) / LEVELS).clamp_min(MIN_SCALE)
         return scale, (-self.low / scale).round().clamp(0, LEVELS).to(torch.int32)
 
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:
         low, high = x.aminmax()
-        low, high = low.clamp_max(0), high.clamp_min(0)  # zero must be a level: padding is made of it
+        low, high = low.clamp_max(0), high.clamp_min(0)  # zero must be a level, since padding is zero
         if self.calibrating:
             self.low.copy_(torch.minimum(self.low, low))
             self.high.copy_(torch.maximum(self.high, high))
@@ -68,12 +70,13 @@ class InputRange(nn.Module):
 
 
 class FakeQuantConv2d(nn.Conv2d):
-    """A convolution that trains with its input and parameters rounded; they keep their names."""
+    """A convolution that trains with rounded input and parameters; takes over a layer's parameters and their names."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         shape = layer.in_channels, layer.out_channels, layer.kernel_size
-        moves = layer.stride, layer.padding, layer.dilation, layer.groups
-        super().__init__(*shape, *moves, bias=layer.bias is not None, device="meta")  # draws no random numbers
+        geometry = layer.stride, layer.padding, layer.dilation, layer.groups
+        # The meta device draws no random numbers.
+        super().__init__(*shape, *geometry, bias=layer.bias is not None, device="meta")  # type: ignore[arg-type]  # loose in torch
         self.weight, self.bias = layer.weight, layer.bias
         self.range = InputRange()
 
@@ -82,7 +85,7 @@ class FakeQuantConv2d(nn.Conv2d):
 
 
 class FakeQuantLinear(nn.Linear):
-    """A Linear that trains with its input and parameters rounded; they keep their names."""
+    """A Linear that trains with rounded input and parameters; takes over a layer's parameters and their names."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
@@ -94,10 +97,10 @@ class FakeQuantLinear(nn.Linear):
 
 
 class FakeQuantBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that trains with its weight and bias rounded, by statistics that stand still; its state keeps its names.
+    """A batch norm that trains with rounded weight and bias and fixed statistics; takes over a layer's state and its names.
 
-    Mini-batches of this phase, without Mixup and perhaps with drops, would move the statistics away from those that the network
-    was trained to its end with (measured on generated data: log loss 1.72 -> 1.80 by that alone, at a learning rate of 0).
+    Mini-batches of this phase, without Mixup and perhaps with drops, would move the statistics away from those that the network was
+    trained with (measured on generated data: log loss 1.72 -> 1.80 from that alone, at a learning rate of 0).
     """
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
@@ -113,7 +116,7 @@ class FakeQuantBatchNorm2d(nn.BatchNorm2d):
 
 
 class Integers(nn.Module):
-    """A tensor of parameters as int8 and one scale, or one scale per output channel."""
+    """A parameter as int8 levels with one scale, or one scale per output channel."""
 
     levels: Tensor
     scale: Tensor
@@ -121,24 +124,25 @@ class Integers(nn.Module):
     def __init__(self, values: Tensor, scale: Tensor) -> None:
         super().__init__()
         column = scale.reshape(-1, *[1] * (values.dim() - 1)) if scale.dim() else scale
-        # As torch's fake quantization makes them: times the reciprocal, not divided.
+        # Multiplied by the reciprocal, as torch's fake quantization does, not divided.
         levels = (values.detach() * (1 / column)).round().clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS)
         self.register_buffer("levels", levels.to(torch.int8))
         self.register_buffer("scale", scale)
 
     def values(self) -> Tensor:
-        """What the integers stand for, where they have one scale."""
+        """The values that the levels represent, if they have one scale."""
         return self.levels * self.scale
 
 
 class IntegerLayer(nn.Module):
-    """A convolution or Linear on integers: uint8 levels in, int8 weights, exact sums, one multiplication per channel.
+    """A convolution or Linear on integers: uint8 input, int8 weights, exact sums, one multiplication per output channel.
 
-    The sums are int32 on the CPU. CUDA has no integer convolution: there float64 holds the same integers exactly.
+    The sums are int32 on the CPU. CUDA has no integer convolution; there they are exact in float64.
     """
 
     input_scale: Tensor
     input_zero: Tensor
+    bias: Integers | None
 
     def __init__(self, layer: FakeQuantConv2d | FakeQuantLinear) -> None:
         super().__init__()
@@ -147,8 +151,9 @@ class IntegerLayer(nn.Module):
         scale, zero = layer.range.levels()
         self.register_buffer("input_scale", scale)
         self.register_buffer("input_zero", zero.to(torch.uint8))
-        is_linear = isinstance(layer, nn.Linear)
-        self.moves = None if is_linear else (layer.stride, layer.padding, layer.dilation, layer.groups)
+        self.is_linear = isinstance(layer, nn.Linear)
+        if isinstance(layer, nn.Conv2d):
+            self._geometry = layer.stride, layer.padding, layer.dilation, layer.groups
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = torch.int32 if x.device.type == "cpu" else torch.float64
@@ -160,15 +165,19 @@ class IntegerLayer(nn.Module):
 
     def sums(self, x: Tensor, weight: Tensor) -> Tensor:
         """The layer's sums of products, without bias."""
-        return functional.linear(x, weight) if self.moves is None else functional.conv2d(x, weight, None, *self.moves)
+        if self.is_linear:
+            return functional.linear(x, weight)
+        stride, padding, dilation, groups = self._geometry
+        assert not isinstance(padding, str)  # the networks give sizes
+        return functional.conv2d(x, weight, None, stride, padding, dilation, groups)
 
     def per_channel(self, values: Tensor) -> Tensor:
-        """[out] as what broadcasts over the layer's output."""
-        return values if self.moves is None else values[:, None, None]
+        """[out], reshaped to broadcast over the layer's output."""
+        return values if self.is_linear else values[:, None, None]
 
 
 class IntegerNorm(nn.Module):
-    """A batch norm in eval mode whose weight and bias are int8."""
+    """A batch norm in eval mode with int8 weight and bias."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -185,64 +194,67 @@ class IntegerNorm(nn.Module):
         return functional.batch_norm(x, self.running_mean, self.running_var, *parameters, False, 0.0, self.eps)
 
 
-TRAINED: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...] = (
+FAKE_QUANTIZED: Replacements = (
     (nn.Conv2d, FakeQuantConv2d),
     (nn.Linear, FakeQuantLinear),
     (nn.BatchNorm2d, FakeQuantBatchNorm2d),
 )
-CONVERTED: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...] = (
+CONVERTED: Replacements = (
     (FakeQuantConv2d, IntegerLayer),
     (FakeQuantLinear, IntegerLayer),
     (FakeQuantBatchNorm2d, IntegerNorm),
 )
 
 
-def fake_quantize(network: Network, batches: Iterable[Tensor] = ()) -> Network:
-    """A copy of a network that trains rounded; `batches` of its inputs, [B, 1, F, T], set the first ranges.
+def fake_quantize(network: AnyNetwork, batches: Iterable[Tensor] = ()) -> AnyNetwork:
+    """A copy of a network for quantization-aware training; `batches` of its inputs, [B, 1, F, T], initialize the ranges.
 
-    Its parameters have the network's names and order; its state is the network's plus every layer's range.
+    Parameters keep their names and order; each layer's range is added to the state.
     """
-    prepared = _replaced(copy.deepcopy(network), TRAINED)
-    _calibrate(prepared, batches)
-    return prepared
+    quantized = copy.deepcopy(network)
+    _replace_layers(quantized, FAKE_QUANTIZED)
+    _calibrate(quantized, batches)
+    return quantized
 
 
-def convert_to_int8(prepared: Network) -> Network:
-    """A copy in eval mode, all of whose parameters are integers; it no longer trains."""
-    return _replaced(copy.deepcopy(prepared), CONVERTED).eval().requires_grad_(False)
+def convert_to_int8(network: AnyNetwork) -> AnyNetwork:
+    """A copy of a fake-quantized network with integer parameters, in eval mode; it cannot be trained."""
+    converted = copy.deepcopy(network)
+    _replace_layers(converted, CONVERTED)
+    return converted.eval().requires_grad_(False)
 
 
 def integer_network(network: Network) -> Network:
-    """What `network` is converted to, with no values of use: for `load_state_dict` of a converted network's state."""
+    """A converted network with arbitrary values, for `load_state_dict`."""
     return convert_to_int8(fake_quantize(network))
 
 
 def integer_parameters(converted: nn.Module) -> Iterator[tuple[str, Integers]]:
-    """The parameters of a converted network and their names."""
+    """The parameters of a converted network with their names."""
     return ((name, module) for name, module in converted.named_modules() if isinstance(module, Integers))
 
 
 def integer_bytes(converted: nn.Module) -> int:
-    """Bytes of the parameters of a converted network: one each; their scales are not parameters."""
-    return sum(found.levels.numel() * found.levels.element_size() for _, found in integer_parameters(converted))
+    """Bytes of the parameters of a converted network, one each; scales are not parameters."""
+    return sum(integers.levels.numel() for _, integers in integer_parameters(converted))
 
 
 @torch.no_grad()
-def _calibrate(prepared: Network, batches: Iterable[Tensor]) -> None:
-    """Set every range to what the batches span in eval mode; norms keep their statistics."""
-    was_training, ranges = prepared.training, [m for m in prepared.modules() if isinstance(m, InputRange)]
-    prepared.eval()
-    for found in ranges:
-        found.calibrating = True
+def _calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set each range to the span of the batches in eval mode, which keeps the norms' statistics."""
+    was_training, ranges = network.training, [m for m in network.modules() if isinstance(m, InputRange)]
+    network.eval()
+    for input_range in ranges:
+        input_range.calibrating = True
     for batch in batches:
-        prepared(batch)
-    for found in ranges:
-        found.calibrating = False
-    prepared.train(was_training)
+        network(batch)
+    for input_range in ranges:
+        input_range.calibrating = False
+    network.train(was_training)
 
 
 def _channel_scale(weight: Tensor) -> Tensor:
-    """One scale per output channel, [out]: its largest weight is level 127 or -127."""
+    """One scale per output channel, [out]; the largest weight has level 127 or -127."""
     return (weight.detach().flatten(1).abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(MIN_SCALE)
 
 
@@ -264,11 +276,10 @@ def _rounded(values: Tensor | None) -> Tensor | None:
     return torch.fake_quantize_per_tensor_affine(values, _scale(values), zero, -WEIGHT_LEVELS, WEIGHT_LEVELS)
 
 
-def _replaced(module: nn.Module, kinds: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...]) -> nn.Module:
-    """The module with every layer of these kinds in it, itself too, made anew."""
-    for kind, make in kinds:
-        if isinstance(module, kind):
-            return make(module).train(module.training)
+def _replace_layers(module: nn.Module, replacements: Replacements) -> None:
     for name, child in module.named_children():
-        setattr(module, name, _replaced(child, kinds))
-    return module
+        make = next((make for kind, make in replacements if isinstance(child, kind)), None)
+        if make:
+            setattr(module, name, make(child).train(child.training))
+        else:
+            _replace_layers(child, replacements)

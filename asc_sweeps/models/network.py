@@ -16,15 +16,15 @@ from asc_sweeps.models.fpm import FeaturePyramid
 from asc_sweeps.models.norms import ResNorm
 
 Body = Callable[["Network", Tensor], Tensor | None]
+"""Computes the features before the classifier, [B, channels], or declines with None."""
 
 
 class Network(nn.Module):
     """Log-mel spectrogram to scene logits.
 
-    Shape: [B, 1, F, T] -> [B, scenes]; F must divide by 8 x sub_bands, T is free.
-
-    `body` may compute all before the classifier faster than the layers do: it is given the network and its input, and returns
-    [B, channels], or None to leave the input to the layers. Whoever builds the network chooses it (`training.build_network`).
+    `body`: an optional faster implementation of everything before the classifier, called with the network and its input. It returns
+    features [B, channels], or None for an input that the layers should compute. `training.build_network` sets it.
+    Shape: [B, 1, F, T] -> [B, scenes]; F must be divisible by 8 x sub_bands, T is free.
     """
 
     def __init__(self, config: ModelConfig, scenes: int = len(SCENES), body: Body | None = None) -> None:
@@ -60,17 +60,19 @@ class Network(nn.Module):
         return self.classifier(x).mean(dim=(2, 3))
 
     def reset_classifier(self) -> None:
-        """Draw the classifier's weights anew, as fine-tuning begins (Sec. 3)."""
+        """Reinitialize the classifier, for fine-tuning (Sec. 3)."""
         _initialise(self.classifier)
 
     def body_parameters(self) -> list[nn.Parameter]:
-        """Every parameter except the classifier's: those that Eq. 3 sums over."""
+        """All parameters except the classifier's, as in the sum of Eq. 3."""
         return [p for name, p in self.named_parameters() if not name.startswith("classifier.")]
 
 
 def _stage(channels_in: int, channels_out: int, blocks: int, config: ModelConfig) -> nn.Sequential:
     block = BLOCKS[config.block]
-    layers = [block(channels_in if i == 0 else channels_out, channels_out, config) for i in range(blocks)]
+    layers: list[nn.Module] = [
+        block(channels_in if i == 0 else channels_out, channels_out, config) for i in range(blocks)
+    ]
     layers.append(ResNorm(config.resnorm))
     if config.mfa:
         layers.append(attention_unit(channels_out, config.scale))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SubSpectralNorm(nn.Module):
-    """Batch normalisation of each of S frequency sub-bands on its own (Chang et al. 2021; Sec. 4.2: S = 4).
+    """Separate batch normalisation of each of S frequency sub-bands (Chang et al. 2021; Sec. 4.2: S = 4).
 
     Shape: [B, C, F, T] -> the same; F must divide by `sub_bands`.
     """
@@ -26,8 +26,8 @@ class SubSpectralNorm(nn.Module):
 class ResNorm(nn.Module):
     """Residual normalisation (Kim et al. 2021): weight * x + FreqIN(x); no parameters (Sec. 4.2: weight 0.1).
 
-    FreqIN gives every frequency of every segment zero mean and unit (biased) variance over channels and time, which takes
-    out much of what the recording device does to the spectrum.
+    FreqIN normalizes each frequency of each segment to zero mean and unit (biased) variance over channels and time, which removes
+    much of a recording device's coloration.
     Shape: [B, C, F, T] -> the same.
     """
 

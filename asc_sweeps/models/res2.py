@@ -1,4 +1,4 @@
-"""The hierarchical split of Res2Net (Eq. 1, Eq. 2): every multi-scale part of the network is this module."""
+"""The hierarchical split of Res2Net (Eq. 1, Eq. 2): used by every multi-scale part of the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Res2(nn.Module):
     """Slice the channels in S; y1 = first(x1), y2 = op2(x2), yi = opi(xi + y(i-1)); concatenate.
 
-    `operator(channels)` makes the operator of one slice; `first` that of slice 1, which has none by default (Eq. 1, Eq. 2).
+    `operator(channels)` builds the operator of a slice; `first` that of slice 1, by default the identity (Eq. 1, Eq. 2).
     Shape: [B, C, F, T] -> the same; C must divide by `scale`.
     """
 

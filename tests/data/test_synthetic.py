@@ -292,15 +292,15 @@ def test_a_folder_with_anything_else_in_it_is_refused_and_left_alone(tmp_path: P
     real = tmp_path / "TAU-urban-acoustic-scenes-2022-mobile-development"
     real.mkdir()
     (real / "meta.csv").write_text("filename\n")
-    with pytest.raises(DataError, match=rf"{real.name}: is not empty and holds no generated data set.*name another"):
+    with pytest.raises(DataError, match=rf"{real.name}: is not empty and contains no generated data set.*use another"):
         synthesize(real, MINI)
     assert contents(tmp_path) == {f"{real.name}/meta.csv": b"filename\n"}
 
 
 def test_another_plan_or_seed_is_not_written_over(mini: Path) -> None:
-    with pytest.raises(DataError, match=r"holds another generated data set \(plan mini, seed 3.*plan tiny, seed 3"):
+    with pytest.raises(DataError, match=r"contains another generated data set \(plan mini, seed 3.*plan tiny, seed 3"):
         synthesize(mini, "tiny", SEED)
-    with pytest.raises(DataError, match="holds another generated data set"):
+    with pytest.raises(DataError, match="contains another generated data set"):
         synthesize(mini, MINI, SEED + 1)
 
 
@@ -404,7 +404,7 @@ def test_a_set_of_another_seed_plan_or_a_later_version_or_without_sizes_is_refus
 ) -> None:
     stamp = json.loads((of_version_1 / GENERATED_STAMP).read_text())
     (tmp_path / GENERATED_STAMP).write_text(json.dumps(stamp | odd))
-    with pytest.raises(DataError, match="holds another generated data set"):
+    with pytest.raises(DataError, match="contains another generated data set"):
         synthesize(tmp_path, "small")
 
 

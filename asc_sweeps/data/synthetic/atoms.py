@@ -1,6 +1,6 @@
-"""Short sounds that events are built from, each of RMS 1, at the event rate: syllables, hisses, steps, birds, rails.
+"""Short sounds that events consist of, each at RMS 1 and the event rate: syllables, hisses, steps, birds, rails.
 
-One collection serves a whole data set, as one city's birds serve all its parks; a place picks from it.
+A data set has one collection, from which each recording picks a few.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FORMANTS = ((1.0, 280, 800, 90), (0.5, 900, 2200, 120), (0.25, 2300, 3000, 180)
 
 @dataclass(frozen=True)
 class Atoms:
-    """The collections, by kind."""
+    """Collections of short sounds, by kind."""
 
     syllables: list[Floats]
     hisses: list[Floats]
@@ -33,7 +33,7 @@ class Atoms:
 
 @lru_cache(maxsize=2)
 def draw_atoms(seed: int) -> Atoms:
-    """All short sounds of the data set of this seed (half a second of work, so a process keeps them)."""
+    """All short sounds of the data set with this seed; cached, since they take half a second."""
     rng = generator(seed, Draw.ATOMS)
     return Atoms(
         syllables=[_syllable(rng) for _ in range(160)],
@@ -45,7 +45,7 @@ def draw_atoms(seed: int) -> Atoms:
 
 
 def _syllable(rng: Rng) -> Floats:
-    """A voiced vowel of a low or a high voice: harmonics under three formants."""
+    """A vowel of a low or a high voice: harmonics shaped by three formants."""
     count = int(EVENT_RATE * rng.uniform(0.12, 0.34))
     time = np.arange(count) / EVENT_RATE
     pitch = rng.choice([110.0, 205.0]) * 2 ** rng.normal(0, 0.18)
@@ -76,14 +76,14 @@ def _step(rng: Rng) -> Floats:
 
 
 def _bird(rng: Rng) -> Floats:
-    """A call of one to five chirps, each a gliding, trembling tone."""
+    """A call of one to five chirps, each a gliding tone with vibrato."""
     base = rng.uniform(2300, 6000)
     call = []
     for _ in range(rng.integers(1, 6)):
         count = int(EVENT_RATE * rng.uniform(0.03, 0.12))
-        way = np.linspace(0, 1, count)
-        octaves = rng.normal(0, 0.12) + rng.normal(0, 0.25) * way
-        octaves += 0.12 * rng.normal() * np.sin(TURN * rng.uniform(1, 5) * way)
+        progress = np.linspace(0, 1, count)
+        octaves = rng.normal(0, 0.12) + rng.normal(0, 0.25) * progress
+        octaves += 0.12 * rng.normal() * np.sin(TURN * rng.uniform(1, 5) * progress)
         chirp = np.sin(TURN * np.cumsum(np.minimum(base * 2**octaves, 10_000)) / EVENT_RATE) * np.hanning(count)
         call += [chirp, np.zeros(int(EVENT_RATE * rng.uniform(0.01, 0.07)))]
     return _unit(np.concatenate(call)[:EVENT_RATE])
@@ -103,12 +103,12 @@ def _rail_joint(rng: Rng) -> Floats:
 
 
 def _colored(rng: Rng, count: int, low_hz: float, high_hz: float) -> NDArray[np.float64]:
-    """Noise in a soft band."""
+    """Band-limited noise with Gaussian edges."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     octaves = np.log2(np.maximum(np.fft.rfftfreq(count, 1 / EVENT_RATE), 1) / math.sqrt(low_hz * high_hz))
     return np.fft.irfft(spectrum * np.exp(-0.5 * (octaves / (0.5 * math.log2(high_hz / low_hz))) ** 2), count)
 
 
 def _unit(sound: NDArray[np.float64]) -> Floats:
-    """The sound at RMS 1."""
+    """A sound normalized to RMS 1."""
     return (sound / np.sqrt(np.mean(sound**2))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The axes every layer of sound is made on, and small tools: decibels, knots, shaped noise, random numbers.
+"""Time and frequency axes of all layers of sound, and small tools: decibels, knots, shaped noise, random numbers.
 
 A segment lasts exactly one second and is treated as periodic, so a bin of its spectrum is exactly one hertz.
 """
@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from asc_sweeps.data.wav import WAV_RATE
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
+Spectrum = NDArray[np.complexfloating]
 
 SPECTRUM_BINS = WAV_RATE // 2 + 1
-EVENT_RATE = 22_050  # Hz; events are built at half the rate and meet the bed in the frequency domain
+EVENT_RATE = 22_050  # Hz; events are built at half the rate and added to the bed in the frequency domain
 EVENT_BINS = EVENT_RATE // 2 + 1
 
 EVENT_TIME = np.arange(EVENT_RATE, dtype=np.float32) / EVENT_RATE  # s
@@ -30,7 +31,7 @@ TURN = 2 * math.pi
 
 
 class Draw(IntEnum):
-    """What random numbers are for; keeps the streams of one seed apart."""
+    """Purposes of random numbers; separates the streams of one seed."""
 
     ATOMS = 1
     CITY = 2
@@ -40,30 +41,30 @@ class Draw(IntEnum):
 
 
 def generator(seed: int, purpose: Draw, *key: int) -> np.random.Generator:
-    """The random numbers of one thing, the same whatever else is drawn and in whichever process."""
+    """A generator for one purpose and key, independent of all other draws and of the process."""
     return np.random.default_rng([seed, int(purpose), *key])
 
 
 def amplitude(decibels: ArrayLike) -> Floats:
-    """Decibels to a factor on amplitude; float32."""
+    """Decibels to an amplitude factor, float32."""
     return np.float32(10.0) ** (np.asarray(decibels, np.float32) / np.float32(20.0))
 
 
 def bump(center_hz: float, octaves: float) -> Floats:
-    """A bell of height 1 on BANDS, `octaves` its standard deviation. Shape: -> [96]."""
+    """A Gaussian of height 1 on BANDS with a standard deviation in octaves. Shape: -> [96]."""
     return np.exp(-0.5 * ((BANDS - math.log2(center_hz)) / octaves) ** 2).astype(np.float32)
 
 
 def upsample(knots: NDArray, factor: int) -> Floats:
-    """Straight lines between knots. Shape: [N, K + 1] -> [N, K * factor]."""
+    """Linear interpolation between knots. Shape: [N, K + 1] -> [N, K * factor]."""
     weights = np.arange(factor, dtype=np.float32) / factor
     knots = knots.astype(np.float32, copy=False)
     rise = knots[:, 1:, None] - knots[:, :-1, None]
     return (knots[:, :-1, None] + rise * weights).reshape(len(knots), -1)
 
 
-def noise_spectrum(rng: np.random.Generator, count: int, magnitude: Floats) -> NDArray[np.complex64]:
-    """Gaussian noise of RMS 1 with the given spectrum's form. Shape: [bins] -> [count, bins]."""
+def noise_spectrum(rng: np.random.Generator, count: int, magnitude: Floats) -> Spectrum:
+    """Gaussian noise of RMS 1 with the given magnitude spectrum. Shape: [bins] -> [count, bins]."""
     bins = len(magnitude)
     scale = (bins - 1) * 2 / math.sqrt(2) / math.sqrt(2 * float((magnitude**2).sum()))
     noise = rng.standard_normal((count, bins, 2), dtype=np.float32).view(np.complex64)[..., 0]
@@ -78,13 +79,13 @@ def band_noise(rng: np.random.Generator, count: int, low_hz: float, high_hz: flo
     return to_time(noise_spectrum(rng, count, magnitude), EVENT_RATE)
 
 
-def to_time(spectrum: NDArray[np.complex64], length: int) -> Floats:
+def to_time(spectrum: Spectrum, length: int) -> Floats:
     """Inverse real FFT along the last axis, float32. Shape: [N, length // 2 + 1] -> [N, length]."""
     return np.fft.irfft(spectrum, length, axis=-1).astype(np.float32, copy=False)
 
 
 def add_around(segment: Floats, sound: Floats, start: int, gain: float) -> None:
-    """Add `sound` into `segment` from sample `start`; what runs over the end comes in at the front."""
+    """Add `sound` into `segment` from sample `start`, wrapping around at the end."""
     room = len(segment) - start
     segment[start : start + len(sound)] += gain * sound[:room]
     if len(sound) > room:

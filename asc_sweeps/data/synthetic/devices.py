@@ -1,6 +1,6 @@
-"""How nine recording devices change what they hear: frequency response, compressor, noise of their own, a soft ceiling.
+"""Nine recording devices: frequency response, compressor, self-noise and soft limiter.
 
-As in TAU, b and c hear the scene themselves, while s1..s6 are simulated from what device a recorded.
+As in TAU, a, b and c record the scene, while s1..s6 are simulated from the recording of device a.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asc_sweeps.data.labels import DEVICES
-from asc_sweeps.data.synthetic.axes import Draw, Floats, amplitude, generator, to_time, upsample
+from asc_sweeps.data.synthetic.axes import Draw, Floats, Spectrum, amplitude, generator, to_time, upsample
 from asc_sweeps.data.synthetic.layout import Recording
 from asc_sweeps.data.wav import WAV_RATE
 
-STRENGTH = 1.5  # how far the other devices are from device a: scales their response in dB and their compressor
+STRENGTH = 1.5  # difference of the other devices from device a: scales their response in dB and their compressor
 
-_FRAME = 180  # samples (4 ms) in which the compressor measures; divides WAV_RATE
-_CEILING = 0.7  # of full scale, about -3 dBFS; above it the limiter bends
+_FRAME = 180  # samples (4 ms) over which the compressor measures the level; divides WAV_RATE
+_CEILING = 0.7  # of full scale, about -3 dBFS; threshold of the limiter
 
 
 @dataclass(frozen=True)
 class Compressor:
-    """Turns down what is louder than `threshold` (dBFS) by `ratio`, then everything up by `makeup` (dB)."""
+    """Reduces levels above `threshold` (dBFS) by `ratio`, then raises all levels by `makeup` (dB)."""
 
     threshold: float
     ratio: float
@@ -37,7 +36,7 @@ class Compressor:
 
 @dataclass(frozen=True)
 class Device:
-    """High pass and low pass (Hz, order), bumps (Hz, dB, octaves), compressor, own noise (dBFS RMS), gain (dB)."""
+    """High pass and low pass (Hz, order), bumps (Hz, dB, octaves), compressor, self-noise (dBFS RMS), gain (dB)."""
 
     high_pass: tuple[float, int]
     low_pass: tuple[float, int]
@@ -71,23 +70,23 @@ _DEVICES = {
 _REAL = ("a", "b", "c")
 
 
-def record(heard: Floats, recording: Recording, seed: int) -> Iterator[tuple[str, Floats]]:
-    """The recording by each of its devices, below full scale. Shape: [10, 44100] -> (device, [10, 44100])."""
-    scene = np.fft.rfft(heard, axis=1)
-    by_a = _through("a", scene, _noise(recording, seed, "a"))  # even where a is not among them: s1..s6 come of it
+def record(sound: Floats, recording: Recording, seed: int) -> Iterator[tuple[str, Floats]]:
+    """The sound as recorded by each of the recording's devices, below full scale. Shape: [10, 44100] -> (device, [10, 44100])."""
+    scene = np.fft.rfft(sound, axis=1)
+    of_a = _through("a", scene, _noise(recording, seed, "a"))  # also without a: s1..s6 derive from it
     simulated = set(recording.devices) - set(_REAL)
-    of_a = np.fft.rfft(by_a, axis=1) if simulated else scene
+    source_a = np.fft.rfft(of_a, axis=1) if simulated else scene
     for device in recording.devices:
-        source = of_a if device in simulated else scene
-        yield device, by_a if device == "a" else _through(device, source, _noise(recording, seed, device))
+        source = source_a if device in simulated else scene
+        yield device, of_a if device == "a" else _through(device, source, _noise(recording, seed, device))
 
 
 def _noise(recording: Recording, seed: int, device: str) -> np.random.Generator:
-    """A device's own noise depends on the recording, not on which other devices were there."""
+    """The generator of a device's noise, independent of the other devices of the recording."""
     return generator(seed, Draw.DEVICE, *recording.key, DEVICES.index(device))
 
 
-def _through(name: str, spectrum: NDArray[np.complex64], rng: np.random.Generator) -> Floats:
+def _through(name: str, spectrum: Spectrum, rng: np.random.Generator) -> Floats:
     """One device's recording of a sound. Shape: [10, 22051] -> [10, 44100]."""
     device = _DEVICES[name]
     sound = to_time(spectrum * response(name), WAV_RATE)
@@ -99,7 +98,7 @@ def _through(name: str, spectrum: NDArray[np.complex64], rng: np.random.Generato
 
 
 @cache
-def response(name: str) -> NDArray[np.complex64]:
+def response(name: str) -> Spectrum:
     """The device's minimum-phase response on bins of one hertz. Shape: -> [22051]."""
     device = _DEVICES[name]
     hz = np.maximum(np.arange(WAV_RATE // 2 + 1), 0.5)
@@ -108,7 +107,7 @@ def response(name: str) -> NDArray[np.complex64]:
     for center, height, octaves in device.bumps:
         decibels += height * np.exp(-0.5 * ((np.log2(hz) - math.log2(center)) / octaves) ** 2)
     decibels = np.maximum(decibels * (1.0 if name == "a" else STRENGTH), -70) + device.gain_db
-    # Minimum phase by folding the cepstrum: its negative times go to the positive ones.
+    # Minimum phase: the cepstrum's negative times are folded onto the positive ones.
     cepstrum = np.fft.irfft(decibels / 20 * math.log(10), WAV_RATE)
     cepstrum[1 : WAV_RATE // 2] *= 2
     cepstrum[WAV_RATE // 2 + 1 :] = 0
@@ -119,12 +118,12 @@ def _compressor_gain(sound: Floats, compressor: Compressor) -> Floats:
     """The gain over time, from frames of 4 ms smoothed by attack and release. Shape: [10, 44100] -> same."""
     ratio = 1 + (compressor.ratio - 1) * STRENGTH
     level = 10 * np.log10((sound.reshape(len(sound), -1, _FRAME) ** 2).mean(axis=2) + 1e-12)
-    wanted = -np.maximum(level - compressor.threshold, 0) * (1 - 1 / ratio)
+    target = -np.maximum(level - compressor.threshold, 0) * (1 - 1 / ratio)
     attack, release = (math.exp(-_FRAME / WAV_RATE * 1000 / ms) for ms in (compressor.attack, compressor.release))
-    gain = np.empty_like(wanted)
-    now = wanted.mean(axis=1)
-    for frame in range(wanted.shape[1]):
-        goal = wanted[:, frame]
+    gain = np.empty_like(target)
+    now = target.mean(axis=1)
+    for frame in range(target.shape[1]):
+        goal = target[:, frame]
         keep = np.where(goal < now, attack, release)
         now = keep * now + (1 - keep) * goal
         gain[:, frame] = now
@@ -133,9 +132,9 @@ def _compressor_gain(sound: Floats, compressor: Compressor) -> Floats:
 
 
 def _limit(sound: Floats) -> Floats:
-    """Bends what is over the ceiling so that nothing reaches full scale (0.995 at most)."""
-    size = np.abs(sound)
-    if size.max() > _CEILING:
-        hot = size > _CEILING
-        sound[hot] = np.sign(sound[hot]) * (_CEILING + 0.295 * np.tanh((size[hot] - _CEILING) / 0.3))
+    """Limits samples above the ceiling softly to at most 0.995 of full scale."""
+    magnitude = np.abs(sound)
+    loud = magnitude > _CEILING
+    if loud.any():
+        sound[loud] = np.sign(sound[loud]) * (_CEILING + 0.295 * np.tanh((magnitude[loud] - _CEILING) / 0.3))
     return sound

@@ -1,6 +1,6 @@
-"""What happens in a scene and is heard through its room: voices, steps, birds, rails, music, wheels, brakes.
+"""Events of a scene, which pass through its room: voices, steps, birds, rails, music, wheels, brakes.
 
-Each function adds its layer to a recording's ten segments. Shape: out [10, 22050], in units of the bed's RMS.
+Each function adds its layer to a recording's ten segments. Shape: out [10, 22050], relative to the bed's RMS.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from asc_sweeps.data.synthetic.places import Moment
 
 
 def add_events(moment: Moment, out: Floats) -> None:
-    """All layers the recording has."""
+    """Add all layers that the recording has."""
     for layer, add in EVENTS.items():
         if moment.has(layer):
             add(moment, out)
 
 
 def babble(moment: Moment, out: Floats) -> None:
-    """Many people talking: syllables and hisses without order."""
+    """Many people talking: syllables and hisses in random order."""
     rng, gain, rate = moment.rng, moment.gain("babble"), 2.0 ** moment.knobs["babble_r"]
     for segment in out:
         for _ in range(rng.poisson(rate)):
@@ -56,7 +56,7 @@ def birds(moment: Moment, out: Floats) -> None:
 
 
 def rail_joints(moment: Moment, out: Floats) -> None:
-    """Wheels over rail joints at the pace of travel; silent in the quarter of recordings where the train stands."""
+    """Wheels over rail joints at the train's speed; silent in a quarter of the recordings, where the train stands still."""
     rng, gain, period = moment.rng, moment.gain("clack", 3), 2.0 ** -moment.knobs["clack_r"]
     atom = moment.atoms.joints[rng.integers(len(moment.atoms.joints))]
     if rng.random() >= 0.75:
@@ -82,7 +82,7 @@ def announcement(moment: Moment, out: Floats) -> None:
 
 
 def beeps(moment: Moment, out: Floats) -> None:
-    """Doors or crossings: one to three equal beeps, always at the place's own pitch, in half of the segments."""
+    """Doors or crossings: one to three equal beeps, at the pitch of the place, in half of the segments."""
     rng, gain = moment.rng, 1.4 * moment.gain("beep")
     duration, gap = rng.uniform(0.06, 0.25), rng.uniform(0.1, 0.5)
     count = np.arange(int(duration * EVENT_RATE))
@@ -97,20 +97,20 @@ def beeps(moment: Moment, out: Floats) -> None:
 
 
 def music(moment: Moment, out: Floats) -> None:
-    """A slowly trembling chord: lines on whole hertz, each with two side lines, so that a segment stays periodic."""
+    """A chord with slow tremolo: partials at whole hertz, each with two sidebands, so that a segment stays periodic."""
     rng, gain = moment.rng, 0.7 * moment.gain("music", 3)
     root = 110 * 2 ** (rng.integers(12) / 12)
     intervals = rng.choice([0, 3, 4, 7, 10, 12, 15, 19, 24], 5, replace=False)
     lines = [(round(root * 2 ** (step / 12) * harmonic), 0.6**harmonic) for step in intervals for harmonic in (1, 2, 3)]
     scale = gain / math.sqrt(0.5 * sum(level**2 for _, level in lines))
-    trembles = rng.integers(1, 5, len(lines))
+    tremolos = rng.integers(1, 5, len(lines))
     phases = rng.uniform(0, TURN, (PIECES, len(lines)))
     spectrum = np.zeros((PIECES, EVENT_BINS), np.complex64)
-    for (hz, level), tremble, phase in zip(lines, trembles, phases.T, strict=True):
+    for (hz, level), tremolo, phase in zip(lines, tremolos, phases.T, strict=True):
         line = scale * level * EVENT_RATE / 2 * np.exp(1j * phase)
         spectrum[:, hz] += line
-        spectrum[:, hz + tremble] += 0.3 * line
-        spectrum[:, hz - tremble] += 0.3 * line
+        spectrum[:, hz + tremolo] += 0.3 * line
+        spectrum[:, hz - tremolo] += 0.3 * line
     out += to_time(spectrum, EVENT_RATE)
 
 
@@ -123,14 +123,15 @@ def rolling(moment: Moment, out: Floats) -> None:
 
 
 def squeals(moment: Moment, out: Floats) -> None:
-    """Brakes and flanges: up to three inharmonic trembling tones, in half of the segments."""
+    """Brakes and flanges: up to three inharmonic tones with vibrato, in half of the segments."""
     rng, gain, hz = moment.rng, moment.gain("squeal"), moment.rng.uniform(1800, 5200)
     tones = [(level, ratio * hz) for level, ratio in ((1, 1), (0.5, 1.51), (0.3, 2.02)) if ratio * hz < 10_500]
     for piece in np.flatnonzero(rng.random(PIECES) < 0.5):
         count = int(EVENT_RATE * rng.uniform(0.2, 0.9))
         time = np.arange(count) / EVENT_RATE
-        trembling = TURN * time * (1 + 0.004 * np.sin(TURN * 5 * time))
-        sound = sum(level * np.sin(tone * trembling + rng.uniform(0, 6)) for level, tone in tones)
+        vibrato = TURN * time * (1 + 0.004 * np.sin(TURN * 5 * time))
+        partials = (level * np.sin(tone * vibrato + rng.uniform(0, 6)) for level, tone in tones)
+        sound = sum(partials, np.zeros(count))
         sound = (sound * np.hanning(count)).astype(np.float32)
         add_around(out[piece], sound, int(rng.integers(EVENT_RATE)), gain * _level(rng, 3))
 
@@ -150,25 +151,25 @@ EVENTS: dict[str, Callable[[Moment, Floats], None]] = {
 
 
 def _pick(rng: np.random.Generator, atoms: Sequence[Floats], count: int) -> list[Floats]:
-    """A recording's own few of a collection."""
-    return [atoms[i] for i in rng.integers(len(atoms), size=count)]
+    """A random selection of a collection."""
+    return [atoms[int(i)] for i in rng.integers(len(atoms), size=count)]
 
 
 def _scatter(
     rng: np.random.Generator, out: Floats, kit: Sequence[Floats], rate: float, gain: float, spread_db: float
 ) -> None:
-    """Atoms of a kit at random times, `rate` a second."""
+    """Add sounds of a kit at random times, `rate` per second."""
     for segment in out:
         for _ in range(rng.poisson(rate)):
             _add_one(rng, segment, kit, gain, spread_db)
 
 
 def _add_one(rng: np.random.Generator, segment: Floats, kit: Sequence[Floats], gain: float, spread_db: float) -> None:
-    """One atom of a kit at a random time."""
+    """Add one sound of a kit at a random time."""
     atom = kit[rng.integers(len(kit))]
     add_around(segment, atom, int(rng.integers(EVENT_RATE)), gain * _level(rng, spread_db))
 
 
 def _level(rng: np.random.Generator, spread_db: float) -> float:
-    """How loud one event is next to its layer, as a factor."""
+    """A random gain of one event relative to its layer."""
     return float(amplitude(rng.normal(0, spread_db)))

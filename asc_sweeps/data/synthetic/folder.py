@@ -1,6 +1,6 @@
-"""A folder that appears whole or not at all: filled under a temporary name beside its place, renamed when complete.
+"""A folder that appears complete or not at all: written under a temporary name beside it, then renamed.
 
-Knows nothing of what is written into it. A killed run leaves its temporary folder, which the next run empties.
+An interrupted run leaves its temporary folder, which the next run empties.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from asc_sweeps.errors import DataError
 
 
 @contextmanager
-def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
-    """Yields an empty folder that becomes `folder` (missing or empty so far) if the block ends without an error."""
+def atomic_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
+    """Yields an empty folder that is renamed to `folder` (missing or empty so far) if the block raises no error."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
         handle = os.open(unfinished, os.O_RDONLY)
     except OSError as error:
-        raise DataError(f"{folder.parent}: cannot be written to ({error.strerror}); name another folder") from error
+        raise DataError(f"{folder.parent}: cannot be written to ({error.strerror}); use another folder") from error
     try:
         _lock(handle, unfinished, folder)
         try:
@@ -35,19 +35,19 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     finally:
-        os.close(handle)  # gives up the lock
+        os.close(handle)  # releases the lock
 
 
 def _lock(handle: int, unfinished: Path, folder: Path) -> None:
-    """Keep a second run out: it would empty the folder under the first one's hands."""
-    busy = DataError(f"{folder}: another run is writing it (in {unfinished}); wait for it, or name another folder")
+    """Exclude a second run, which would empty the folder while the first one writes."""
+    busy = DataError(f"{folder}: another run is writing it (in {unfinished}); wait for it, or use another folder")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise busy from None
     except OSError:
-        pass  # a file system without locks: go on without
-    # The first run may have finished between our opening the folder and locking it: then it bears its last name.
+        pass  # a file system without locks
+    # Between opening and locking the folder, the first run may have finished and renamed it.
     if not unfinished.exists() or not os.path.samestat(os.fstat(handle), os.stat(unfinished)):
         raise busy
 
@@ -73,4 +73,6 @@ def _rename(unfinished: Path, folder: Path) -> None:
     try:
         os.rename(unfinished, folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be put in place ({error.strerror}); was it filled meanwhile?") from error
+        raise DataError(
+            f"{folder}: the finished folder cannot be renamed to it ({error.strerror}); it may have been filled in the meantime"
+        ) from error

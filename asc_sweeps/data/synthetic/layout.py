@@ -1,6 +1,6 @@
-"""What a generated data set holds: which recordings at which places, by which devices, under which file names.
+"""The recordings of a generated data set: their locations, devices and file names.
 
-No name or number depends on the plan's size, so a bigger plan contains every smaller one; knows nothing of sound.
+No name or number depends on the plan's size, so a larger plan contains every smaller one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from asc_sweeps.data.labels import CITIES, DEVICES, PIECES, SCENES, SEEN_DEVICES
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
 
-# Numbers are given out in fixed blocks, so that they stay the same however many places a plan has.
-FIRST_TEST_LOCATION = 5_000  # location numbers below are train, from here on test
+# Numbers are assigned in fixed blocks, so that they do not depend on the number of locations.
+FIRST_TEST_LOCATION = 5_000  # smaller location numbers are train, from here on test
 MAX_LOCATIONS = FIRST_TEST_LOCATION // len(SCENES)  # per scene and part
 MAX_RECORDINGS = 40  # per location
 
@@ -25,7 +25,7 @@ OTHER_DEVICE_EVERY = 14
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """How large a generated data set is; `locations` are counted per scene, `recordings` per location."""
+    """The size of a generated data set; `locations` are counted per scene, `recordings` per location."""
 
     name: str
     train_locations: int
@@ -34,7 +34,7 @@ class DatasetPlan:
     scenes: tuple[str, ...] = SCENES
 
     def __post_init__(self) -> None:
-        """Keep within the blocks of numbers."""
+        """Check that the numbers fit into their blocks."""
         if not all(0 <= locations <= MAX_LOCATIONS for locations in (self.train_locations, self.test_locations)):
             raise ValueError(f"plan {self.name!r}: 0 to {MAX_LOCATIONS} locations per scene and part")
         if not 1 <= self.recordings <= MAX_RECORDINGS:
@@ -45,7 +45,7 @@ PLANS = {
     plan.name: plan
     for plan in (
         DatasetPlan("tiny", train_locations=3, test_locations=1, recordings=1),  # tests
-        DatasetPlan("small", train_locations=12, test_locations=9, recordings=1),  # a first look
+        DatasetPlan("small", train_locations=12, test_locations=9, recordings=1),  # trying things out
         DatasetPlan("medium", train_locations=30, test_locations=27, recordings=2),  # comparing systems
     )
 }
@@ -53,7 +53,7 @@ PLANS = {
 
 @dataclass(frozen=True)
 class SegmentFile:
-    """One file of 1 s: a row of `meta.csv`, and the list it stands in (None: in neither)."""
+    """A file of 1 s: its row in `meta.csv`, and the list that contains it (None: neither)."""
 
     filename: str
     scene_label: str
@@ -64,7 +64,7 @@ class SegmentFile:
 
 @dataclass(frozen=True)
 class Recording:
-    """One moment of 10 s at one place; `location` counts within scene and part, `index` within the location."""
+    """A recording of 10 s; `location` counts within scene and part, `index` within the location."""
 
     scene: int
     part: Part
@@ -73,12 +73,12 @@ class Recording:
 
     @property
     def key(self) -> tuple[int, int, int, int]:
-        """What its random numbers are drawn from."""
+        """The key of its random numbers."""
         return self.scene, PARTS.index(self.part), self.location, self.index
 
     @property
     def city(self) -> int:
-        """Index into CITIES; the first location of the ten scenes already visits all ten cities, in either part."""
+        """Index into CITIES; the first locations of the ten scenes cover all ten cities, in either part."""
         return (self.scene + 3 * self.location + 5 * PARTS.index(self.part)) % len(CITIES)
 
     @property
@@ -99,10 +99,10 @@ class Recording:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Two in turn at a test location; at a train location device a, and each other one at its turn.
+        """Two devices in rotation at a test location; at a train location device a, and the others in rotation.
 
-        An accuracy is only as certain as its places are many, so test has many places and few devices at each. Nine
-        locations of a scene in a row have every device twice; the first locations of the ten scenes have all nine.
+        The certainty of an accuracy depends on the number of locations, so test has many of them with few devices each. Nine
+        consecutive locations of a scene have every device twice; the first locations of the ten scenes have all nine.
         """
         if self.part == "test":
             first = 2 * self.location + self.scene
@@ -120,7 +120,7 @@ class Recording:
         return f"audio/{SCENES[self.scene]}-{self.identifier}-{self.number}-{piece}-{device}.wav"
 
     def segments(self) -> Iterator[SegmentFile]:
-        """Its files, by device and piece. As in TAU, an unseen device at a train location is in neither list."""
+        """Its files, by device and piece. As in TAU, files of unseen devices at train locations are in neither list."""
         for device in self.devices:
             part = self.part if self.part == "test" or device in SEEN_DEVICES else None
             for piece in range(PIECES):
@@ -128,7 +128,7 @@ class Recording:
 
 
 def plan_recordings(plan: DatasetPlan) -> list[Recording]:
-    """Every recording of `plan`, in the order of the lists: by scene, city, then number."""
+    """All recordings of a plan, in the order of the lists: by scene, city, then number."""
     sizes: dict[Part, int] = {"train": plan.train_locations, "test": plan.test_locations}
     recordings = [
         Recording(SCENES.index(scene), part, location, index)

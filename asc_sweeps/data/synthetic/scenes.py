@@ -1,19 +1,19 @@
-"""The table that makes ten scenes differ: how loud, how often and in what room each layer of sound is heard.
+"""The table of the ten scenes: level and rate of each layer of sound, and the room.
 
-The numbers were calibrated against a network trained on the real data: leave them as they are, however odd they look.
+Calibrated against a network trained on the real data; do not change the numbers.
 """
 
 from __future__ import annotations
 
 from asc_sweeps.data.labels import SCENES
 
-SILENCE_DB = -59.0  # dB; a level at or below means the scene lacks the layer (written -60)
+SILENCE_DB = -59.0  # dB; the scene lacks layers at or below this level (-60 in the table)
 
-# One row a knob: how much places of one scene differ (standard deviation, times SPREAD), then its mean in each scene.
+# One row per knob: standard deviation between places of one scene (times SPREAD), then the mean for each scene.
 #   *_db  level in dB relative to the bed's, bed_db itself in dBFS; low, mid, high: bumps of the bed's spectrum;
-#         wet: the room's echo relative to the dry sound. tilt: dB per octave; gust: how far the bed swells, dB.
-#   *_p   chance that a recording has the layer at all.
-#   the rest are log2: *_r of events per second, *_f and *_f0 of Hz, rt60 of seconds.
+#         wet: the room's echo relative to the dry sound. tilt: dB per octave; gust: depth of the bed's fluctuations, dB.
+#   *_p   probability that a recording has the layer.
+#   others are log2: *_r of events per second, *_f and *_f0 of Hz, rt60 of seconds.
 _TABLE = """
 knob        sd  airport   bus  metro  station   park  square   mall  street traffic   tram
 bed_db       3    -33.7 -35.2  -23.3    -31.9  -42.6   -30.5  -35.8     -36   -37.8  -29.9
@@ -52,12 +52,12 @@ rt60      0.35      0.1  -2.3     -1      1.5   -1.7     0.6    1.2    -0.4    -
 wet_db     2.5      1.2 -10.4   -1.9      5.6  -14.7   -11.5   -2.1      -6   -11.3   -8.8
 """
 SPREAD = 1.15  # scales the table's standard deviations
-EQUALIZER_DB = 3.45  # how far a place's own coloration strays, standard deviation
-CITY_EQUALIZER_DB = 1.0  # the same for what the places of a city share
+EQUALIZER_DB = 3.45  # standard deviation of a place's coloration
+CITY_EQUALIZER_DB = 1.0  # standard deviation of the coloration that a city's places share
 
 
 def _read_table() -> dict[str, tuple[float, dict[str, float]]]:
-    """Knob -> its standard deviation, its mean by scene."""
+    """Standard deviation, and mean by scene, of each knob."""
     rows = [line.split() for line in _TABLE.strip().splitlines()[1:]]
     return {knob: (SPREAD * float(sd), dict(zip(SCENES, map(float, means), strict=True))) for knob, sd, *means in rows}
 

@@ -1,6 +1,6 @@
-"""What an ideal microphone hears: a bed of noise, events in their room, machines, at the scene's level.
+"""The sound of a recording before any device: a bed of noise, events in their room, and machines.
 
-All levels are relative to the bed's RMS until the last line sets them in dBFS; knows nothing of recording devices.
+All levels are relative to the bed's RMS until `render` scales the sum to dBFS.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asc_sweeps.data.labels import PIECES
 from asc_sweeps.data.synthetic.atoms import draw_atoms
@@ -24,6 +23,7 @@ from asc_sweeps.data.synthetic.axes import (
     TURN,
     Draw,
     Floats,
+    Spectrum,
     amplitude,
     band_noise,
     bump,
@@ -38,34 +38,32 @@ from asc_sweeps.data.synthetic.places import Moment, draw_moment, draw_place
 from asc_sweeps.data.synthetic.scenes import SILENCE_DB
 from asc_sweeps.data.wav import WAV_RATE
 
-Spectrum = NDArray[np.complex64]
-
-# The parts of the bed's spectrum in dB: bumps, cuts below what is audible and above what is there, leaves in the wind.
+# Parts of the bed's spectrum in dB: bumps, high and low cut, leaves in the wind.
 _LOW, _MID, _HIGH = bump(85, 0.8), bump(600, 1.0), bump(4500, 1.0)
 _CUTS_DB = -10 * np.log10(1 + (30.0 / 2**BANDS) ** 4) - 10 * np.log10(1 + (2**BANDS / 13_000.0) ** 4)
 _RUSTLE_DB = 12.0 * bump(5200, 1.0) - 12
 
 
-def hear(recording: Recording, seed: int) -> Floats:
-    """The recording's ten segments, full scale = 1. Shape: -> [10, 44100]."""
+def render_recording(recording: Recording, seed: int) -> Floats:
+    """The sound of a recording's ten segments, full scale = 1. Shape: -> [10, 44100]."""
     rng = generator(seed, Draw.RECORDING, *recording.key)
     return render(draw_moment(draw_place(seed, recording), draw_atoms(seed), rng))
 
 
 def render(moment: Moment) -> Floats:
-    """The sound of one moment. Shape: -> [10, 44100]."""
+    """The sound of a moment. Shape: -> [10, 44100]."""
     bed = _bed(moment)
     events = np.zeros((PIECES, EVENT_RATE), np.float32)
     add_events(moment, events)
     spectrum = _through_room(moment, np.fft.rfft(events, axis=1))
     _add_machines(moment, spectrum)
     full = np.zeros((PIECES, SPECTRUM_BINS), np.complex64)
-    full[:, : EVENT_BINS - 1] = 2.0 * spectrum[:, :-1]  # twice the samples, so twice the bins' size
+    full[:, : EVENT_BINS - 1] = 2.0 * spectrum[:, :-1]  # twice the samples double the bins
     return (bed + to_time(full, WAV_RATE)) * amplitude(moment.knobs["bed_db"])
 
 
 def _bed(moment: Moment) -> Floats:
-    """Noise with the place's smooth spectrum that slowly swells. Shape: -> [10, 44100]."""
+    """Slowly fluctuating noise with the place's smooth spectrum. Shape: -> [10, 44100]."""
     knobs, rng = moment.knobs, moment.rng
     level = knobs["tilt"] * (BANDS - math.log2(1000)) + moment.place.equalizer + _CUTS_DB
     level = level + knobs["low_db"] * _LOW + knobs["mid_db"] * _MID + knobs["high_db"] * _HIGH
@@ -82,7 +80,7 @@ def _bed(moment: Moment) -> Floats:
 
 
 def _through_room(moment: Moment, dry: Spectrum) -> Spectrum:
-    """Adds the echo: noise that dies away within `rt60`, the same for all ten segments. Shape: [10, 11026] -> same."""
+    """Adds reverberation: noise that decays within `rt60`, the same for all ten segments. Shape: [10, 11026] -> same."""
     decay = min(2.0 ** moment.knobs["rt60"], 4.0)  # s to fall by 60 dB (exp(-6.91))
     if decay <= 0.06:
         return dry
@@ -93,10 +91,10 @@ def _through_room(moment: Moment, dry: Spectrum) -> Spectrum:
 
 
 def _add_machines(moment: Moment, spectrum: Spectrum) -> None:
-    """What is too near or too large for the room to color. Shape: [10, 11026]."""
+    """Add sources that the room does not color. Shape: [10, 11026]."""
     if moment.has("pass"):
         spectrum += np.fft.rfft(_passing(moment), axis=1)
-    # Low sounds are made at a fraction of the event rate; their spectrum is the low end, scaled by the fraction.
+    # Low sounds are made at a fraction of the event rate; their spectrum is the low end, scaled accordingly.
     if moment.has("eng"):
         low = np.fft.rfft(_engine(moment, EVENT_TIME[::5]), axis=1)
         spectrum[:, : low.shape[1]] += 5 * low
@@ -108,7 +106,7 @@ def _add_machines(moment: Moment, spectrum: Spectrum) -> None:
 
 
 def _passing(moment: Moment) -> Floats:
-    """Vehicles driving by: noise that rises and falls about a nearest instant, often outside the segment."""
+    """Passing vehicles: noise that rises and falls around an instant that is often outside of the segment."""
     rng = moment.rng
     noise = band_noise(rng, PIECES, 150, 2600)
     nearest, width = rng.uniform(-1.5, 2.5, (PIECES, 1)), rng.uniform(0.4, 1.2, (PIECES, 1))  # s
@@ -118,7 +116,7 @@ def _passing(moment: Moment) -> Floats:
 
 
 def _engine(moment: Moment, time: Floats) -> Floats:
-    """Ten harmonics of a wavering speed of revolution, in the place's own mixture."""
+    """Ten harmonics of a fluctuating rotation speed, weighted by the place."""
     rng = moment.rng
     speed_hz = 2.0 ** moment.knobs["eng_f0"]
     waver = rng.normal(0, 0.01, (PIECES, 1)) * np.sin(
@@ -134,7 +132,7 @@ def _engine(moment: Moment, time: Floats) -> Floats:
 
 
 def _whine(moment: Moment, time: Floats) -> Floats:
-    """An electric motor or gear: a gliding tone, with its octave while that is low enough to be heard."""
+    """An electric motor or gear: a gliding tone, with its octave if that is low enough."""
     rng = moment.rng
     base_hz = float(np.clip(2.0 ** moment.knobs["whine_f"], 120, 2100))
     octaves = rng.normal(0, 0.25, (PIECES, 1)) * (time - 0.5) + rng.normal(0, 0.15, (PIECES, 1))
@@ -144,7 +142,8 @@ def _whine(moment: Moment, time: Floats) -> Floats:
 
 
 def _hum(moment: Moment) -> Floats:
-    """The mains: 100 Hz and two harmonics, the same in all ten segments. Shape: -> [22050]."""
+    """Mains hum: 100 Hz and two harmonics, the same in all ten segments. Shape: -> [22050]."""
     tones = ((1.0, 100), (0.5, 200), (0.3, 300))
-    sound = sum(level * np.sin(TURN * hz * EVENT_TIME + moment.rng.uniform(0, TURN)) for level, hz in tones)
+    partials = (level * np.sin(TURN * hz * EVENT_TIME + moment.rng.uniform(0, TURN)) for level, hz in tones)
+    sound = sum(partials, np.zeros_like(EVENT_TIME))
     return sound.astype(np.float32) * np.float32(moment.gain("hum", 3))

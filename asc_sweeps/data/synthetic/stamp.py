@@ -1,6 +1,6 @@
-"""The stamp that says a data set is generated, and what may be done to a folder because of it.
+"""The stamp of a generated data set, which keeps generated and real data apart.
 
-Only a folder that is missing, empty or stamped is ours; knows nothing of how the files are made.
+Only missing, empty and stamped folders are written to.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from asc_sweeps.data.synthetic.layout import DatasetPlan
 from asc_sweeps.data.tau import GENERATED_STAMP
 from asc_sweeps.errors import DataError
 
-VERSION = 2  # of the sound and of the plan's rules: raise it when the files of a seed or their bytes change
+VERSION = 2  # increase it when the files of a seed or their bytes change
 
 _NOTE = (
     "Procedurally generated sound in the layout of TAU Urban Acoustic Scenes 2022 Mobile. It is not TAU and holds no "
     "real recording: no figure measured on it says anything about real recordings."
 )
-_ASKED_FOR = ("generated", "generator", "plan", "seed")
+_REQUESTED = ("generated", "generator", "plan", "seed")
 
 
 def make_stamp(plan: DatasetPlan, seed: int, segments: int) -> dict[str, Any]:
-    """What stands in the stamp of a data set."""
+    """The stamp of a data set."""
     sizes = {
         "scenes": list(plan.scenes),
         "train_locations": plan.train_locations,
@@ -44,7 +44,7 @@ def make_stamp(plan: DatasetPlan, seed: int, segments: int) -> dict[str, Any]:
 
 
 def write_stamp(stamp: dict[str, Any], folder: Path) -> None:
-    """`GENERATED.json` for programs and a `README.md` for people."""
+    """Write `GENERATED.json` for programs and `README.md` for people."""
     readme = (
         f"# Generated sound, not TAU\n\n{stamp['note']}\n\n"
         f"Written by `{stamp['generator']}`, plan `{stamp['plan']}`, seed {stamp['seed']}: "
@@ -54,27 +54,29 @@ def write_stamp(stamp: dict[str, Any], folder: Path) -> None:
     (folder / GENERATED_STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
-def count_finished(folder: Path, stamp: dict[str, Any]) -> int | None:
-    """The segments of the set if the folder holds it, None if it is free; a folder with anything else is refused."""
+def finished_segments(folder: Path, stamp: dict[str, Any]) -> int | None:
+    """The number of segments if the folder contains this data set, None if it is missing or empty; others are refused."""
     if not folder.exists():
         return None
     if not folder.is_dir():
-        raise DataError(f"{folder}: is a file; a generated data set needs a folder of its own; name another")
+        raise DataError(f"{folder}: is a file; give a folder for the generated data set")
     if not any(folder.iterdir()):
         if os.path.ismount(folder):
-            raise DataError(f"{folder}: is a mount point, which nothing can be renamed to; name a folder inside it")
+            raise DataError(f"{folder}: is a mount point, which cannot be replaced; give a folder inside it")
         return None
     found = _read_stamp(folder / GENERATED_STAMP)
     if found.get("generated") is not True:
         raise DataError(
-            f"{folder}: is not empty and holds no generated data set; generated sound is written only to a folder "
-            "of its own, so that it never mixes with real recordings; name another folder"
+            f"{folder}: is not empty and contains no generated data set; generated sound needs a folder of its own, "
+            "so that it never mixes with real recordings; use another folder"
         )
-    if not _is_asked_for(found, stamp):
-        there, asked = (", ".join(f"{key} {s.get(key)}" for key in ("plan", "seed", "version")) for s in (found, stamp))
+    if not _matches(found, stamp):
+        present, requested = (
+            ", ".join(f"{key} {s.get(key)}" for key in ("plan", "seed", "version")) for s in (found, stamp)
+        )
         raise DataError(
-            f"{folder}: holds another generated data set ({there}) than the one asked for ({asked}); "
-            "name another folder, or delete this one"
+            f"{folder}: contains another generated data set ({present}) than requested ({requested}); "
+            "use another folder, or delete this one"
         )
     count = found["sizes"]["segments"]
     check_count(folder, count)
@@ -82,29 +84,26 @@ def count_finished(folder: Path, stamp: dict[str, Any]) -> int | None:
 
 
 def check_count(folder: Path, expected: int) -> None:
-    """Refuse a set whose audio files are not as many as its plan's."""
+    """Raise DataError unless the folder contains the expected number of audio files."""
     audio = folder / "audio"
     found = sum(1 for _ in audio.iterdir()) if audio.is_dir() else 0
     if found != expected:
-        raise DataError(
-            f"{audio}: holds {found} files, not the {expected} of its plan; delete {folder}, generate it again"
-        )
+        raise DataError(f"{audio}: contains {found} files instead of {expected}; delete {folder} and generate it again")
 
 
-def _is_asked_for(found: dict[str, Any], stamp: dict[str, Any]) -> bool:
-    """Whether the found stamp is of the set that `stamp` asks for, as this version or an earlier one makes it."""
-    if any(found.get(key) != stamp[key] for key in _ASKED_FOR):
+def _matches(found: dict[str, Any], stamp: dict[str, Any]) -> bool:
+    """Whether a folder's stamp is that of the requested data set, written by this version or an earlier one."""
+    if any(found.get(key) != stamp[key] for key in _REQUESTED):
         return False
     if found.get("version") == VERSION:
         return found.get("sizes") == stamp["sizes"]
-    # A set of an earlier version is used as it lies, whole by its own count: trials belong to their data's content,
-    # so those that a workspace has on it stay valid, and writing the set anew would mean to train them all again.
+    # A data set of an earlier version is kept: trials belong to its content, and all would have to be trained again.
     sizes = found.get("sizes")
     return found.get("version") in range(1, VERSION) and isinstance(sizes, dict) and "segments" in sizes
 
 
 def _read_stamp(file: Path) -> dict[str, Any]:
-    """The stamp, or nothing where there is none that can be read."""
+    """The stamp; empty if it is missing or damaged."""
     try:
         stamp = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""A generated data set on disk: its files and lists; whole or not at all.
+"""Writes a generated data set, completely or not at all.
 
-The work is split by recording, each drawn from its own random numbers: the number of processes changes no byte.
+Each recording has its own random numbers, so the number of processes does not affect any byte.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 
 from asc_sweeps.data.labels import PIECES
 from asc_sweeps.data.synthetic.devices import record
-from asc_sweeps.data.synthetic.folder import whole_folder
+from asc_sweeps.data.synthetic.folder import atomic_folder
 from asc_sweeps.data.synthetic.layout import PLANS, DatasetPlan, Recording, SegmentFile, plan_recordings
-from asc_sweeps.data.synthetic.sound import hear
-from asc_sweeps.data.synthetic.stamp import check_count, count_finished, make_stamp, write_stamp
+from asc_sweeps.data.synthetic.sound import render_recording
+from asc_sweeps.data.synthetic.stamp import check_count, finished_segments, make_stamp, write_stamp
+from asc_sweeps.data.tab_separated import as_tsv
 from asc_sweeps.data.wav import write_wav
 from asc_sweeps.errors import DataError, did_you_mean
+from asc_sweeps.workspace.paths import cores
 
-SEGMENT_BYTES = 132_344  # of a file: 44 of header, 44,100 samples of 3
+SEGMENT_BYTES = 132_344  # per file: header of 44, 44,100 samples of 3
 PERCENTAGES = (5, 10, 25, 50, 100)
 
 
@@ -37,8 +39,8 @@ def synthesize(
 ) -> int:
     """Write a generated data set and return its number of segments.
 
-    A finished one of the same plan and seed is left as it is, also one that an earlier version wrote.
-    `workers`: processes, by default one a core, fewer for a small plan. `progress`: called with segments done, all.
+    A finished one with the same plan and seed is kept, even if an earlier version wrote it.
+    `workers`: processes, by default one per core, fewer for a small plan. `progress`: called with finished segments and total.
     """
     plan = _find_plan(plan)
     if seed < 0:
@@ -49,12 +51,12 @@ def synthesize(
     recordings = plan_recordings(plan)
     segments = [segment for recording in recordings for segment in recording.segments()]
     stamp = make_stamp(plan, seed, len(segments))
-    there = count_finished(folder, stamp)
-    if there is not None:
-        return there
+    finished = finished_segments(folder, stamp)
+    if finished is not None:
+        return finished
 
     workers = workers or _default_workers(len(recordings))
-    with whole_folder(folder, SEGMENT_BYTES * len(segments)) as unfinished:
+    with atomic_folder(folder, SEGMENT_BYTES * len(segments)) as unfinished:
         (unfinished / "audio").mkdir()
         done = 0
         for written in _write_all(recordings, unfinished, seed, workers):
@@ -68,9 +70,9 @@ def synthesize(
 
 
 def write_recording(recording: Recording, folder: Path, seed: int) -> int:
-    """Render one recording by all its devices and write the files; returns their number."""
+    """Render a recording with all its devices and write the files; returns their number."""
     count = 0
-    for device, segments in record(hear(recording, seed), recording, seed):
+    for device, segments in record(render_recording(recording, seed), recording, seed):
         for piece in range(PIECES):
             file = folder / recording.filename(device, piece)
             write_wav(file, segments[piece])
@@ -82,37 +84,40 @@ def _find_plan(plan: str | DatasetPlan) -> DatasetPlan:
     if isinstance(plan, DatasetPlan):
         return plan
     if plan not in PLANS:
-        raise DataError(f"plan: unknown plan {plan!r}, known are {', '.join(PLANS)}{did_you_mean(plan, PLANS)}")
+        raise DataError(f"plan: unknown plan {plan!r}, choose from {', '.join(PLANS)}{did_you_mean(plan, PLANS)}")
     return PLANS[plan]
 
 
 def _default_workers(recordings: int) -> int:
-    # Cores this process may use, where the system tells. Starting a process costs as much as a few recordings.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 1 + recordings // 8)
+    return min(cores(), 1 + recordings // 8)  # starting a process costs as much as a few recordings
 
 
 def _write_all(recordings: Sequence[Recording], folder: Path, seed: int, workers: int) -> Iterator[int]:
-    """Write every recording; yields the number of files of each as they are done."""
+    """Write all recordings; yields the number of files of each."""
     write = partial(write_recording, folder=folder, seed=seed)
     if workers == 1:
         yield from map(write, recordings)
         return
-    # Not forked from this process: the caller may hold torch's threads.
+    # Not forked: the caller may have started torch's threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
         yield from pool.map(write, recordings, chunksize=2)
 
 
 def _die_with_parent() -> None:
-    """Without this, the processes of a killed run live on and write into the folder of the next."""
+    """Without this, the processes of a killed run would write into the folder of the next."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write_lists(segments: Sequence[SegmentFile], folder: Path) -> None:
-    """`meta.csv` and the three lists of the split, tab separated with a header."""
+    """Write `meta.csv`, the three lists of the split and the subsets."""
     train = [s for s in segments if s.part == "train"]
     test = [s for s in segments if s.part == "test"]
     labeled = ("filename", "scene_label")
@@ -126,19 +131,19 @@ def _write_lists(segments: Sequence[SegmentFile], folder: Path) -> None:
 
 
 def _subset(train: Sequence[SegmentFile], percent: int) -> list[SegmentFile]:
-    """The segments of about this share of each scene's recordings, as the lists of the 2024 challenge: whole ones, nested."""
+    """The segments of this percentage of each scene's recordings; nested, as the lists of the 2024 challenge."""
     recordings: dict[str, dict[str, list[SegmentFile]]] = {}
     for segment in train:
         name = "-".join(segment.filename.split("-")[:4]) + segment.source_label
         recordings.setdefault(segment.scene_label, {}).setdefault(name, []).append(segment)
-    chosen = set()
-    for its in recordings.values():
-        in_order = sorted(its, key=lambda name: hashlib.sha256(name.encode()).digest())
-        for name in in_order[: math.ceil(len(its) * percent / 100)]:
-            chosen |= {segment.filename for segment in its[name]}
+    chosen: set[str] = set()
+    for of_scene in recordings.values():
+        shuffled = sorted(of_scene, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for name in shuffled[: math.ceil(len(of_scene) * percent / 100)]:
+            chosen |= {segment.filename for segment in of_scene[name]}
     return [segment for segment in train if segment.filename in chosen]
 
 
 def _write_table(file: Path, columns: Sequence[str], segments: Iterable[SegmentFile]) -> None:
-    rows = [columns, *([getattr(segment, column) for column in columns] for segment in segments)]
-    file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
+    rows = ([getattr(segment, column) for column in columns] for segment in segments)
+    file.write_text(as_tsv([columns, *rows]), encoding="utf-8", newline="\n")
