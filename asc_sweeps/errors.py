@@ -1,6 +1,6 @@
-"""What can go wrong by a user's hand or a trial's fate, each with the text a person reads and the exit code of the command.
+"""Errors that a user can fix, each with its exit code; the command line prints the message without a traceback.
 
-Every message names the thing, the rule, the value and the way out; the command line prints it without a traceback.
+A message names the thing, the rule, the value and the way out.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ import errno
 from collections.abc import Iterable
 
 REMEDIES = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room within the quota",
-    errno.EROFS: "let it be written, or name another folder",
-    errno.EACCES: "give this user the right to it",
-    errno.EPERM: "give this user the right to it",
-    errno.EIO: "the disk fails: the system's log says more",
+    errno.ENOSPC: "free space on that disk",
+    errno.EDQUOT: "free space within the quota",
+    errno.EROFS: "make it writable, or choose another folder",
+    errno.EACCES: "give this user permission",
+    errno.EPERM: "give this user permission",
+    errno.EIO: "see the system log",
     errno.ESTALE: "the server has lost the folder: mount it again",
 }
-"""What a person does about a disk that cannot be used, by the system's error."""
+"""What a user does about a disk that cannot be used, by the system's error number."""
 DISK_FULL = "disk full"
 DISK_CAUSES = dict.fromkeys(REMEDIES, "disk") | {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
-"""The cause of a trial's failure by the system's error; what would fill a full disk further is not begun."""
+"""The cause of a trial's failure by the system's error number; on a full disk, nothing new is started."""
 
 
 class AscSweepsError(Exception):
-    """Base of the errors that a person can mend; `exit_code` is what the command returns."""
+    """Base of the errors that a user can fix; `exit_code` is the command's."""
 
     exit_code = 2
 
 
 class ConfigError(AscSweepsError):
-    """One or more wrong settings; holds all of them, one line each."""
+    """One or more invalid settings, each a line in `problems`."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -39,37 +39,37 @@ class ConfigError(AscSweepsError):
 
 
 class DataError(AscSweepsError):
-    """A data set folder, list or recording that breaks the rules of its layout."""
+    """An invalid data set folder, list or recording."""
 
 
 class MissingDataError(DataError):
-    """A data set that is not at hand."""
+    """A data set that does not exist."""
 
 
 class NotPreparedError(DataError):
-    """Data that a workspace does not hold, or that this machine does not see."""
+    """Data that are not prepared in the workspace, or that this machine cannot see."""
 
 
 class WorkspaceError(AscSweepsError):
-    """A workspace folder, stored result or cluster that cannot be used as it stands."""
+    """A workspace, stored result or cluster that cannot be used."""
 
 
 class StoreError(WorkspaceError):
-    """An object store that cannot be reached, or refuses; it may do better a little later."""
+    """An object store that is unreachable or refuses a request; a later attempt may succeed."""
 
 
 class LeaseLostError(AscSweepsError):
-    """Another process has taken over what this one was doing."""
+    """Another process has taken over the work of this one."""
 
 
 class SweepError(AscSweepsError):
-    """A sweep that Ray ended; what is finished is kept."""
+    """A sweep that Ray ended; finished work is saved."""
 
     exit_code = 1
 
 
 class TrialError(AscSweepsError):
-    """A trial that cannot be finished, with its cause in a word or two (`nan`, `damaged`, `start`, ...)."""
+    """A trial that cannot be finished, with a `cause` of a word or two (`nan`, `damaged`, `start`, ...)."""
 
     exit_code = 1
 
@@ -78,19 +78,19 @@ class TrialError(AscSweepsError):
         self.cause = cause
 
     def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
-        # Exceptions travel between processes by their arguments; the default would lose `cause`.
+        # Exceptions are pickled by their arguments, which would lose `cause`.
         return type(self), (self.cause, str(self))
 
 
 def describe_os_error(error: OSError) -> str:
-    """What the system says of a file: its path, the reason, and what to do where that is known.
+    """The path, the system's reason and, where known, the remedy.
 
     >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "/data/result.json"))
-    '/data/result.json: No space left on device; make room on that disk'
+    '/data/result.json: No space left on device; free space on that disk'
     """
-    where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    said = f"{where}: {error.strerror}" if where else str(error.strerror)
-    return f"{said}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else said
+    paths = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = f"{paths}: {error.strerror}" if paths else str(error.strerror)
+    return f"{reason}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else reason
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

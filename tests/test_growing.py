@@ -40,7 +40,7 @@ def python(copy: Path, *arguments: str) -> str:
 
 
 def test_a_setting_is_one_field_and_leaves_old_signatures_as_they_are(copy):
-    field = '    groups: int = Field(1, ge=1, description="Groups of the 1x1 convolutions, beyond the paper")'
+    field = '    groups: int = setting(1, "Groups of the 1x1 convolutions, beyond the paper", ge=1)'
     insert_before(copy / "asc_sweeps" / "config" / "setting_groups.py", "    block: Literal", field)
     assert "model.groups" in python(copy, "-m", "asc_sweeps", "settings")
     code = (

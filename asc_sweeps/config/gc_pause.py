@@ -1,4 +1,4 @@
-"""Work whose objects all stay, without Python's looking again and again for what could be thrown away."""
+"""A pause of Python's garbage collector for work that creates many objects and discards none."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Nothing is looked for that could be thrown away: among a million objects that stay, that takes up to a third of the time.
-
-    For a block (`with gc_paused():`) or for a whole function (`@gc_paused()`).
-    """
-    was_on = gc.isenabled()
+    """No garbage collection within a block or a decorated function; among a million live objects it takes a third of the time."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()

@@ -1,4 +1,4 @@
-"""What a person asks for on the command line, turned into spaces and settings; imports nothing slow."""
+"""What the command line asks for, as studies and settings; imports nothing slow."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from asc_sweeps.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for on the command line: studies at one size, with settings that win over the files'."""
+    """Studies at one size, and the settings that override their files'."""
 
     spaces: tuple[str, ...]
     mini: bool
     overrides: tuple[Setting, ...] = ()
     seeds: tuple[int, ...] | None = None
     options: tuple[str, ...] = ()
-    """The other words of the command, to write down how to run it again."""
+    """The command's other arguments, to record how to run it again."""
     report: Path | None = None
-    """A report whose studies are meant, instead of files; all of them where `spaces` is empty."""
+    """A report whose studies are run, instead of files; all of them if `spaces` is empty."""
 
     def command(self, space: str) -> str:
-        """The line that runs one study of the request again."""
+        """The command that runs one study of the request again."""
         return shlex.join(["asc-sweeps", "sweep", space, *(["--mini"] if self.mini else []), *self.options])
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study of a request: its file, read once, and its trials."""
+    """One study of a request, with its trials."""
 
     name: str
-    """As it was asked for: a shipped study or a path."""
+    """As requested: a shipped study or a path."""
     space: SearchSpace
     trials: tuple[TrialConfig, ...]
     full_size: tuple[TrialConfig, ...]
-    """The file's trials at the paper's size, which are counted whatever is trained."""
+    """The file's trials at the paper's size, whose networks are counted whatever is trained."""
     overrides: tuple[Setting, ...]
     seeds: tuple[int, ...]
     probes: tuple[TrialConfig, ...] = ()
-    """Trials that a search could draw; none where there is a grid."""
+    """Trials that a search could draw; empty for a grid."""
 
     @property
     def record_name(self) -> str:
-        """The study with its size, as its record and its Optuna study are named."""
+        """The name of its record and its Optuna study: the study's, with its size."""
         return f"{self.space.study}-mini" if self.space.mini else self.space.study
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where Ray runs and what it gives to a trial."""
+    """Where Ray runs, and what a trial gets of it."""
 
     address: str | None = None
-    """None starts a Ray of its own on this machine."""
+    """None starts a local Ray."""
     workers: int | None = None
-    """Trials at once on a Ray of its own; None is one a core."""
+    """Concurrent trials on a local Ray; None is one per core."""
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
-    """None is one where there are GPUs; a fraction lets trials share one."""
+    """None is one where there are GPUs; fractions share a GPU."""
     wait_minutes: float = 0.0
-    """How long to wait for nodes that a cluster has still to start."""
+    """How long to wait for autoscaled nodes."""
     allow_open: bool = False
-    """Join a cluster that asks for no token: whoever reaches it can run commands on it."""
+    """Join a cluster without token authentication, on which whoever reaches it can run commands."""
 
 
 def read_request(
@@ -82,7 +82,7 @@ def read_request(
     options: tuple[str, ...] = (),
     report: Path | None = None,
 ) -> Request:
-    """The request of a command's words; raises ConfigError for words that are none."""
+    """The request of a command's arguments; raises ConfigError for invalid ones."""
     return Request(spaces, mini, parse_overrides(sets, data), parse_seeds(seeds) if seeds else None, options, report)
 
 
@@ -91,79 +91,76 @@ def load_studies(request: Request) -> list[Study]:
     """The studies of a request; raises ConfigError with the problems of all files at once."""
     studies, problems = [], list[str]()
     if request.seeds is not None and any(s.name == "seed" for s in request.overrides):
-        problems.append("--seeds and --set seed=... both name seeds; leave one of them away")
-    texts = _texts_of(request.report, request.mini) if request.report else None
-    for name in dict.fromkeys(request.spaces or texts or ()):
+        problems.append("--seeds and --set seed=... exclude each other; remove one")
+    stored = _stored_spaces(request.report, request.mini) if request.report else None
+    for name in dict.fromkeys(request.spaces or stored or ()):
         try:
-            sizes = _sizes(name, request.mini, texts)
-            space = sizes[request.mini]
-            trials = space.trials(request.overrides, request.seeds)
-            full_size = sizes[False].trials() if request.mini else trials
-            seeds = request.seeds or space.seeds
-            probes = [t for p in space.probes() if (t := space.trial(p, seeds[0], request.overrides))]
-            problems += space.validation_problems([*trials, *probes])
-            studies.append(Study(name, space, tuple(trials), tuple(full_size), request.overrides, seeds, tuple(probes)))
+            studies.append(_load_study(name, request, stored, problems))
         except ConfigError as error:
             problems += error.problems
-    spaces = [s.space for s in studies]
-    if len({s.study for s in spaces}) < len(spaces):
-        problems.append(f"two of the files name the same study: {', '.join(f'{s.source} ({s.study})' for s in spaces)}")
+    spaces = [study.space for study in studies]
+    if len({space.study for space in spaces}) < len(spaces):
+        files = ", ".join(f"{space.source} ({space.study})" for space in spaces)
+        problems.append(f"each file must name a different `study`; got {files}")
     if problems:
         raise ConfigError(problems)
     return studies
 
 
-def _texts_of(report: Path, mini: bool) -> dict[str, str]:
-    """The spaces in a report, by name; each lists its trials as they were run."""
+def _load_study(name: str, request: Request, stored: Mapping[str, str] | None, problems: list[str]) -> Study:
+    """A study of a file, or of the search spaces `stored` in a report."""
+    if stored is None:
+        sizes = load_sizes(name, request.mini)
+    elif name in stored:
+        sizes = {False: read_space(stored[name], f"{name}.yaml")}
+    else:
+        raise ConfigError([f"the report has no study '{name}'{did_you_mean(name, stored)}; known: {', '.join(stored)}"])
+    space = sizes[request.mini]
+    trials = space.trials(request.overrides, request.seeds)
+    full_size = sizes[False].trials() if request.mini else trials
+    seeds = request.seeds or space.seeds
+    probes = [t for point in space.probes() if (t := space.trial(point, seeds[0], request.overrides))]
+    problems += space.validation_problems([*trials, *probes])
+    return Study(name, space, tuple(trials), tuple(full_size), request.overrides, seeds, tuple(probes))
+
+
+def _stored_spaces(report: Path, mini: bool) -> Mapping[str, str]:
+    """The search spaces in a report by name; each lists its trials as they were run."""
     if mini:
-        raise ConfigError([f"--from {report}: its studies have the size they were run at; leave --mini away"])
-    spaces = dict(spaces_in_report(report))
+        raise ConfigError([f"--from {report}: its studies have the size they were run at; omit --mini"])
+    spaces = spaces_in_report(report)
     if not spaces:
-        raise ConfigError([f"--from {report}: holds no study with a trial whose settings are known"])
+        raise ConfigError([f"--from {report}: the report has no study whose trials' settings are known"])
     return spaces
 
 
-def _sizes(name: str, mini: bool, texts: Mapping[str, str] | None) -> dict[bool, SearchSpace]:
-    """A space at its sizes: of the texts of a report by name, else of a file."""
-    if texts is None:
-        return load_sizes(name, mini)
-    if name not in texts:
-        raise ConfigError(
-            [f"unknown study '{name}' in the report{did_you_mean(name, texts)}; known: {', '.join(texts)}"]
-        )
-    return {False: read_space(texts[name], f"{name}.yaml")}
-
-
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` is seeds 0, 1, 2; `4,7` are just these, as `4,` is just that one. Raises ConfigError otherwise.
+    """`3` is seeds 0, 1, 2; `4,7` is these two, `4,` that one. Raises ConfigError otherwise.
 
     >>> parse_seeds("3"), parse_seeds("4,7"), parse_seeds("4,")
     ((0, 1, 2), (4, 7), (4,))
     """
     parts = [part.strip() for part in text.split(",")]
-    listed = len(parts) > 1
-    if listed and not parts[-1]:
+    is_list = len(parts) > 1
+    if is_list and not parts[-1]:
         parts.pop()
-    if not all(p.isdecimal() and len(p) < 10 for p in parts) or (not listed and int(parts[0]) == 0):
-        raise ConfigError([f"--seeds {text}: must be a number of seeds (3) or a list of them (0,1,7)"])
-    if not listed and int(parts[0]) > MAX_TRIALS:
-        raise ConfigError(
-            [f"--seeds {text}: more than {MAX_TRIALS:,} seeds; a single seed is written with a comma: {text},"]
-        )
+    if not all(p.isdecimal() and len(p) < 10 for p in parts) or (not is_list and int(parts[0]) == 0):
+        raise ConfigError([f"--seeds {text}: must be a number of seeds (3) or a list of seeds (0,1,7)"])
     numbers = tuple(dict.fromkeys(int(p) for p in parts))
-    return numbers if listed else tuple(range(numbers[0]))
+    if is_list:
+        return numbers
+    if numbers[0] > MAX_TRIALS:
+        raise ConfigError([f"--seeds {text}: may be at most {MAX_TRIALS:,} seeds; write the single seed as {text},"])
+    return tuple(range(numbers[0]))
 
 
-def parse_overrides(words: Sequence[str], data: str | None) -> tuple[Setting, ...]:
-    """Settings of `--set NAME=VALUE` and `--data DIR`; raises ConfigError for a word without `=`."""
-    settings, problems = [], []
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            problems.append(f"--set {word}: must be NAME=VALUE, e.g. --set model.width=48")
-        settings.append(Setting(name.strip(), read_scalar(value), f"--set {word}"))
+def parse_overrides(sets: Sequence[str], data: str | None) -> tuple[Setting, ...]:
+    """The settings of `--set NAME=VALUE` and `--data DIR`; raises ConfigError for a `--set` without `=`."""
+    problems = [f"--set {text}: must be NAME=VALUE, e.g. --set model.width=48" for text in sets if "=" not in text]
     if problems:
         raise ConfigError(problems)
+    pairs = [(text, *text.split("=", 1)) for text in sets]
+    settings = [Setting(name.strip(), read_scalar(value), f"--set {text}") for text, name, value in pairs]
     if data is not None:
         settings.append(Setting("data.dataset", data if "/" in data else f"./{data}", "--data"))
     return tuple(settings)

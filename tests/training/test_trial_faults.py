@@ -303,7 +303,7 @@ def test_a_sweep_that_fills_its_disk_ends_with_a_clear_word_and_goes_on_once_the
         command = ("sweep", str(path), "--workers", "1")
         full = run(*command, cwd=disk, code=130)
         assert f"disk full: {disk}/workspace/trials/" in full.stderr
-        assert "No space left on device; make room on that disk" in full.stderr
+        assert "No space left on device; free space on that disk" in full.stderr
         assert f"To resume:\n  asc-sweeps sweep {path} --workers 1" in full.stderr
         assert "unfinished" in full.stdout  # those that had not begun were not
         assert "Traceback" not in full.stderr
