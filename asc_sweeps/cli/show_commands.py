@@ -45,9 +45,7 @@ def plan(request: Request, location: str, storage: str | None, as_json: bool) ->
     except MissingDataError as error:
         if any(c.data.dataset != "tau2022" for study in studies for c in (*study.trials, *study.probes)):
             raise
-        note = (
-            f"{error}\nThe signatures above do not include the data yet; they will change once the data set is there."
-        )
+        note = f"{error}\nThese signatures do not include the data yet; they will change once the data set is there."
     planned, searches = plan_studies(studies, FinishedTrials(workspace)), plan_searches(studies, workspace, storage)
     cost = None if note else estimate_cost(planned, workspace, lambda line: click.echo(line, err=True))
     if as_json:

@@ -1,4 +1,4 @@
-"""Whatever a file or a word holds: it is read, or refused by its name. Never another error, never a hang, never a wrong number."""
+"""Arbitrary files and arguments are read or refused by name: no other error, no hang, no wrong number."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 
 
 def as_text(value: object, depth: int = 0) -> str:
-    """A value in YAML's flow form, with nothing quoted that need not be: so wrong forms come out, too."""
+    """A value in YAML's flow style, without quotes, so that some texts are invalid."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {as_text(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def as_text(value: object, depth: int = 0) -> str:
     return "null" if value is None else str(value)
 
 
-# -- search spaces and words of the command line
+# -- search spaces and arguments of the command line
 
 
 @quick
@@ -77,7 +77,7 @@ def test_any_text_is_a_search_space_or_is_refused(text):
 
 @quick
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.dictionaries(NAMES, VALUES, max_size=3))
-def test_any_tree_of_settings_is_a_search_space_or_is_refused_at_its_place(grid, fixed):
+def test_any_tree_of_settings_is_a_search_space_or_is_refused_with_its_file(grid, fixed):
     text = f"study: fuzz\nsettings: {as_text(fixed)}\ngrid: {as_text(grid)}\n"
     try:
         space = read_space(text, "a.yaml")
@@ -89,7 +89,7 @@ def test_any_tree_of_settings_is_a_search_space_or_is_refused_at_its_place(grid,
 
 @quick
 @given(NAMES, SCALARS)
-def test_any_setting_of_the_command_line_is_taken_or_refused(name, value):
+def test_any_setting_of_the_command_line_is_accepted_or_refused(name, value):
     try:
         config = make_config(parse_overrides([f"{name}={value}"], None))
     except ConfigError as error:
@@ -102,7 +102,7 @@ def test_any_setting_of_the_command_line_is_taken_or_refused(name, value):
 
 @quick
 @given(st.text(max_size=20))
-def test_any_words_for_seeds_are_seeds_or_are_refused(text):
+def test_any_text_for_seeds_is_parsed_or_refused(text):
     try:
         seeds = parse_seeds(text)
     except ConfigError:
@@ -145,7 +145,7 @@ LINES = st.lists(
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory: pytest.TempPathFactory, _small_folder: Path) -> Path:
-    """A folder whose lists may be broken; its audio is real."""
+    """A folder of real audio whose lists a test may break."""
     return shutil.copytree(_small_folder, tmp_path_factory.mktemp("lists") / "set")
 
 
@@ -156,7 +156,7 @@ def lists(tmp_path_factory: pytest.TempPathFactory, _small_folder: Path) -> Path
     LINES,
     st.sampled_from(["\n", "\r\n"]),
 )
-def test_any_list_is_read_or_refused_by_its_line(lists, name, is_added, lines, end):
+def test_any_list_is_read_or_refused_with_its_line(lists, name, is_added, lines, end):
     path = lists / name
     whole = path.read_bytes()
     head, *rest = whole.decode().splitlines()
@@ -177,7 +177,7 @@ def test_any_list_is_read_or_refused_by_its_line(lists, name, is_added, lines, e
 
 @quick
 @given(st.binary(max_size=200))
-def test_any_bytes_in_place_of_a_list_are_refused_or_read(lists, content):
+def test_any_bytes_instead_of_a_list_are_read_or_refused(lists, content):
     path = lists / "meta.csv"
     whole = path.read_bytes()
     try:
@@ -230,7 +230,7 @@ def test_a_wav_with_any_header_is_read_whole_or_refused(tmp_path, wav, changes, 
         assert np.abs(waveform).max() <= 1
 
 
-def test_a_wav_that_is_cut_anywhere_is_refused(tmp_path, wav):
+def test_a_wav_truncated_anywhere_is_refused(tmp_path, wav):
     path = tmp_path / "a.wav"
     for cut in [*range(0, 64), *range(64, len(wav), 997), len(wav) - 1]:
         path.write_bytes(wav[:cut])
@@ -241,21 +241,21 @@ def test_a_wav_that_is_cut_anywhere_is_refused(tmp_path, wav):
 @pytest.mark.parametrize(
     "name", ["\x1b[31mred.wav", "new\nline.wav", "=cmd()", "\N{GRINNING FACE}.wav", "a" * 250, "CON", "<b>.wav"]
 )
-def test_odd_names_beside_the_audio_are_told_without_doing_anything(small_tree, name):
+def test_odd_file_names_are_reported_without_side_effects(small_tree, name):
     (small_tree / "audio" / name).write_bytes(b"x")
     findings = Findings()
     check_audio(small_tree, read_folder(small_tree, findings), findings)
-    (told,) = findings
-    assert told.rule == "not listed in meta.csv"
-    assert all(character.isprintable() for line in str(told).splitlines() for character in line)
+    (finding,) = findings
+    assert finding.rule == "not listed in meta.csv"
+    assert all(character.isprintable() for line in str(finding).splitlines() for character in line)
 
 
-# -- reports that are given back
+# -- reports given to --from
 
 
 @quick
 @given(st.binary(max_size=300) | st.text(alphabet=string.printable, max_size=300).map(str.encode))
-def test_any_file_given_as_a_report_is_refused_by_its_name(tmp_path, content):
+def test_any_other_file_given_as_a_report_is_refused_by_name(tmp_path, content):
     path = tmp_path / "r.html"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"r\.html"):
@@ -287,13 +287,13 @@ def test_any_content_of_a_report_is_read_or_refused(tmp_path, content):
 
 @quick
 @given(st.text(max_size=200))
-def test_what_is_packed_is_unpacked_and_a_changed_sign_is_never_taken_for_another_text(text):
+def test_packed_text_is_unpacked_and_a_changed_character_never_gives_another_text(text):
     packed = pack(text)
     assert unpack(packed) == text
     for position in range(0, len(packed), 7):
         changed = packed[:position] + ("A" if packed[position] != "A" else "B") + packed[position + 1 :]
         with suppress(ValueError):
-            assert unpack(changed) == text  # a sign of the header that says nothing, the time of packing
+            assert unpack(changed) == text  # a character of the header that has no effect: the time of packing
 
 
 def test_a_packed_text_that_would_fill_the_memory_is_refused(monkeypatch):

@@ -1,23 +1,27 @@
-"""The commands as a person types them: answers, errors without traceback, exit codes, and what is not imported."""
+"""The commands as a user types them: output, errors without traceback, exit codes, and what is not imported."""
 
+import ast
 import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from asc_sweeps.cli import cli
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
 SLOW_TO_IMPORT = ("torch", "torchaudio", "ray", "optuna", "plotly", "pandas")
 
 
-def run(*words, cwd, code=0, env=None):
-    command = [sys.executable, "-m", "asc_sweeps", *words]
+def run(*arguments, cwd, code=0, env=None):
+    command = [sys.executable, "-m", "asc_sweeps", *arguments]
     environment = {**os.environ, **(env or {})}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -26,13 +30,13 @@ def run(*words, cwd, code=0, env=None):
 
 
 @pytest.fixture
-def typo(tmp_path):
+def misspelled(tmp_path):
     (tmp_path / "my.yaml").write_text("study: s\nsettings:\n  modle.width: 40\ngrid:\n  model.width: [40, 42]\n")
     return "./my.yaml"
 
 
 @pytest.mark.parametrize("words", [["plan"], ["sweep"], ["sweep", "--mini"]])
-def test_a_mistake_in_a_yaml_file_is_told_at_once_and_imports_nothing_slow(words, typo, tmp_path):
+def test_an_error_in_a_yaml_file_is_reported_at_once_without_slow_imports(words, misspelled, tmp_path):
     script = (
         "import sys; from asc_sweeps.cli import main; sys.argv[1:] = %r\n"
         "try: main()\n"
@@ -40,16 +44,16 @@ def test_a_mistake_in_a_yaml_file_is_told_at_once_and_imports_nothing_slow(words
     )
     if "--mini" not in words:
         began = time.monotonic()
-        done = run(*words, typo, cwd=tmp_path, code=2)
+        done = run(*words, misspelled, cwd=tmp_path, code=2)
         assert time.monotonic() - began < 10  # a second on an idle machine; the imports below are what is promised
         assert "error: my.yaml:3:3: unknown setting 'modle.width'; did you mean 'model.width'?" in done.stderr
-    code = script % ([*words, typo], SLOW_TO_IMPORT)
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "2 []"
+    code = script % ([*words, misspelled], SLOW_TO_IMPORT)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2 []"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["complexity", "--set", "model.width=42"], "--set model.width=42: model.width must be a multiple of 8"),
         (["complexity", "--set", "model.widht=40"], "did you mean 'model.width'?"),
@@ -68,8 +72,26 @@ def test_a_mistake_in_a_yaml_file_is_told_at_once_and_imports_nothing_slow(words
         (["train"], "give the folder that holds meta.csv and audio/ with --data DIR"),
     ],
 )
-def test_a_users_mistake_ends_with_exit_2_and_the_way_out(words, told, tmp_path):
-    assert told in run(*words, cwd=tmp_path, code=2).stderr
+def test_a_usage_error_exits_with_2_and_says_what_to_do(words, message, tmp_path):
+    assert message in run(*words, cwd=tmp_path, code=2).stderr
+
+
+def test_every_command_and_option_that_a_text_of_the_product_names_exists():
+    root, options, names = Path(__file__).parents[2], set(), set()
+
+    def collect(command):
+        options.update(option for parameter in command.params for option in parameter.opts)
+        for name, inner in getattr(command, "commands", {}).items():
+            names.add(name)
+            collect(inner)
+
+    collect(cli)
+    others = {"--help", "--error-unmatch", "--porcelain"}  # git's, too
+    for path in [*root.glob("asc_sweeps/**/*.py"), *root.glob("analysis/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)) <= options | others, path
+                assert set(re.findall(r"\basc-sweeps ([a-z]+)", node.value)) <= names | {"trial"}, path
 
 
 @pytest.mark.parametrize("words", [["sweep", "--help"], ["settings"], ["data", "check", "set"]])
@@ -79,13 +101,13 @@ def test_help_settings_and_data_check_import_nothing_slow(words, tmp_path):
         f"import sys; from asc_sweeps.cli import cli; cli({words!r}, standalone_mode=False); "
         f"print([m for m in {SLOW_TO_IMPORT!r} if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_complexity_gives_exact_integers_as_json(tmp_path):
-    told = json.loads(run("complexity", "--set", "model.width=40", "--json", cwd=tmp_path).stdout)
-    assert told == {
+def test_complexity_prints_exact_integers_as_json(tmp_path):
+    values = json.loads(run("complexity", "--set", "model.width=40", "--json", cwd=tmp_path).stdout)
+    assert values == {
         "system": "BC-Res2Net-40 w/ MFA & FPM",
         "input": [1, 256, 32],
         "params": 126_590,
@@ -98,15 +120,15 @@ def test_complexity_gives_exact_integers_as_json(tmp_path):
     assert "over the challenge's limit of 128,000" in text
 
 
-def test_a_plan_without_the_data_says_what_its_signatures_are(tmp_path):
+def test_a_plan_without_the_data_says_that_its_signatures_will_change(tmp_path):
     done = run("plan", "table4_drop_rate", "--seeds", "1", "--json", cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert told["trials"][0]["phase"] == "pretraining"
-    assert [t["params"] for t in told["trials"]] == [126_590] * 5
-    assert [t["macs"] for t in told["trials"]] == [26_762_930] * 5
-    assert {t["start"] for t in told["trials"][1:]} == {told["trials"][0]["signature"]}
-    assert "The signatures above do not include the data yet" in told["note"]
-    assert told["totals"]["epochs_to_train"] == 300 + 4 * 55
+    values = json.loads(done.stdout)
+    assert values["trials"][0]["phase"] == "pretraining"
+    assert [t["params"] for t in values["trials"]] == [126_590] * 5
+    assert [t["macs"] for t in values["trials"]] == [26_762_930] * 5
+    assert {t["start"] for t in values["trials"][1:]} == {values["trials"][0]["signature"]}
+    assert "These signatures do not include the data yet" in values["note"]
+    assert values["totals"]["epochs_to_train"] == 300 + 4 * 55
 
 
 def test_a_corrupt_wav_stops_the_sweep_before_any_training_and_is_named(tmp_path):
@@ -124,13 +146,13 @@ def test_settings_are_listed_with_default_and_source(tmp_path):
 
 
 def in_a_terminal(*words, cwd):
-    """What a command writes to a terminal, where it may rewrite lines and colour them."""
+    """The output of a command in a terminal, where it may rewrite and colour lines."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cwd)
         os.execv(sys.executable, [sys.executable, "-m", "asc_sweeps", *words])
     written = b""
-    with contextlib.suppress(OSError):  # that of a terminal whose last user has gone
+    with contextlib.suppress(OSError):  # raised once the command has closed the terminal
         while part := os.read(terminal, 65536):
             written += part
     os.waitpid(pid, 0)
@@ -149,7 +171,7 @@ def in_a_terminal(*words, cwd):
         (["\x1b[31mred"], r"no such command '\x1b[31mred'"),
     ],
 )
-def test_no_name_steers_the_terminal(words, shown, tmp_path):
+def test_no_name_controls_the_terminal(words, shown, tmp_path):
     (tmp_path / "red.yaml").write_text('study: s\ngrid:\n  "mo\\e[31mdel": [1]\n')
     studies = tmp_path / "workspace" / "studies"
     studies.mkdir(parents=True)
@@ -162,11 +184,11 @@ def test_no_name_steers_the_terminal(words, shown, tmp_path):
 
 
 POOR = {"HOME": "/proc/1", "LC_ALL": "C", "PYTHONUTF8": "0", "TERM": "dumb", "PATH": "/nowhere", "COLUMNS": "20"}
-"""Nothing can be written at home, nothing but ASCII is wanted, the terminal is none, and no other program is found."""
+"""Home is not writable, the locale is ASCII, there is no terminal, and no other program is found."""
 
 
 @pytest.mark.parametrize("words", [["plan", "a.yaml"], ["report"], ["status"], ["complexity"], ["doctor"], ["--help"]])
-def test_no_home_no_locale_no_terminal_and_no_other_program_are_needed(words, tmp_path):
+def test_no_home_locale_terminal_or_other_program_is_needed(words, tmp_path):
     (tmp_path / "a.yaml").write_text("study: widths_äö\nabout: Größe\ngrid:\n  model.width: [8]\n".replace("_äö", ""))
     (tmp_path / "workspace" / "studies").mkdir(parents=True)
     done = run(*words, cwd=tmp_path, env=POOR)

@@ -33,7 +33,7 @@ def finished(config_of, workspace):
     return run_trial(config_of(), workspace)
 
 
-def test_a_sound_machine_and_workspace_have_no_failure(finished, workspace):
+def test_a_healthy_machine_and_workspace_have_no_failure(finished, workspace):
     checks = list(examine(workspace))
     assert not [check for check in checks if check.state == "fail"]
     text = " ".join(check.text for check in checks)
@@ -49,7 +49,7 @@ def test_a_version_with_a_known_vulnerability_fails_with_its_name():
     assert all("CVE-" in text for text in failed)
 
 
-def test_a_job_api_that_answers_anybody_fails_and_one_that_refuses_does_not(tmp_path):
+def test_a_job_api_that_needs_no_token_fails_and_one_that_needs_one_passes(tmp_path):
     for status, is_open in ((200, True), (401, False)):
 
         class Answer(http.server.BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ def test_a_job_api_that_answers_anybody_fails_and_one_that_refuses_does_not(tmp_
         assert any("accepts jobs without a token" in text for text in texts) == is_open
 
 
-def test_a_token_file_that_others_can_read_fails(tmp_path, monkeypatch):
+def test_a_token_file_that_other_users_can_read_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     token = tmp_path / ".ray/auth_token"
     token.parent.mkdir()
