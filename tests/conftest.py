@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 import torch
-from faulting import tracing, warmed
+from faulting import preloaded, traceable
 from moto.server import ThreadedMotoServer
 from sweeping import SMALL_STUDY
 
@@ -20,7 +20,7 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
-__all__ = ["tracing", "warmed"]  # fixtures of one process for all modules
+__all__ = ["preloaded", "traceable"]  # fixtures of one process for all modules
 
 # Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.
 torch.set_num_threads(1)

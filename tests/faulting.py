@@ -1,6 +1,6 @@
-"""Real faults for the real command: it runs in a process that strace holds, forked from one that has imported everything.
+"""Real faults in the real command: it runs under strace, in a fork of a process that has already imported everything.
 
-A fault at every n-th system call takes many runs, and importing torch would be most of each.
+Injecting a fault at every n-th system call takes many runs, and most of the time of each would be importing torch.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from pathlib import Path
 
 import pytest
 
-ROOM = 2**20
-"""Bytes for what a command says: in shared memory, since its writes may be those that fail."""
-SET_PTRACER, ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
-UNFORESEEN = 99
+OUTPUT_BYTES = 2**20
+"""Size of the shared memory for a command's output; its writes to files may be those that fail."""
+PR_SET_PTRACER, ANY_PROCESS = 0x59616D61, ctypes.c_ulong(-1)
+UNEXPECTED_ERROR = 99
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said on standard error."""
+class Outcome:
+    """How a command ended."""
 
     code: int
     """Exit code, or minus the signal that killed it."""
-    said: str
+    stderr: str
 
 
-class Warmed:
-    """A process with all modules that its commands have needed so far; each command runs in a fork of it."""
+class PreloadedProcess:
+    """A process that has imported all modules that its commands needed so far; each command runs in a fork of it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -48,8 +48,8 @@ class Warmed:
         )
         assert self._read() == "ready"
 
-    def run(self, *words: str, inject: str = "") -> Ended:
-        """Run a command; `inject` is what strace is told to do to it, e.g. `write:error=ENOSPC:when=3+`."""
+    def run(self, *words: str, inject: str = "") -> Outcome:
+        """Run a command; `inject` is the fault for strace to inject, e.g. `write:error=ENOSPC:when=3+`."""
         self._write(json.dumps(words))
         child, tracer = self._read(), None
         if inject:
@@ -61,10 +61,10 @@ class Warmed:
                 assert tracer.poll() is None, "strace has ended"
                 time.sleep(0.002)
         self._write("go")
-        ended = Ended(**json.loads(self._read()))
+        outcome = Outcome(**json.loads(self._read()))
         if tracer:
             tracer.wait()
-        return ended
+        return outcome
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -79,31 +79,33 @@ class Warmed:
 
 
 @pytest.fixture(scope="session")
-def warmed() -> Iterator[Warmed]:
-    made = Warmed()
-    yield made
-    made.close()
+def preloaded() -> Iterator[PreloadedProcess]:
+    process = PreloadedProcess()
+    yield process
+    process.close()
 
 
 @pytest.fixture(scope="session")
-def tracing(warmed: Warmed) -> Warmed:
-    """As `warmed`, where strace may hold a process."""
+def traceable(preloaded: PreloadedProcess) -> PreloadedProcess:
+    """As `preloaded`; skips the test where strace cannot attach to a process."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
-    with subprocess.Popen([sys.executable, "-c", ALLOWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
+    with subprocess.Popen(
+        [sys.executable, "-c", TRACEABLE_SLEEPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as sleeper:
         sleeper.stdout.readline()
         done = subprocess.run(
             ["timeout", "0.3", "strace", "-qq", "-p", str(sleeper.pid)], capture_output=True, text=True, check=False
         )
         sleeper.stdin.close()
     if "ttach" in done.stderr:
-        pytest.skip(f"strace may hold no process here: {done.stderr.strip()}")
-    return warmed
+        pytest.skip(f"strace cannot attach to a process here: {done.stderr.strip()}")
+    return preloaded
 
 
-ALLOWING = f"""
+TRACEABLE_SLEEPER = f"""
 import ctypes, sys
-ctypes.CDLL(None).prctl({SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0)
+ctypes.CDLL(None).prctl({PR_SET_PTRACER}, ctypes.c_ulong(-1), 0, 0, 0)
 print(flush=True)
 sys.stdin.read()
 """
@@ -111,11 +113,11 @@ sys.stdin.read()
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[str], None]]:
-    """A disk of so many bytes at `folder`; gives what mounts it anew with other options."""
+    """A file system of `size` bytes at `folder`; yields a function that remounts it with other options."""
     folder.mkdir(parents=True, exist_ok=True)
     done = _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     if done.returncode:
-        pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
     try:
         yield lambda options: _mount("-o", f"remount,{options}", str(folder)).check_returncode()
     finally:
@@ -129,7 +131,7 @@ def _mount(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def serve() -> None:
-    """Run the commands that standard input names, each in a fork that waits for the word to go."""
+    """Run the commands given on standard input, each in a fork that waits for a start signal."""
     import torch
 
     from asc_sweeps import cli
@@ -137,29 +139,29 @@ def serve() -> None:
     torch.set_num_threads(1)
     print("ready", flush=True)
     for line in sys.stdin:
-        gc.freeze()  # what is never looked at need not be copied for a fork
-        go, told = os.pipe(), mmap.mmap(-1, ROOM)
+        gc.freeze()  # objects that the collector skips stay shared with the forks
+        go, output = os.pipe(), mmap.mmap(-1, OUTPUT_BYTES)
         child = os.fork()
         if not child:
-            ctypes.CDLL(None).prctl(SET_PTRACER, ANYBODY, 0, 0, 0)  # where only a parent may trace
+            ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY_PROCESS, 0, 0, 0)  # needed where only a parent may trace
             os.read(go[0], 1)
-            os._exit(_end_of(cli.main, json.loads(line), told))
+            os._exit(_outcome(cli.main, json.loads(line), output))
         print(child, flush=True)
         sys.stdin.readline()
         os.write(go[1], b"x")
         status = os.waitpid(child, 0)[1]
         for end in go:
             os.close(end)
-        said, modules = json.loads(told[:].rstrip(b"\0") or '["", []]')  # nothing of one that was killed
+        stderr, modules = json.loads(output[:].rstrip(b"\0") or '["", []]')  # empty if it was killed
         for name in sorted(modules, key=lambda name: not name.startswith("asc_sweeps")):
-            with suppress(Exception):  # some want to be imported by others
+            with suppress(Exception):  # some cannot be imported on their own
                 importlib.import_module(name)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "said": said}), flush=True)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "stderr": stderr}), flush=True)
 
 
-def _end_of(main: Callable[[], None], words: list[str], told: mmap.mmap) -> int:
-    """Run a command; what it says and which modules it brought goes to memory."""
-    known, err, code = set(sys.modules), io.StringIO(), UNFORESEEN
+def _outcome(main: Callable[[], None], words: list[str], output: mmap.mmap) -> int:
+    """Run a command; its standard error and the modules that it imported go to shared memory."""
+    known, err, code = set(sys.modules), io.StringIO(), UNEXPECTED_ERROR
     sys.argv = ["asc-sweeps", *words]
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
         try:
@@ -169,7 +171,7 @@ def _end_of(main: Callable[[], None], words: list[str], told: mmap.mmap) -> int:
         except BaseException:
             traceback.print_exc()
     text = json.dumps([err.getvalue(), [name for name in sys.modules if name not in known]]).encode()
-    told[: len(text)] = text
+    output[: len(text)] = text
     return code
 
 

@@ -1,4 +1,4 @@
-"""The real command on small studies, and the real nodes of a Ray cluster: what tests of sweeps share."""
+"""Helpers for tests of sweeps: the real command on small studies, and nodes of a real Ray cluster."""
 
 import json
 import os
@@ -11,13 +11,13 @@ import torch
 
 from asc_sweeps.training.flat_state import unflatten
 
-QUICK = {
+FAST_HEALTH_CHECKS = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""A node that is gone counts as dead after seconds; by Ray's own values after up to a minute."""
+"""Ray detects a dead node within seconds instead of a minute."""
 COMMAND = [sys.executable, "-m", "asc_sweeps"]
 SMALL_STUDY = """
 settings:
@@ -37,7 +37,7 @@ settings:
 
 
 def start(*words, cwd, env=None):
-    """The command under way, in a process group of its own."""
+    """Start the command in its own process group."""
     return subprocess.Popen(
         [*COMMAND, *words],
         cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -45,10 +45,10 @@ def start(*words, cwd, env=None):
     )  # fmt: skip
 
 
-def ended(driver, code=0, seconds=240):
-    """What a command that was started has printed, once it has ended with `code`."""
-    out, err = driver.communicate(timeout=seconds)
-    assert driver.returncode == code, f"exit {driver.returncode}\n{out}\n{err}"
+def wait_for_exit(process, code=0, seconds=240):
+    """Wait until a started command exits with `code`; returns its standard output and error."""
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out, err
 
 
@@ -65,9 +65,9 @@ def results(root):
     return {p.parent.name: json.loads(p.read_text()) for p in (root / "workspace" / "trials").glob("*/result.json")}
 
 
-def until(seconds, holds):
+def wait_until(seconds, condition):
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} seconds"
         time.sleep(0.05)
 
@@ -79,21 +79,21 @@ def free_port():
 
 
 def ray_node(secret, *words):
-    """A node of a cluster, as `ray start` makes it, in a process group of its own."""
-    alone = ["--block", "--disable-usage-stats", "--dashboard-agent-listen-port=0"]  # any port, not Ray's usual one
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, *alone]
+    """Start a node of a cluster with `ray start`, in its own process group."""
+    isolated = ["--block", "--disable-usage-stats", "--dashboard-agent-listen-port=0"]  # any port, not Ray's usual one
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, *isolated]
     return subprocess.Popen(
-        command, env={**os.environ, **QUICK, **secret}, stdout=subprocess.DEVNULL, start_new_session=True
+        command, env={**os.environ, **FAST_HEALTH_CHECKS, **secret}, stdout=subprocess.DEVNULL, start_new_session=True
     )
 
 
-def wait_for(root, pattern):
-    """Until a trial's checkpoint is there."""
-    until(120, lambda: list((root / "workspace" / "trials").glob(pattern)))
+def wait_for_checkpoint(root, pattern):
+    """Wait until a trial has a checkpoint that matches the pattern."""
+    wait_until(120, lambda: list((root / "workspace" / "trials").glob(pattern)))
 
 
 def checkpoints(root):
-    """History of each unfinished trial's checkpoint."""
+    """The history in the checkpoint of each unfinished trial."""
     pointers = (root / "workspace" / "trials").glob("*/checkpoint.json")
     states = {p.parent.name: p.parent / json.loads(p.read_text())["file"] for p in pointers}
     return {name: unflatten(torch.load(path, weights_only=True))["history"] for name, path in states.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulting import Warmed, small_disk
+from faulting import PreloadedProcess, small_disk
 
 from asc_sweeps.data.cache import Prepared, load_prepared
 from asc_sweeps.data.labels import SCENES
@@ -151,17 +151,17 @@ def test_a_disk_that_is_too_small_for_a_cache_is_told_and_larger_it_is_gone_on_w
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "error"), [("write:error=ENOSPC", "ENOSPC"), ("rename:error=EROFS", "EROFS")])
 def test_a_cache_that_cannot_be_written_at_any_step_is_told_and_the_same_command_goes_on(
-    fault: str, error: str, folder: Path, made: Prepared, tracing: Warmed, tmp_path: Path
+    fault: str, error: str, folder: Path, made: Prepared, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for n in range(1, 30):
         command = ("data", "prepare", str(folder), "--workspace", str(tmp_path / str(n)))
-        ended = tracing.run(*command, inject=f"{fault}:when={n}+")
+        ended = traceable.run(*command, inject=f"{fault}:when={n}+")
         if ended.code == 0:
             assert n > 4
             return
-        assert ended.code == 2, ended.said
-        assert f"error: {tmp_path / str(n)}/prepared: the training cache cannot be written (" in ended.said
-        assert os.strerror(getattr(errno, error)) in ended.said
-        assert "Traceback" not in ended.said
-        assert tracing.run(*command).code == 0
+        assert ended.code == 2, ended.stderr
+        assert f"error: {tmp_path / str(n)}/prepared: the training cache cannot be written (" in ended.stderr
+        assert os.strerror(getattr(errno, error)) in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert traceable.run(*command).code == 0
         assert all_of(load_prepared(tmp_path / str(n) / "prepared", made.fingerprint)) == all_of(made)

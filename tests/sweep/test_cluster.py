@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from sweeping import COMMAND, ended, free_port, ray_node, results, run, start, until
+from sweeping import COMMAND, free_port, ray_node, results, run, start, wait_for_exit, wait_until
 
 from asc_sweeps.workspace.environment import git_state, package_versions
 from asc_sweeps.workspace.paths import Workspace
@@ -82,7 +82,7 @@ def test_a_submitted_job_gives_the_signatures_and_results_of_a_local_ray(study, 
     words = [f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2"]
     head = ray_node(secret, "--head", *words)
     try:
-        until(60, lambda: _status(f"{api}/api/version") == 401)  # it is there, and asks for the token
+        wait_until(60, lambda: _status(f"{api}/api/version") == 401)  # it is there, and asks for the token
         job = [COMMAND[0], "-m", "ray.scripts.scripts", "job", "submit", "--address", api, "--working-dir", tmp_path]
         sweep = [*COMMAND, "sweep", "job.yaml", "--workspace", tmp_path / "workspace"]
         for _ in range(30):
@@ -143,15 +143,15 @@ def test_a_node_that_is_killed_loses_no_epoch_in_an_object_store_either(study, t
     try:
         time.sleep(5)
         driver = start("sweep", path, *there, cwd=tmp_path, env=secret | _cache(tmp_path, "driver"))
-        until(60, lambda: workspace.storage.read(workspace.studies / "nodes.json"))
+        wait_until(60, lambda: workspace.storage.read(workspace.studies / "nodes.json"))
         time.sleep(8)  # by now the driver has joined by the head, and waits for nodes that can train
         for number in range(2):  # two that start at once on one machine reach for the same names
             nodes.append(ray_node(secret | _cache(tmp_path, number), f"--address=127.0.0.1:{port}", "--num-cpus=1"))
             time.sleep(6)
-        until(90, lambda: len(_begun(workspace)) == 2)
+        wait_until(90, lambda: len(_begun(workspace)) == 2)
         os.killpg(nodes[-1].pid, signal.SIGKILL)
         begun = _begun(workspace)
-        out, _ = ended(driver)
+        out, _ = wait_for_exit(driver)
         # A worker may outlive its node and finish the trial: then the one that replaces it finds the result, and says so.
         assert re.search(r"planned 3, reused [01], trained [23]$", out, flags=re.M)
     finally:

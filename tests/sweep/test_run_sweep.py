@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeping import checkpoints, ended, results, run, start, wait_for
+from sweeping import checkpoints, results, run, start, wait_for_checkpoint, wait_for_exit
 
 pytestmark = pytest.mark.slow
 
@@ -52,10 +52,10 @@ def test_two_sweeps_at_once_train_what_they_share_once_and_what_is_killed_in_one
     tuning, blocks = study("tuning", TUNING, epochs=10), study("blocks", BLOCKS, epochs=10)
     shared = json.loads(run("plan", blocks, "--json", cwd=tmp_path).stdout)["trials"][1]["signature"]
     first, second = start("sweep", tuning, cwd=tmp_path), start("sweep", blocks, cwd=tmp_path)
-    wait_for(tmp_path, f"{shared}/pretrain-0003.pt")
+    wait_for_checkpoint(tmp_path, f"{shared}/pretrain-0003.pt")
     _kill_all_of(first)
-    second_out, _ = ended(second)
-    first_out, _ = ended(start("sweep", tuning, cwd=tmp_path))
+    second_out, _ = wait_for_exit(second)
+    first_out, _ = wait_for_exit(start("sweep", tuning, cwd=tmp_path))
     trained = [int(re.search(r"trained (\d+)", out)[1]) for out in (first_out, second_out)]
     reused = [int(re.search(r"reused (\d+)", out)[1]) for out in (first_out, second_out)]
     assert sum(trained) == 4  # the start that both need, two fine-tunings, the other network
@@ -109,9 +109,9 @@ def test_a_nan_loss_fails_its_trial_and_what_builds_on_it_and_no_other(study, tm
 def test_ctrl_c_exits_130_with_the_line_to_go_on_and_the_line_goes_on(study, tmp_path):
     path = study("long", "  finetune: null\n  seed: [0, 1]\n", epochs=12)
     driver = start("sweep", path, cwd=tmp_path)
-    wait_for(tmp_path, "*/pretrain-0002.pt")
+    wait_for_checkpoint(tmp_path, "*/pretrain-0002.pt")
     driver.send_signal(signal.SIGINT)
-    out, err = ended(driver, 130, 60)
+    out, err = wait_for_exit(driver, 130, 60)
     assert f"asc-sweeps sweep {path}" in err
     assert "unfinished" in out
     kept = checkpoints(tmp_path)
@@ -126,7 +126,7 @@ def test_ctrl_c_exits_130_with_the_line_to_go_on_and_the_line_goes_on(study, tmp
 def test_a_killed_driver_loses_nothing_and_the_result_is_that_of_an_unbroken_run(study, tmp_path):
     path = study("killed", "  finetune: null\n  seed: [0, 1]\n", epochs=12)
     driver = start("sweep", path, cwd=tmp_path)
-    wait_for(tmp_path, "*/pretrain-0002.pt")
+    wait_for_checkpoint(tmp_path, "*/pretrain-0002.pt")
     driver.kill()
     driver.wait()
     run("sweep", path, cwd=tmp_path)
@@ -141,11 +141,11 @@ def test_a_killed_driver_loses_nothing_and_the_result_is_that_of_an_unbroken_run
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_whatever_becomes_of_the_yaml(study, tmp_path):
     path = study("worker", "  finetune: null\n  seed: 0\n", epochs=12)
     driver = start("sweep", path, cwd=tmp_path)
-    wait_for(tmp_path, "*/pretrain-0003.pt")
+    wait_for_checkpoint(tmp_path, "*/pretrain-0003.pt")
     lock = next((tmp_path / "workspace" / "trials").glob("*/.lease.json.*.lock"))
     os.kill(_holder(lock), signal.SIGKILL)
     Path(path).write_text("study: [")  # a person who writes the next study in the same file
-    out, _ = ended(driver, 0, 120)
+    out, _ = wait_for_exit(driver, 0, 120)
     assert "trained 1" in out
     (result,) = results(tmp_path).values()
     assert [row["epoch"] for row in result["history"]] == list(range(1, 13))
@@ -155,7 +155,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on_whatever_becomes_of_t
 def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_ends_it_as_ctrl_c_does(study, tmp_path):
     path = study("alone", "  finetune: null\n  seed: 0\n", epochs=5000)
     driver = start("sweep", path, cwd=tmp_path)
-    wait_for(tmp_path, "*/pretrain-0001.pt")
+    wait_for_checkpoint(tmp_path, "*/pretrain-0001.pt")
     ports = Path(_control_store(driver.pid)).glob("gcs_server_port*")
     port = next(ports).read_text()
     script = f"import ray; ray.init('127.0.0.1:{port}')"
@@ -164,7 +164,7 @@ def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_e
     assert stranger.returncode != 0
     assert "InvalidAuthToken" in stranger.stderr + stranger.stdout
     os.killpg(driver.pid, signal.SIGTERM)
-    _, err = ended(driver, 130, 40)
+    _, err = wait_for_exit(driver, 130, 40)
     assert "Traceback" not in err
     assert "lost objects" not in err  # looking for any, Ray would end the driver with status 1
     assert checkpoints(tmp_path)
@@ -173,12 +173,12 @@ def test_a_ray_of_our_own_answers_nobody_else_and_sigterm_to_all_its_processes_e
 def test_a_sweep_on_one_machine_starts_a_process_a_trial_and_no_more_of_rays_than_it_uses(study, tmp_path):
     path = study("small", "  finetune: null\n  seed: [0, 1]\n", epochs=8)
     driver = start("sweep", path, "--workers", "2", cwd=tmp_path)
-    wait_for(tmp_path, "*/pretrain-0002.pt")
+    wait_for_checkpoint(tmp_path, "*/pretrain-0002.pt")
     logs = {log.name for log in (Path(_control_store(driver.pid)) / "logs").glob("*.err")}
     assert len([name for name in logs if name.startswith("worker-")]) == 2
     assert logs & {"gcs_server.err", "raylet.err"}
     assert not logs & {"monitor.err", "dashboard.err", "log_monitor.err"}
-    ended(driver)
+    wait_for_exit(driver)
 
 
 DEAF = """

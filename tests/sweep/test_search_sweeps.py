@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from sweeping import checkpoints, ended, results, run, start, wait_for
+from sweeping import checkpoints, results, run, start, wait_for_checkpoint, wait_for_exit
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +31,9 @@ def test_a_search_over_one_start_ends_every_optuna_trial_truly_and_goes_on_after
     before = json.loads(run("plan", path, "--json", cwd=tmp_path).stdout)["searches"]
     assert [(s["trials"], s["drawn"]) for s in before] == [(7, 0)]
     driver = start("sweep", path, cwd=tmp_path)
-    wait_for(tmp_path, "*/finetune-0001.pt")
+    wait_for_checkpoint(tmp_path, "*/finetune-0001.pt")
     driver.send_signal(signal.SIGINT)
-    ended(driver, 130, 60)
+    wait_for_exit(driver, 130, 60)
     assert not [t for t in _optuna_trials(tmp_path) if t.state.name == "RUNNING"]
 
     done = run("sweep", path, cwd=tmp_path, code=1)  # 1e30 fails its trials

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-from faulting import Ended, Warmed, small_disk
+from faulting import Outcome, PreloadedProcess, small_disk
 from sweeping import SMALL_STUDY, run
 
 from analysis.studies.costs import work_intervals
@@ -53,7 +53,7 @@ TRIAL = ("train", "--threads", "1", *(f"--set={name}={value}" for name, value in
 class Lab:
     """One trial that many workspaces run; `whole` is the one that nothing happened to."""
 
-    warmed: Warmed
+    preloaded: PreloadedProcess
     folder: Path
     epochs: int
 
@@ -61,13 +61,13 @@ class Lab:
     def whole(self) -> Path:
         return self.folder / f"whole-{self.epochs}"
 
-    def train(self, root: Path, inject: str = "") -> Ended:
+    def train(self, root: Path, inject: str = "") -> Outcome:
         """Run the trial in a workspace."""
         root.mkdir(exist_ok=True)
         if not (root / "prepared").exists():
             (root / "prepared").symlink_to(self.folder / "prepared")
         where = ("--data", str(self.folder / "set"), "--workspace", str(root))
-        return self.warmed.run(*TRIAL, f"--set=pretrain.epochs={self.epochs}", *where, inject=inject)
+        return self.preloaded.run(*TRIAL, f"--set=pretrain.epochs={self.epochs}", *where, inject=inject)
 
 
 @pytest.fixture(scope="session")
@@ -80,20 +80,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lab(warmed: Warmed, folder: Path) -> Lab:
+def lab(preloaded: PreloadedProcess, folder: Path) -> Lab:
     """A trial of two epochs, so that a checkpoint follows another."""
-    return with_whole(Lab(warmed, folder, 2))
+    return with_whole(Lab(preloaded, folder, 2))
 
 
 @pytest.fixture(scope="session")
-def short(warmed: Warmed, folder: Path) -> Lab:
+def short(preloaded: PreloadedProcess, folder: Path) -> Lab:
     """A trial of one epoch, for the longer loops."""
-    return with_whole(Lab(warmed, folder, 1))
+    return with_whole(Lab(preloaded, folder, 1))
 
 
 def with_whole(made: Lab) -> Lab:
     ended = made.train(made.whole)
-    assert ended.code == 0, ended.said
+    assert ended.code == 0, ended.stderr
     return made
 
 
@@ -128,7 +128,7 @@ def goes_on(lab: Lab, root: Path) -> None:
     refuse_half_files(root)
     finished = list(root.glob("trials/*/result.json"))
     ended = lab.train(root)
-    assert ended.code == 0, ended.said
+    assert ended.code == 0, ended.stderr
     assert numbers(root) == numbers(lab.whole)
     if not finished:  # a finished trial is not touched again: a checkpoint that was not removed stays
         # A killed owner may leave the empty file of its lock.
@@ -136,17 +136,17 @@ def goes_on(lab: Lab, root: Path) -> None:
         assert left == whole
 
 
-def is_told(ended: Ended, root: Path, error: int) -> None:
+def is_told(ended: Outcome, root: Path, error: int) -> None:
     """One line: the file, the system's reason, what to do; no traceback."""
-    assert ended.code == 2, ended.said
-    assert "Traceback" not in ended.said
-    (line,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
+    assert ended.code == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert f"{root}/" in line
     assert f"{os.strerror(error)}; {REMEDIES[error]}; " in line
     assert "the same command goes on" in line
 
 
-def at_every(lab: Lab, tmp_path: Path, fault: str, when: str = "{n}") -> Iterator[tuple[Path, Ended]]:
+def at_every(lab: Lab, tmp_path: Path, fault: str, when: str = "{n}") -> Iterator[tuple[Path, Outcome]]:
     """The trial with a fault at its first call of a kind, then at its second, and so on until there is none."""
     for n in range(1, 100):
         root = tmp_path / str(n)
@@ -158,7 +158,7 @@ def at_every(lab: Lab, tmp_path: Path, fault: str, when: str = "{n}") -> Iterato
 
 
 def test_a_disk_that_is_full_from_any_write_on_is_told_and_once_there_is_room_the_same_command_goes_on(
-    lab: Lab, tracing: Warmed, tmp_path: Path
+    lab: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for root, ended in at_every(lab, tmp_path, "write:error=ENOSPC", "{n}+"):
         is_told(ended, root, errno.ENOSPC)
@@ -167,7 +167,7 @@ def test_a_disk_that_is_full_from_any_write_on_is_told_and_once_there_is_room_th
 
 @pytest.mark.slow
 def test_a_disk_that_fails_to_flush_at_any_moment_is_told_and_the_same_command_goes_on(
-    short: Lab, tracing: Warmed, tmp_path: Path
+    short: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for root, ended in at_every(short, tmp_path, "fsync:error=EIO"):
         is_told(ended, root, errno.EIO)
@@ -180,7 +180,7 @@ def test_a_disk_that_fails_to_flush_at_any_moment_is_told_and_the_same_command_g
 
 @pytest.mark.slow
 def test_a_rename_that_is_refused_is_told_with_its_reason_and_its_way_out(
-    short: Lab, tracing: Warmed, tmp_path: Path
+    short: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     reasons = ("EDQUOT", "EROFS", "EACCES", "ESTALE", "EIO", "EPERM")
     for n in range(1, 8):
@@ -191,7 +191,7 @@ def test_a_rename_that_is_refused_is_told_with_its_reason_and_its_way_out(
 
 @pytest.mark.parametrize("call", ["write", pytest.param("rename", marks=pytest.mark.slow)])
 def test_a_trial_that_is_killed_at_any_step_ends_as_one_that_never_was(
-    call: str, lab: Lab, tracing: Warmed, tmp_path: Path
+    call: str, lab: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for root, ended in at_every(lab, tmp_path, f"{call}:signal=KILL"):
         assert ended.code == -signal.SIGKILL
@@ -200,7 +200,7 @@ def test_a_trial_that_is_killed_at_any_step_ends_as_one_that_never_was(
 
 @pytest.mark.slow
 def test_a_trial_that_is_killed_at_any_flush_ends_as_one_that_never_was(
-    short: Lab, tracing: Warmed, tmp_path: Path
+    short: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for root, ended in at_every(short, tmp_path, "fsync:signal=KILL"):
         assert ended.code == -signal.SIGKILL
@@ -227,11 +227,11 @@ def test_a_disk_that_may_only_be_read_is_told_and_a_finished_trial_is_answered_f
     root = tmp_path / "disk" / "workspace"
     with small_disk(tmp_path / "disk", 16_000_000) as remount:
         remount("ro")
-        ended = lab.warmed.run(*TRIAL, "--data", str(lab.folder / "set"), "--workspace", str(root))
+        ended = lab.preloaded.run(*TRIAL, "--data", str(lab.folder / "set"), "--workspace", str(root))
         assert ended.code == 2
-        assert f"{root}" in ended.said
-        assert "Read-only file system" in ended.said
-        assert "Traceback" not in ended.said
+        assert f"{root}" in ended.stderr
+        assert "Read-only file system" in ended.stderr
+        assert "Traceback" not in ended.stderr
         remount("rw")
         assert lab.train(root).code == 0
         remount("ro")
@@ -240,7 +240,7 @@ def test_a_disk_that_may_only_be_read_is_told_and_a_finished_trial_is_answered_f
 
 
 def test_after_a_kill_and_a_torn_last_checkpoint_the_one_before_is_gone_on_from(
-    lab: Lab, tracing: Warmed, tmp_path: Path
+    lab: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     # Killed when the test predictions are renamed into place: both epochs have their checkpoint.
     assert lab.train(tmp_path / "killed", "rename:signal=KILL:when=7").code == -signal.SIGKILL
@@ -258,17 +258,17 @@ def test_after_a_kill_and_a_torn_last_checkpoint_the_one_before_is_gone_on_from(
 
 @pytest.mark.slow
 def test_a_disk_that_cannot_be_read_is_told_by_its_path_or_does_no_harm(
-    short: Lab, tracing: Warmed, tmp_path: Path
+    short: Lab, traceable: PreloadedProcess, tmp_path: Path
 ) -> None:
     for n in range(2, 17):  # the first one is this test's own word to go; the last ones are in the cache
         root = tmp_path / str(n)
         ended = short.train(root, f"read:error=EIO:when={n}")
-        assert "Traceback" not in ended.said
+        assert "Traceback" not in ended.stderr
         if ended.code:
-            assert ended.code == 2, ended.said
-            assert f"error: {short.folder}" in ended.said
-            assert os.strerror(errno.EIO) in ended.said
-            assert "delete" not in ended.said  # what cannot be read now may be whole
+            assert ended.code == 2, ended.stderr
+            assert f"error: {short.folder}" in ended.stderr
+            assert os.strerror(errno.EIO) in ended.stderr
+            assert "delete" not in ended.stderr  # what cannot be read now may be whole
     goes_on(short, tmp_path / "2")
 
 
@@ -277,14 +277,14 @@ def test_a_report_that_finds_no_room_is_told_and_the_one_before_stays(lab: Lab, 
     out = tmp_path / "disk" / "report.html"
     with small_disk(out.parent, 500_000) as remount:
         out.write_text("the report before")
-        ended = lab.warmed.run("report", "--workspace", str(lab.whole), "--out", str(out))
-        assert ended.code == 2, ended.said
-        assert f"error: {out}: No space left on device; {REMEDIES[errno.ENOSPC]}; " in ended.said
-        assert "Traceback" not in ended.said
+        ended = lab.preloaded.run("report", "--workspace", str(lab.whole), "--out", str(out))
+        assert ended.code == 2, ended.stderr
+        assert f"error: {out}: No space left on device; {REMEDIES[errno.ENOSPC]}; " in ended.stderr
+        assert "Traceback" not in ended.stderr
         assert out.read_text() == "the report before"
         assert [path.name for path in out.parent.iterdir()] == [out.name]
         remount("size=16m")
-        assert lab.warmed.run("report", "--workspace", str(lab.whole), "--out", str(out)).code == 0
+        assert lab.preloaded.run("report", "--workspace", str(lab.whole), "--out", str(out)).code == 0
         assert out.stat().st_size > 500_000
 
 
