@@ -95,7 +95,7 @@ def _machine() -> Iterator[Diagnosis]:
 def _endpoints(job_api: str) -> Iterator[Diagnosis]:
     failed = (
         f"{job_api} accepts jobs without a token: anyone who can reach it can run commands here; stop this Ray, or start it "
-        "with RAY_AUTH_MODE=token"
+        "with RAY_AUTH_MODE=token (docs/clusters.md)"
     )
     passed = f"no Ray accepts jobs without a token at {job_api}"
     yield _check("endpoints", not job_api_is_open(job_api), passed, failed)

@@ -39,8 +39,8 @@ def open_dataset(dataset: str, workspace: Workspace, progress: Progress = lambda
             synthesize(folder, plan, progress=lambda done, total: progress("generating", done, total))
     elif not folder.is_dir():
         raise MissingDataError(
-            f"data set '{dataset}': there is no folder {folder}; give the one that contains meta.csv and audio/ with --data "
-            "DIR, or run a small version on generated data with --mini"
+            f"data set '{dataset}': no such folder: {folder}; give the folder that contains meta.csv and audio/ with "
+            "--data DIR, or use generated data: --mini of plan and sweep, or --set data.dataset=synthetic-small"
         )
     return prepare_in_workspace(folder, workspace, progress)
 

@@ -113,8 +113,9 @@ def _hung(config: TrialConfig, workspace: Workspace, lease: Lease, stack: str) -
                 config.phase,
                 HUNG,
                 (
-                    f"no step for {workspace.step_seconds / 60:g} minutes; {workspace.trial(config.signature) / FAILURE} says where "
-                    "it stood; the same command goes on from its last epoch, --step-minutes gives a step more time"
+                    f"no progress for {workspace.step_seconds / 60:g} minutes; traceback in "
+                    f"{workspace.trial(config.signature) / FAILURE}; run the same command to resume from the last epoch, "
+                    "`asc-sweeps sweep --step-minutes` allows more time"
                 ),
                 utc_now(),
                 stack,

@@ -67,9 +67,9 @@ def test_an_error_in_a_yaml_file_is_reported_at_once_without_slow_imports(words,
         (["data", "check", "nowhere"], "nowhere: no such folder"),
         (["data", "prepare", "nowhere"], "nowhere: no such folder"),
         (["data", "synthesize", "x", "--plan", "smal"], "did you mean"),
-        (["sweep", "table2_ablation"], "data set 'tau2022': there is no folder"),
-        (["sweep", "table2_ablation", "--data", "nowhere"], "there is no folder"),
-        (["train"], "give the folder that holds meta.csv and audio/ with --data DIR"),
+        (["sweep", "table2_ablation"], "data set 'tau2022': no such folder"),
+        (["sweep", "table2_ablation", "--data", "nowhere"], "no such folder"),
+        (["train"], "give the folder that contains meta.csv and audio/ with --data DIR"),
     ],
 )
 def test_a_usage_error_exits_with_2_and_says_what_to_do(words, message, tmp_path):

@@ -31,7 +31,7 @@ def test_a_trial_that_hangs_is_ended_says_where_and_goes_on_as_one_that_never_di
     assert _apart(run_trial, config, watching, _wait_for_ever) == 1
     failure = load_failure(workspace, config.signature)
     assert failure.cause == "hung"
-    assert failure.message.startswith("no step for 0.05 minutes")
+    assert failure.message.startswith("no progress for 0.05 minutes")
     assert "--step-minutes" in failure.message
     assert "time.sleep(10**6)" in failure.traceback
     went_on = run_trial(config, watching)

@@ -17,8 +17,8 @@ from asc_sweeps.sweep.ray_environment import job_api_is_open
 from asc_sweeps.workspace.paths import cores
 
 OPEN_CLUSTER = (
-    "anyone who can reach it can run commands there. Start it with RAY_AUTH_MODE=token and set its token here (README, On a "
-    "cluster), or pass --allow-open-cluster"
+    "anyone who can reach it can run commands there. Start it with RAY_AUTH_MODE=token and set its token here "
+    "(docs/clusters.md), or pass --allow-open-cluster"
 )
 
 
