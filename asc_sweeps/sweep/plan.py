@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 from asc_sweeps.config.gc_pause import gc_paused
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.training.finished import FinishedTrials, ResultSummary, complexity_of
-from asc_sweeps.workspace.records import Complexity
+from asc_sweeps.workspace.records import Complexity, CountRow
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def with_dependencies(config: TrialConfig) -> list[TrialConfig]:
     return [*chain.values(), config]
 
 
-def count_networks(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
+def count_networks(trials: Iterable[TrialConfig]) -> list[CountRow]:
     """The distinct networks of some trials with their size, one row each, for a study's record."""
     rows = {}
     for config in trials:
@@ -120,5 +121,6 @@ def count_networks(trials: Iterable[TrialConfig]) -> list[dict[str, object]]:
         names = ("block", "width", "mfa", "fpm", "stem_attention", "scale", "sub_bands")
         traits = {name: getattr(model, name) for name in names}
         size = {"n_mels": features.n_mels, "hop": features.hop, "params": n.params, "macs": n.macs}
-        rows[config.system, *traits.values(), *size.values()] = {"system": config.system, **traits, **size}
+        row = {"system": config.system, **traits, **size}
+        rows[tuple(row.values())] = cast("CountRow", row)  # with further keys, which it allows
     return list(rows.values())

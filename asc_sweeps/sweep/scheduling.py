@@ -41,15 +41,9 @@ class TrialQueue:
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        finished: FinishedTrials,
-        searches: Sequence[SearchStudy],
-        early: EarlyStopping,
-        capacity: Callable[[], int],
-        on_event: OnEvent,
-        on_planned: OnPlanned,
-    ) -> None:
+        self, plan: Plan, finished: FinishedTrials, searches: Sequence[SearchStudy], early: EarlyStopping,
+        capacity: Callable[[], int], on_event: OnEvent, on_planned: OnPlanned,
+    ) -> None:  # fmt: skip
         starts = plan.starts
 
         def rank(t: PlannedTrial) -> tuple[int, bool, float]:
@@ -58,12 +52,10 @@ class TrialQueue:
 
         self._waiting = {t.config.signature: t for t in sorted(plan.todo, key=rank)}
         self._running: set[str] = set()
-        self._ended: dict[str, TrialEnd] = {}
-        for t in plan.trials:
-            if t.finished:
-                self._ended[t.config.signature] = TrialFinished(t.config.signature, trained=False)
+        done = (t.config.signature for t in plan.trials if t.finished)
+        self._ended: dict[str, TrialEnd] = {signature: TrialFinished(signature, trained=False) for signature in done}
         self._finished, self._searches, self._early = finished, list(searches), early
-        self._reports = SearchReports(finished)
+        self.reports = SearchReports(finished)
         self._capacity, self._on_event, self._on_planned = capacity, on_event, on_planned
         self._disk_full = False
         """Nothing more is started, since it would fill the disk further; it waits for the next run of the command."""
@@ -76,11 +68,9 @@ class TrialQueue:
     def next_trial(self) -> TrialConfig | None:
         """The trial to start now, or None. Raises WorkspaceError if a search cannot be told an end for DELIVERY_SECONDS."""
         try:
-            self._reports.deliver(0 if self._disk_full else DELIVERY_SECONDS)
+            self.reports.deliver(0 if self._disk_full else DELIVERY_SECONDS)
         except WorkspaceError:
-            if (
-                not self._disk_full
-            ):  # else the database may be on the full disk; the next run retries the search's open trials
+            if not self._disk_full:  # the database may be on that disk; the next run retries the search's open trials
                 raise
         while not self._disk_full:
             if trial := self._pop_ready():
@@ -91,20 +81,12 @@ class TrialQueue:
                 break
         return None
 
-    def epoch_finished(self, event: EpochFinished) -> None:
-        """Pass an epoch on to the searches that sampled the trial."""
-        self._reports.epoch_finished(event)
-
     def end(self, event: TrialEnd) -> None:
         """Record a trial's end. Never raises: Ray Tune would ignore it and start the trial again."""
         self._running.discard(event.signature)
         self._ended[event.signature] = event
         self._disk_full |= isinstance(event, TrialFailed) and event.cause == DISK_FULL
-        self._reports.end(event)
-
-    def interrupt(self) -> None:
-        """End the sweep: points that searches have sampled and that have not ended are to be retried."""
-        self._reports.interrupt()
+        self.reports.end(event)
 
     def _pop_ready(self) -> PlannedTrial | None:
         """The first trial whose dependencies are finished; those whose dependency failed fail on the way."""
@@ -140,15 +122,15 @@ class TrialQueue:
 
     def _add(self, search: SearchStudy, sampled: SampledTrial) -> None:
         signature = sampled.config.signature
-        self._reports.subscribe(search, sampled)
+        self.reports.subscribe(search, sampled)
         if self._finished.find(sampled.config):
             self._on_event(PointReused(signature))
-            self._reports.end(TrialFinished(signature, trained=False))
+            self.reports.end(TrialFinished(signature, trained=False))
             return
         if self._is_pending(signature) or signature in self._ended:
             self._on_event(PointRepeated(signature))
         if isinstance(end := self._ended.get(signature), TrialFailed | TrialStopped):
-            self._reports.end(end)
+            self.reports.end(end)
             return
         *starts, _ = with_dependencies(sampled.config)
         for start in starts:
@@ -204,7 +186,7 @@ class SearchReports:
                 self._undelivered.pop(0)
 
     def interrupt(self) -> None:
-        """Tell searches that trials which have not ended were interrupted; if that fails, opening the search again does it."""
+        """End the sweep: trials that have not ended are to be retried. If a search cannot be told, opening it again does so."""
         with suppress(AscSweepsError):
             self.deliver()
             for search, sampled in chain.from_iterable(self._subscribers.values()):

@@ -122,15 +122,10 @@ def record_failures(
 
 
 def record_studies(
-    request: Request,
-    studies: Sequence[Study],
-    trials: Sequence[PlannedTrial],
-    finished: FinishedTrials,
-    stopped: Collection[str] = (),
-    failed: Collection[str] = (),
-    remaining: Mapping[str, int] = MappingProxyType({}),
+    request: Request, studies: Sequence[Study], trials: Sequence[PlannedTrial], finished: FinishedTrials,
+    stopped: Collection[str] = (), failed: Collection[str] = (), remaining: Mapping[str, int] = MappingProxyType({}),
     searches: Sequence[SearchStudy] = (),
-) -> list[StudyRecord]:
+) -> list[StudyRecord]:  # fmt: skip
     """Record the current state of each study of a request.
 
     `trials`: those of the plan and of searches. `stopped` and `failed`: signatures of trials that ended so in this run.

@@ -118,7 +118,6 @@ class TensorBoard:
         self._folder = Path(folder or default) / study
 
     def open(self, trial: PlannedTrial) -> Any:
-        """The trial's event file."""
         from tensorboardX import SummaryWriter
 
         writer = SummaryWriter(str(self._folder / f"{trial.config.system}-{trial.config.signature}"))
@@ -126,13 +125,11 @@ class TensorBoard:
         return writer
 
     def log(self, run: Any, metrics: Mapping[str, float], step: int) -> None:
-        """Write scalars."""
         for name, value in metrics.items():
             run.add_scalar(name, value, step)
         run.flush()
 
     def close(self, run: Any, state: str, note: str) -> None:
-        """Close the event file."""
         run.add_text("end", note)
         run.close()
 
@@ -149,7 +146,6 @@ class Mlflow:
         self._experiment = found.experiment_id if found else self._client.create_experiment(study)
 
     def open(self, trial: PlannedTrial) -> str:
-        """The id of the trial's run."""
         from mlflow.entities import Param
 
         c = trial.config
@@ -163,7 +159,6 @@ class Mlflow:
         return run
 
     def log(self, run: str, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
@@ -171,7 +166,6 @@ class Mlflow:
         self._client.log_batch(run, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
 
     def close(self, run: str, state: str, note: str) -> None:
-        """End the run."""
         self._client.set_tag(run, "end", note)
         self._client.set_terminated(run, MLFLOW_STATUS[state])
 
@@ -184,37 +178,25 @@ class Wandb:
         self._folder = Path() if workspace.url else workspace.root
 
     def open(self, trial: PlannedTrial) -> Any:
-        """The trial's run."""
         import wandb
 
         c = trial.config
         return wandb.init(
-            project=self._project,
-            group=self._study,
-            id=f"{self._study}-{c.signature}",
-            name=f"{c.system} {c.signature}",
-            config=_settings(trial),
-            dir=str(self._folder),
-            resume="allow",
-            reinit="create_new",
+            project=self._project, group=self._study, id=f"{self._study}-{c.signature}", name=f"{c.system} {c.signature}",
+            config=_settings(trial), dir=str(self._folder), resume="allow", reinit="create_new",
             settings=wandb.Settings(silent=True, console="off"),
-        )
+        )  # fmt: skip
 
     def log(self, run: Any, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics."""
         run.log(dict(metrics), step=step)
 
     def close(self, run: Any, state: str, note: str) -> None:
-        """End the run."""
         run.summary["end"] = note
         run.finish(exit_code=0 if state == "done" else 1)
 
 
-TRACKER_KINDS: Mapping[str, Callable[[str, str, Workspace], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": Mlflow,
-    "wandb": Wandb,
-}
+TRACKER_KINDS: Mapping[str, Callable[[str, str, Workspace], Tracker]]
+TRACKER_KINDS = {"tensorboard": TensorBoard, "mlflow": Mlflow, "wandb": Wandb}
 
 
 def _settings(trial: PlannedTrial) -> dict[str, Any]:

@@ -36,15 +36,10 @@ class FinishedTrials:
     def find(self, config: TrialConfig) -> ResultSummary | None:
         """The result of an equal trial, or None if there is none yet. Raises as `find_result`."""
         if config.signature not in self._known and (result := find_result(config, self.workspace)):
-            self._known[config.signature] = summarize(result)
+            scores = {s.split: s for s in result.scores if (s.by, s.name) == ("overall", "micro")}
+            log_losses = tuple(epoch.get("validation_log_loss") for epoch in result.history)
+            self._known[config.signature] = ResultSummary(result.complexity, scores, log_losses)
         return self._known.get(config.signature)
-
-
-def summarize(result: TrialResult) -> ResultSummary:
-    """The part of a result that a sweep keeps."""
-    scores = {s.split: s for s in result.scores if (s.by, s.name) == ("overall", "micro")}
-    losses = tuple(epoch.get("validation_log_loss") for epoch in result.history)
-    return ResultSummary(result.complexity, scores, losses)
 
 
 def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None:

@@ -1,8 +1,11 @@
 """Which trial starts next and which searches learn of an end: no end is lost, and what others build on runs in full. Without Ray."""
 
+import builtins
 import dataclasses
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import optuna
 import pytest
@@ -60,7 +63,8 @@ class Sweep:
             probes = tuple(p.with_resolved_data("synthetic-tiny", "f") for p in study.probes)
             self.study = dataclasses.replace(study, probes=probes)
             self.start = probes[0].start()
-            searches = [SearchStudy(self.study, self.url, self.may_write)]
+            self.search = SearchStudy(self.study, self.url, self.may_write)
+            searches = [self.search]
         self.queue = TrialQueue(
             self.plan, self.finished, searches, self.early, lambda: self.capacity, self.events.append, self.added.append
         )
@@ -153,14 +157,35 @@ def test_points_that_were_run_before_count_without_running_again(tmp_path):
     assert len(sweep.states()) == 4
 
 
+def test_each_result_is_read_from_disk_once(tmp_path, monkeypatch):
+    reads, opened = Counter(), builtins.open
+
+    def counted(path, mode="r", **how):
+        reads.update([Path(path).parent.name] if Path(path).name == "result.json" and mode.startswith("r") else [])
+        return opened(path, mode, **how)
+
+    Sweep(tmp_path).save(OTHER)
+    monkeypatch.setattr(builtins, "open", counted)
+    sweep = Sweep(tmp_path, [OTHER], trials=4)
+    assert sweep.queue.next_trial() == sweep.start
+    sweep.finish(sweep.start)
+    sampled = [sweep.queue.next_trial() for _ in range(2)]
+    for trial in sampled:
+        sweep.finish(trial)
+    assert is_over(sweep)
+    assert len(sweep.search.planned_trials(sweep.finished)) == 2
+    assert all(t.finished for t in make_plan({"g": [OTHER, *sampled]}, sweep.finished).trials)
+    assert reads == Counter([OTHER.signature, sweep.start.signature, *(t.signature for t in sampled)])
+
+
 def test_an_epoch_is_told_to_the_search_that_sampled_the_trial(tmp_path):
     sweep = Sweep(tmp_path, trials=1)
     sweep.queue.next_trial()
     sweep.finish(sweep.start)
     trial = sweep.queue.next_trial()
-    sweep.queue.epoch_finished(EpochFinished(trial.signature, 1, 20, {"validation_log_loss": 1.75}))
+    sweep.queue.reports.epoch_finished(EpochFinished(trial.signature, 1, 20, {"validation_log_loss": 1.75}))
     sweep.error = WorkspaceError("the database is away")
-    sweep.queue.epoch_finished(EpochFinished(trial.signature, 2, 20, {"validation_log_loss": 1.5}))
+    sweep.queue.reports.epoch_finished(EpochFinished(trial.signature, 2, 20, {"validation_log_loss": 1.5}))
     stored = optuna.load_study(study_name="s", storage=sweep.url).trials[0]
     assert stored.intermediate_values[1] == 1.75
 
@@ -189,7 +214,7 @@ def test_on_a_full_disk_nothing_more_is_begun_and_a_searchs_point_waits_to_be_re
     sweep.error = WorkspaceError("the database's disk is full, too")
     sweep.queue.end(TrialFailed(second.signature, "disk full", "no room"))
     assert is_over(sweep)
-    sweep.queue.interrupt()
+    sweep.queue.reports.interrupt()
     again = Sweep(tmp_path, trials=2)  # once there is room
     assert all(again.queue.next_trial() for _ in range(2))
     assert again.states().count(TrialState.RUNNING) == 2
@@ -200,7 +225,7 @@ def test_a_search_that_another_process_has_taken_over_ends_the_sweep(tmp_path):
     sweep.error = LeaseLostError("was taken over")
     with pytest.raises(LeaseLostError):
         sweep.queue.next_trial()
-    sweep.queue.interrupt()
+    sweep.queue.reports.interrupt()
 
 
 def test_a_start_that_was_stopped_early_is_run_in_full_once_a_search_needs_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def connect(cluster: Cluster) -> None:
     if cluster.address is None:
         workers = cluster.workers or max(1, cores() // cluster.cpus_per_trial)
         with minimal_local_node():  # "local" never joins a session that a stale file points to
-            ray.init("local", num_cpus=workers * cluster.cpus_per_trial, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                "local", num_cpus=workers * cluster.cpus_per_trial, log_to_driver=False, logging_level=logging.ERROR
+            )
         return
     try:
         host, _, port = cluster.address.rpartition(":")
@@ -38,7 +41,7 @@ def connect(cluster: Cluster) -> None:
                 f"--address {cluster.address}: without a token, only an open cluster can be joined; {OPEN_CLUSTER}"
             )
         code = {"py_modules": [str(Path(module.__file__ or "").parent) for module in (asc_sweeps, search_spaces)]}
-        joined = ray.init(cluster.address, runtime_env=code, log_to_driver=False, logging_level="ERROR")
+        joined = ray.init(cluster.address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         head = ray.get_runtime_context().gcs_address.rpartition(":")[0]
         jobs = f"http://{joined.dashboard_url or f'{head}:8265'}/api/jobs/"
         if not cluster.allow_open and job_api_is_open(jobs):

@@ -39,14 +39,9 @@ if TYPE_CHECKING:  # imports Optuna, which a grid does not need
 
 
 def run_sweep(
-    plan: Plan,
-    finished: FinishedTrials,
-    cluster: Cluster,
-    on_event: OnEvent,
-    on_planned: OnPlanned = lambda trial: None,
-    searches: Sequence[SearchStudy] = (),
-    halvings: Mapping[str, Halving] = MappingProxyType({}),
-) -> None:
+    plan: Plan, finished: FinishedTrials, cluster: Cluster, on_event: OnEvent, on_planned: OnPlanned,
+    searches: Sequence[SearchStudy] = (), halvings: Mapping[str, Halving] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Run what a plan has left, then what searches sample. Ctrl-C ends it early; every finished epoch is saved.
 
     A failed trial does not stop the others; those that build on it fail with cause `start`. Trials of the studies in `halvings`
@@ -72,7 +67,7 @@ def run_sweep(
         try:
             _fit(name, queue, early, workspace, cluster, request, on_event)
         finally:
-            queue.interrupt()
+            queue.reports.interrupt()
     except OSError as error:
         if error.filename is None and error.errno in REMEDIES:  # pyarrow names no file
             error.filename = workspace.ray
@@ -102,19 +97,13 @@ def _fit(
     tuner = tune.Tuner(
         tune.with_resources(run, request),
         tune_config=tune.TuneConfig(
-            search_alg=QueueSearcher(queue, on_event),
-            scheduler=EarlyStopScheduler(early),
-            num_samples=-1,
-            reuse_actors=True,
+            search_alg=QueueSearcher(queue, on_event), scheduler=EarlyStopScheduler(early), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
-            name=name,
-            storage_path=workspace.ray,
-            verbose=0,
-            callbacks=[EventCallback(workspace, queue, on_event)],
+            name=name, storage_path=workspace.ray, verbose=0, callbacks=[EventCallback(workspace, queue, on_event)],
             failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
         ),
-    )
+    )  # fmt: skip
     try:
         tuner.fit()
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError, EOFError) as error:

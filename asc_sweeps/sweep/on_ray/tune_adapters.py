@@ -50,7 +50,7 @@ class QueueSearcher(_NotStored, Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass an epoch on to the queue."""
         if isinstance(event := decode(result), EpochFinished):
-            self._queue.epoch_finished(event)
+            self._queue.reports.epoch_finished(event)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Pass an end on: the reported one, or early stopping if the last report was an epoch. `EventCallback` does so on error."""
@@ -68,10 +68,9 @@ class QueueSearcher(_NotStored, Searcher):
         self._queue.end(end)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to store."""
+        """Nothing: an interrupted sweep is planned anew."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to store."""
+    restore = save
 
 
 class EarlyStopScheduler(FIFOScheduler):

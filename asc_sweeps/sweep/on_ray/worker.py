@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ray import tune
 
@@ -16,7 +16,7 @@ from asc_sweeps.sweep.trial_events import EpochFinished, TrialFailed, TrialFinis
 from asc_sweeps.workspace.environment import package_versions
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import load_failure, load_result
-from asc_sweeps.workspace.records import TrialFailure
+from asc_sweeps.workspace.records import EpochRow, TrialFailure
 
 
 def run_in_worker(tune_config: dict[str, Any], workspace: Workspace, sweep_began: str) -> None:
@@ -34,7 +34,7 @@ def run_in_worker(tune_config: dict[str, Any], workspace: Workspace, sweep_began
     def on_epoch(row: dict[str, Any]) -> None:
         nonlocal trained
         trained = True
-        _report(EpochFinished(signature, row["epochs_done"], row["epochs_total"], {**row}))
+        _report(EpochFinished(signature, row["epochs_done"], row["epochs_total"], cast("EpochRow", row)))
 
     try:
         run_trial(config, workspace, on_epoch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from optuna.trial import FrozenTrial, TrialState
 
 from asc_sweeps.config.search_space import Parameter, Search
-from asc_sweeps.workspace.records import ParameterRecord, SearchPoint, SearchRecord
+from asc_sweeps.workspace.records import ParameterRecord, Plain, SearchPoint, SearchRecord
 
-STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
+POINT_STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
 
 
 def search_record(search: Search, sampled: list[FrozenTrial]) -> SearchRecord:
@@ -16,7 +18,7 @@ def search_record(search: Search, sampled: list[FrozenTrial]) -> SearchRecord:
         "sampler": search.sampler,
         "seed": search.seed,
         "objectives": list(search.objectives),
-        "limits": dict(search.limits),
+        "limits": {str(name): limit for name, limit in search.limits.items()},
         "trials": search.trials,
         "parameters": [_parameter(p) for p in search.parameters],
         "points": [_point(t) for t in sampled],
@@ -26,7 +28,7 @@ def search_record(search: Search, sampled: list[FrozenTrial]) -> SearchRecord:
 def _parameter(p: Parameter) -> ParameterRecord:
     named: ParameterRecord = {"name": p.name, "when": p.when.text if p.when else None}
     if p.choices:
-        return {**named, "choices": list(p.choices)}  # type: ignore[typeddict-item]  # `choices` are plain values
+        return {**named, "choices": cast("list[Plain]", list(p.choices))}  # as read from YAML
     return {**named, "low": p.low, "high": p.high, "log": p.log}
 
 
@@ -34,7 +36,7 @@ def _point(trial: FrozenTrial) -> SearchPoint:
     notes = trial.user_attrs
     return {
         "number": trial.number,
-        "state": "refused" if "rejected" in notes else STATES.get(trial.state, "running"),
+        "state": "refused" if "rejected" in notes else POINT_STATES.get(trial.state, "running"),
         "signature": notes.get("signature"),
         "values": list(trial.values) if trial.state == TrialState.COMPLETE and trial.values else None,
         "params": dict(trial.params),

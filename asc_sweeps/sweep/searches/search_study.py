@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from asc_sweeps.config.request import Study
@@ -40,41 +41,34 @@ class SampledTrial:
 
 
 class SearchStudy:
-    """The Optuna study of one study, resumed if it exists.
+    """The Optuna study of one study on resolved data, resumed if it exists; open in one process at a time.
 
-    `study` is on resolved data. One process at a time may have it open: trials found RUNNING belonged to one that died and are
-    retried. `may_write` is called before anything is written and raises if another process has taken the search over; `on_end`
-    once a trial's end is in the database. Every method raises WorkspaceError for a database that cannot be used; opening it, also
-    if it holds another search of this name.
+    So trials found RUNNING belonged to one that died, and are retried. `may_write` is called before anything is written and raises
+    if another process has taken the search over; `on_end` once a trial's end is in the database. Raises WorkspaceError for a
+    database that cannot be used, also in every method, and if it holds another search of this name.
     """
 
     def __init__(
-        self,
-        study: Study,
-        url: str,
-        may_write: Callable[[], None] = lambda: None,
-        on_end: Callable[[], None] = lambda: None,
-    ) -> None:
+        self, study: Study, url: str,
+        may_write: Callable[[], None] = lambda: None, on_end: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         if study.space.search is None or not study.probes:
             raise ValueError(f"{study.space.study} is not a search")
         self.search: Search = study.space.search
         self.study, self.name = study.space.study, study.record_name
         """Names of the study and of its Optuna study."""
         self.fingerprint = study.probes[0].data.fingerprint
-        """Of the data that its trials are trained on."""
         self.early_end = ""
         """Why the search ended before it had sampled all its trials."""
         self._running: dict[int, optuna.Trial] = {}
         self._url, self._may_write, self._on_end = url, may_write, on_end
         self._sampler = PointSampler(study, self.search)
+        self._directions = [StudyDirection[OBJECTIVES[name].upper()] for name in self.search.objectives]
         with naming_database(url):
             self._optuna = optuna.create_study(
-                storage=open_storage(url),
-                study_name=self.name,
-                directions=[OBJECTIVES[name] for name in self.search.objectives],
-                sampler=make_sampler(self.search),
-                load_if_exists=True,
-            )
+                storage=open_storage(url), study_name=self.name, load_if_exists=True,
+                directions=self._directions, sampler=make_sampler(self.search),
+            )  # fmt: skip
         self._refuse_other_search()
         for t in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.tell_interrupted(t.number)
@@ -103,10 +97,8 @@ class SearchStudy:
                     return SampledTrial(trial.number, config)
                 trial.set_user_attr("rejected", rejection)
                 self._optuna.tell(trial, state=TrialState.PRUNED)
-            self.early_end = (
-                f"{MAX_REJECTIONS} consecutive samples rejected by its limits or its condition; {self.sampled} of "
-                f"{self.search.trials} trials sampled"
-            )
+            self.early_end = f"{MAX_REJECTIONS} consecutive samples rejected by its limits or its condition; "
+            self.early_end += f"{self.sampled} of {self.search.trials} trials sampled"
             return None
 
     def tell_finished(self, number: int, result: ResultSummary) -> None:
@@ -188,9 +180,8 @@ class SearchStudy:
     def _refuse_other_search(self) -> None:
         """Raise WorkspaceError if the stored trials would mislead the sampler."""
         identity = self._sampler.identity()
-        directions = [d.name.lower() for d in self._optuna.directions]
         stored = self._optuna.user_attrs.get("identity", identity)
-        if stored != identity or directions != [OBJECTIVES[name] for name in self.search.objectives]:
+        if stored != identity or self._optuna.directions != self._directions:
             raise WorkspaceError(
                 f"search '{self.name}': its Optuna study holds trials with other data, fixed settings or objectives, which would "
                 "mislead the sampler; rename the study, or use another database with --storage"
