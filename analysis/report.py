@@ -57,10 +57,9 @@ def write_report(workspaces: Workspace | Sequence[Workspace], out: Path, static:
     report is written, if that needs a Chrome that is not installed.
     """
     evidence = load_evidence(*([workspaces] if isinstance(workspaces, Workspace) else workspaces))
-    sections = [section(evidence) for section in SECTIONS]
-    write_bytes(out, _page(evidence, sections).encode())
+    write_bytes(out, render(evidence).encode())
     if static:
-        write_images(sections, images_folder(out), static)
+        write_images([section(evidence) for section in SECTIONS], images_folder(out), static)
     return out
 
 
@@ -71,10 +70,7 @@ def images_folder(out: Path) -> Path:
 
 def render(evidence: Evidence) -> str:
     """The report as HTML."""
-    return _page(evidence, [section(evidence) for section in SECTIONS])
-
-
-def _page(evidence: Evidence, sections: Sequence[Section]) -> str:
+    sections = [section(evidence) for section in SECTIONS]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -9,20 +9,12 @@ MISSING = "—"
 
 
 def thousands(params: float) -> str:
-    """Parameters as the paper prints them.
-
-    >>> thousands(88_140)
-    '88.1K'
-    """
+    """Parameters as the paper prints them, e.g. `88.1K`."""
     return f"{params / 1e3:.1f}K"
 
 
 def millions(macs: float) -> str:
-    """MACs as the paper prints them.
-
-    >>> millions(26_762_930)
-    '26.76M'
-    """
+    """MACs as the paper prints them, e.g. `26.76M`."""
     return f"{macs / 1e6:.2f}M"
 
 

@@ -136,19 +136,13 @@ def _timeline(intervals: pd.DataFrame) -> Plot:
     for outcome, (colour, pattern) in OUTCOMES.items():
         work = drawn[drawn["state"] == outcome]
         if len(work):
-            figure.add_trace(
-                charts.Bar(
-                    base=object_array(map(_clock, work["began"])),
-                    x=object_array((_seconds(work) * 1000).round().astype(int)),
-                    y=object_array(map(escaped, work["worker"])),
-                    text=object_array(map(escaped, work["system"] + ", " + work["signature"])),
-                    textposition="none",
-                    orientation="h",
-                    name=outcome,
-                    marker={"color": colour, "line": {"color": INK, "width": 0.5}, "pattern": {"shape": pattern}},
-                    hovertemplate="%{text}<br>from %{base}<extra>" + outcome + "</extra>",
-                )
-            )
+            figure.add_bar(
+                base=object_array(map(_clock, work["began"])), x=object_array((_seconds(work) * 1000).round().astype(int)),
+                y=object_array(map(escaped, work["worker"])), orientation="h", name=outcome,
+                text=object_array(map(escaped, work["system"] + ", " + work["signature"])), textposition="none",
+                marker={"color": colour, "line": {"color": INK, "width": 0.5}, "pattern": {"shape": pattern}},
+                hovertemplate="%{text}<br>from %{base}<extra>" + outcome + "</extra>",
+            )  # fmt: skip
     workers = drawn["worker"].nunique()
     height = 26 * min(workers, 40)
     styled(figure, 130 + height, x="Time (UTC)")

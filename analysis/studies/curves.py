@@ -148,13 +148,7 @@ def _line(trial: pd.DataFrame, column: str, name: str, look: Mapping[str, object
     first = trial.iloc[0]
     seed = f"{escaped(first['signature'])} (seed {first['seed']})"
     return charts.Scatter(
-        x0=int(first["step"]),
-        dx=every,
-        y=[None if pd.isna(value) else round(value, 3) for value in trial[column]],
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        mode="lines" if len(trial) > 1 else "markers",
-        line=look,
+        x0=int(first["step"]), dx=every, y=[None if pd.isna(value) else round(value, 3) for value in trial[column]],
+        name=name, legendgroup=name, showlegend=legend, line=look, mode="lines" if len(trial) > 1 else "markers",
         hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3f}}<br>{seed}<extra></extra>",
-    )
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from analysis.paper.table2 import table2_family
 from analysis.paper.table4 import NO_FINETUNING, table4_family
 from analysis.published import TABLE2
 from analysis.statistics import Interval
-from analysis.studies.calibration import CONFIDENCE_BINS, Calibration, calibration, calibration_interval
+from analysis.studies.calibration import CONFIDENCE_BINS, calibration, calibration_interval
 from asc_sweeps.data.labels import DEVICES, SCENES, SEEN_DEVICES, UNSEEN_DEVICES
 
 PREFERRED_DROP_RATE = 0.90
@@ -83,39 +83,31 @@ def scenes_by_devices(predictions: Sequence[Predictions]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """Calibration of a system over its seeds."""
+    """Calibration of a system, means over its seeds."""
 
-    seeds: Sequence[Calibration]
+    bins: list[tuple[float, float, float]]
+    """Confidence, accuracy and number of segments, for bins that are not empty for any seed."""
+    bias: float
+    """Confidence minus accuracy; positive values are overconfident."""
     error: Interval
-    """Mean expected calibration error of the seeds, with its 95 % interval over places."""
+    """Expected calibration error, with its 95 % interval over places."""
     chance: float
     """The error that a perfectly calibrated network would show on these places."""
-
-    @property
-    def bins(self) -> list[tuple[float, float, float]]:
-        """Confidence, accuracy and segments of each bin, means over seeds; bins that are empty for some seed are left out."""
-        parts = [np.array([seed.confidence, seed.accuracy, seed.segments]) for seed in self.seeds]
-        means = np.mean(parts, axis=0).T
-        return [(float(c), float(a), float(n)) for c, a, n in means if not np.isnan(c)]
-
-    @property
-    def bias(self) -> float:
-        """Confidence minus accuracy, mean over seeds; positive values are overconfident."""
-        return float(np.mean([seed.bias for seed in self.seeds]))
 
     @property
     def error_text(self) -> str:
         """The error in percentage points with its interval."""
         mean, low, high = percent(self.error.mean), percent(self.error.low), percent(self.error.high)
-        return f"{mean} points" + (
-            "" if np.isnan(self.error.low) else f" (interval over places, about 95 %: {low} to {high})"
-        )
+        interval = "" if np.isnan(self.error.low) else f" (interval over places, about 95 %: {low} to {high})"
+        return f"{mean} points{interval}"
 
 
 def summarise_calibration(predictions: Sequence[Predictions]) -> CalibrationSummary:
     """Calibration of each seed, then averaged, so that opposite errors of two seeds do not cancel."""
     seeds = [calibration(p.log_probability, p.scenes, p.places) for p in predictions]
-    return CalibrationSummary(seeds, *calibration_interval(seeds))
+    means = np.mean([[seed.confidence, seed.accuracy, seed.segments] for seed in seeds], axis=0).T
+    bins = [(float(c), float(a), float(n)) for c, a, n in means if not np.isnan(c)]
+    return CalibrationSummary(bins, float(np.mean([seed.bias for seed in seeds])), *calibration_interval(seeds))
 
 
 def section(evidence: Evidence) -> Section:
@@ -125,13 +117,10 @@ def section(evidence: Evidence) -> Section:
     if system is None:
         none = Text("No trial of Table 2 or Table 4 has stored predictions yet.")
         return Section("errors", "Error analysis", sentence, (none,))
-    description, shares, summary = (
-        system.description,
-        confusion(system.predictions),
-        summarise_calibration(system.predictions),
-    )
+    description, predictions = system.description, system.predictions
+    shares, summary = confusion(predictions), summarise_calibration(predictions)
     blocks = (
-        _devices_table(scenes_by_devices(system.predictions), description),
+        _devices_table(scenes_by_devices(predictions), description),
         _confusion_table(shares, description),
         _confusion_plot(shares, description),
         _calibration_table(summary, description),
@@ -141,15 +130,12 @@ def section(evidence: Evidence) -> Section:
 
 
 def _devices_table(accuracy: pd.DataFrame, description: str) -> Table:
-    means = {
-        name: accuracy[list(group)].mean(axis=1, skipna=False)
-        for name, group in (("seen", SEEN_DEVICES), ("unseen", UNSEEN_DEVICES))
-    }
+    groups = {"seen": SEEN_DEVICES, "unseen": UNSEEN_DEVICES}
+    means = {name: accuracy[list(devices)].mean(axis=1, skipna=False) for name, devices in groups.items()}
     top = [("Seen devices", len(SEEN_DEVICES)), ("Unseen devices", len(UNSEEN_DEVICES)), ("Mean", 2)]
     head = two_row_head((text_head("Scene"), 1), *top, below=number_heads(*map(str.upper, DEVICES), *means))
-    return _scenes_table(
-        "errors-devices", "Accuracy by scene and device, %", head, accuracy.assign(**means), description
-    )
+    caption = "Accuracy by scene and device, %"
+    return _scenes_table("errors-devices", caption, head, accuracy.assign(**means), description)
 
 
 def _confusion_table(shares: pd.DataFrame, description: str) -> Table:
@@ -164,28 +150,21 @@ def _scenes_table(key: str, caption: str, head: list[list[Cell]], shares: pd.Dat
 
 
 def _confusion_plot(shares: pd.DataFrame, description: str) -> Plot:
-    figure = charts.Figure(
-        charts.Heatmap(
-            z=[[None if np.isnan(v) else round(v, 1) for v in row] for row in 100 * shares.to_numpy()],
-            x=SHORT_NAMES,
-            y=SHORT_NAMES,
-            zmin=0,
-            zmax=100,
-            colorscale="Cividis",
-            texttemplate="%{z:.0f}",
-            textfont={"size": 11},
-            colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
-            hovertemplate="%{y} predicted as %{x}: %{z:.1f} %<extra></extra>",
-        )
-    )
+    percentages = [[None if np.isnan(v) else round(v, 1) for v in row] for row in 100 * shares.to_numpy()]
+    figure = charts.Figure()
+    figure.add_heatmap(
+        z=percentages, x=SHORT_NAMES, y=SHORT_NAMES, zmin=0, zmax=100, colorscale="Cividis",
+        texttemplate="%{z:.0f}", textfont={"size": 11},
+        colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
+        hovertemplate="%{y} predicted as %{x}: %{z:.1f} %<extra></extra>",
+    )  # fmt: skip
     styled(figure, 460, x="Predicted scene", y="True scene").update_yaxes(autorange="reversed")
+    figure.update_xaxes(tickvals=SHORT_NAMES, ticktext=[name.replace("_", "<br>") for name in SHORT_NAMES])
     cells = np.ndenumerate(shares.to_numpy())
     wrong = [(share, SCENES[i], SCENES[j]) for (i, j), share in cells if i != j and share > 0]
     worst = [f"{true} as {said} {percent(share)} %" for share, true, said in sorted(wrong, key=lambda w: -w[0])[:3]]
     most = f"Most frequent: {'; '.join(worst) or 'none'}."
-    caption = (
-        f"{description} Each cell is the percentage of a true scene's segments (row) predicted as the column's scene."
-    )
+    caption = f"{description} Cells: percentage of a true scene's segments (row) predicted as the column's scene."
     return Plot("plot-confusion", f"Confusion matrix. {most}", figure, f"{caption} {most}")
 
 
@@ -204,25 +183,20 @@ def _calibration_table(summary: CalibrationSummary, description: str) -> Table:
 
 def _calibration_plot(summary: CalibrationSummary, description: str) -> Plot:
     confidence, accuracy, counts = zip(*summary.bins, strict=True) if summary.bins else ((), (), ())
-    diagonal = charts.Scatter(
+    figure = charts.Figure()
+    figure.add_scatter(
         x=[0, 100], y=[0, 100], mode="lines", name="perfectly calibrated", hoverinfo="skip",
         line={"color": PAPER, "dash": "dot", "width": 1.5},
     )  # fmt: skip
-    measured = charts.Scatter(
-        x=[round(100 * value, 2) for value in confidence],
-        y=[round(100 * value, 2) for value in accuracy],
-        text=[f"{count:,.0f} segments" for count in counts],
-        mode="lines+markers",
-        name="measured",
-        line={"color": BLUE, "width": 2},
-        marker={"size": 9, "line": {"width": 1, "color": INK}},
+    figure.add_scatter(
+        x=[round(100 * value, 2) for value in confidence], y=[round(100 * value, 2) for value in accuracy],
+        text=[f"{count:,.0f} segments" for count in counts], mode="lines+markers", name="measured",
+        line={"color": BLUE, "width": 2}, marker={"size": 9, "line": {"width": 1, "color": INK}},
         hovertemplate="confidence %{x:.1f} %, accuracy %{y:.1f} %<br>%{text}<extra></extra>",
-    )
-    figure = styled(charts.Figure([diagonal, measured]), 360, x="Confidence, %", y="Accuracy, %")
+    )  # fmt: skip
+    styled(figure, 360, x="Confidence, %", y="Accuracy, %")
     figure.update_xaxes(range=[0, 102]).update_yaxes(range=[0, 102])
     side = "overconfident" if summary.bias > 0 else "underconfident"
-    label = (
-        f"Accuracy by confidence. The network is {side} on average; expected calibration error {summary.error_text}."
-    )
+    label = f"Accuracy by confidence. The network is {side} on average; calibration error {summary.error_text}."
     caption = f"{description} Each dot is a bin of confidence, mean over seeds. Below the dotted line the network is overconfident."
     return Plot("plot-calibration", label, figure, caption)

@@ -24,21 +24,9 @@ from analysis.page.elements import (
 from analysis.page.formats import MISSING, listed
 from analysis.published import LISTED_TRAIN_SEGMENTS, TEST_SEGMENTS, TRAIN_SEGMENTS
 
-ENVIRONMENT_TITLES = {
-    "git_commit": "git commit",
-    "git_dirty": "uncommitted changes",
-    "asc_sweeps": "asc_sweeps",
-    "python": "Python",
-    "torch": "torch",
-    "torchaudio": "torchaudio",
-    "ray": "Ray",
-    "numpy": "NumPy",
-    "soundfile": "soundfile",
-    "platform": "platform",
-    "host": "host",
-    "accelerator": "accelerator",
-    "threads": "threads per trial",
-}
+ENVIRONMENT = ("git_commit", "git_dirty", "asc_sweeps", "python", "torch", "torchaudio", "ray", "numpy", "soundfile")
+ENVIRONMENT += ("platform", "host", "accelerator", "threads")
+TITLES = {"git_commit": "git commit", "git_dirty": "uncommitted changes", "threads": "threads per trial"}
 
 
 def section(evidence: Evidence) -> Section:
@@ -70,9 +58,13 @@ def _data(frame: pd.DataFrame) -> Table:
 
 def _environment(evidence: Evidence) -> Table:
     groups = []
-    for key, title in ENVIRONMENT_TITLES.items():
+    for key in ENVIRONMENT:
         counts = Counter(_as_text(result.environment.get(key)) for result in evidence.results)
-        groups.append(row_group(text_head(title), [[text_cell(v), Cell(str(n))] for v, n in sorted(counts.items())]))
+        groups.append(
+            row_group(
+                text_head(TITLES.get(key, key)), [[text_cell(v), Cell(str(n))] for v, n in sorted(counts.items())]
+            )
+        )
     caption = "Versions, hosts and code"
     return grouped_table("provenance-environment", caption, ["Property", "Value", "Trials"], groups)
 

@@ -214,14 +214,10 @@ def _drawn(result: SearchResult) -> pd.DataFrame:
 
 def _dots(points: pd.DataFrame, x: Iterable[object], y: pd.Series, name: str, opacity: float) -> charts.Scatter:
     return charts.Scatter(
-        x=object_array(x),
-        y=object_array(_rounded(y)),
-        text=object_array(escaped(signature) for signature in points["signature"]),
-        mode="markers",
-        name=name,
-        marker={"color": BLUE, "size": 7, "opacity": opacity},
+        x=object_array(x), y=object_array(_rounded(y)), text=object_array(map(escaped, points["signature"])),
+        mode="markers", name=name, marker={"color": BLUE, "size": 7, "opacity": opacity},
         hovertemplate="%{x}: %{y:.4f}<br>%{text}<extra></extra>",
-    )
+    )  # fmt: skip
 
 
 def _plot(result: SearchResult, key: str, label: str, figure: charts.Figure, caption: str) -> Plot:

@@ -154,7 +154,7 @@ def test_confusion_and_scenes_by_devices_are_shares_of_the_planted_segments(plan
 
 def test_calibration_in_the_report_is_of_each_seed_then_averaged(planted):
     sure = error_analysis.summarise_calibration(error_analysis.analysed_system(load_evidence(planted)).predictions)
-    assert len(sure.seeds) == 3
+    assert sure.error.count == 3
     ((confidence, accuracy, segments),) = sure.bins
     assert (confidence, accuracy, segments) == pytest.approx((0.8, 0.65, 2000), rel=1e-5)
     assert sure.error.mean == pytest.approx(0.15, rel=1e-5)
