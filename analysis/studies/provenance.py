@@ -24,7 +24,17 @@ from analysis.page.elements import (
 from analysis.page.formats import MISSING, listed
 from analysis.published import LISTED_TRAIN_SEGMENTS, TEST_SEGMENTS, TRAIN_SEGMENTS
 
-ENVIRONMENT = ("git_commit", "git_dirty", "asc_sweeps", "python", "torch", "torchaudio", "ray", "numpy", "soundfile")
+ENVIRONMENT: tuple[str, ...] = (
+    "git_commit",
+    "git_dirty",
+    "asc_sweeps",
+    "python",
+    "torch",
+    "torchaudio",
+    "ray",
+    "numpy",
+    "soundfile",
+)
 ENVIRONMENT += ("platform", "host", "accelerator", "threads")
 TITLES = {"git_commit": "git commit", "git_dirty": "uncommitted changes", "threads": "threads per trial"}
 
