@@ -24,7 +24,7 @@ from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.evaluate import predict
-from asc_sweeps.training.run_trial import trained_network
+from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import RESULT, Workspace
 from asc_sweeps.workspace.record_store import load_result

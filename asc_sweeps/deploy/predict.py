@@ -18,7 +18,8 @@ from asc_sweeps.data.tab_separated import as_tsv
 from asc_sweeps.data.unlabelled import files_digest, list_files, listed_devices, read_waveforms
 from asc_sweeps.errors import TrialError
 from asc_sweeps.models.device_networks import DeviceNetworks
-from asc_sweeps.training.run_trial import resolve_accelerator, trained_network
+from asc_sweeps.training.run_trial import resolve_accelerator
+from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.array_bytes import npy_bytes
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import Workspace

@@ -19,7 +19,7 @@ from asc_sweeps.deploy.predict import HEADER
 from asc_sweeps.errors import ConfigError, DataError
 from asc_sweeps.models.complexity import MACS_LIMIT, PARAMS_LIMIT
 from asc_sweeps.models.int8 import integer_parameters
-from asc_sweeps.training.run_trial import trained_network
+from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.records import TrialResult
 

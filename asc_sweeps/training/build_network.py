@@ -1,4 +1,4 @@
-"""Networks as they are trained: on a CPU in their compiled form, wherever that computes exactly what the layers do."""
+"""Networks for training: on a CPU with the compiled body, wherever it computes exactly what the layers do."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from asc_sweeps.models.network import Network
 
 
 def build_network(config: ModelConfig) -> Network:
-    """A network with new weights, drawn from torch's generator."""
+    """A network with random weights."""
     return Network(config, body=compiled.body)

@@ -1,4 +1,4 @@
-"""Fine-tuning for each known device (DCASE 2025 task 1): the fine-tuner's phase with the pull of Eq. 3, on that device's segments."""
+"""Fine-tuning for each known device (DCASE 2025 task 1): on that device's segments, with the penalty of Eq. 3."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from asc_sweeps.training.loop import Phase, Session, run_phases
 
 
 def finetune_per_device(session: Session, config: PerDeviceConfig) -> None:
-    """Give the session, which holds the network for all devices, one of each known device; an epoch trains all of them."""
-    penalty = l2_sp_penalty(session.network, config.reg_lambda)
-    session.network = DeviceNetworks(session.network)
-    phase = Phase(
-        name="per device",
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        weight_decay=config.weight_decay,
-        learning_rate=lambda step: config.learning_rate,
-        penalty=penalty,
-    )
-    run_phases(session, [phase])
+    """Copy the session's network for each known device, and train all copies in each epoch."""
+    network = session.single_network
+    penalty = l2_sp_penalty(network, config.reg_lambda)
+    session.network = DeviceNetworks(network)
+    run_phases(session, Phase("per device", config, penalty=penalty))

@@ -1,4 +1,4 @@
-"""Predictions of a network and their scores: log loss and accuracy overall, by device and by scene."""
+"""A network's predictions and their scores: log loss and accuracy overall, by device and by scene."""
 
 from __future__ import annotations
 
@@ -14,39 +14,46 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.training.watchdog import record_progress
 from asc_sweeps.workspace.records import Score
 
-BATCH = 256
+EVALUATION_BATCH = 256
 
 
 @torch.inference_mode()
 def predict(network: nn.Module, features: nn.Module, data: Prepared, rows: np.ndarray, accelerator: str) -> np.ndarray:
-    """Log probabilities of the scenes, float32 [rows, scenes], or of clips ([clips, seconds]); leaves the network in eval mode.
+    """Log probabilities of the scenes, float32 [rows, scenes], for segments or for clips ([clips, seconds]).
 
-    Where there is a network for each device, that of the row's device is asked. Raises TrialError when one is not finite.
+    Of several networks each scores its device's rows. Leaves the network in eval mode. Raises TrialError if one is not finite.
     """
     network.eval()
     if isinstance(network, DeviceNetworks):
-        devices = data.devices[rows if rows.ndim == 1 else rows[:, 0]]
-        found = np.zeros((len(rows), len(SCENES)), np.float32)
+        devices = data.devices[first_segments(rows)]
+        log_probabilities = np.zeros((len(rows), len(SCENES)), np.float32)
         for device in np.unique(devices):
-            its = devices == device
-            found[its] = predict(network.of(int(device)), features, data, rows[its], accelerator)
-        return found
-    batch = max(1, BATCH * len(rows) // max(rows.size, 1))  # as many seconds at a time, however long a clip
+            chosen = devices == device
+            log_probabilities[chosen] = predict(network.of(int(device)), features, data, rows[chosen], accelerator)
+        return log_probabilities
+    batch = max(
+        1, EVALUATION_BATCH * len(rows) // max(rows.size, 1)
+    )  # as many seconds at a time for clips of any length
     parts = []
-    for at in range(0, len(rows), batch):
+    for first in range(0, len(rows), batch):
         record_progress()
-        inputs = features(fetch(data, rows[at : at + batch], accelerator))
+        inputs = features(fetch(data, rows[first : first + batch], accelerator))
         parts.append(network(inputs).log_softmax(dim=1).cpu())
-    found = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
-    if not np.isfinite(found).all():  # finite weights can still overflow on the way
-        raise TrialError("nan", "a prediction of the network is not finite; a lower learning rate usually mends it")
-    return found
+    log_probabilities = torch.cat(parts).numpy() if parts else np.zeros((0, len(SCENES)), np.float32)
+    if not np.isfinite(log_probabilities).all():  # activations can overflow although all weights are finite
+        raise TrialError("nan", "the network's predictions are not finite; try a lower learning rate")
+    return log_probabilities
+
+
+def first_segments(rows: np.ndarray) -> np.ndarray:
+    """Segments, or the first segment of each clip; all segments of a clip have its scene, device and recording."""
+    return rows if rows.ndim == 1 else rows[:, 0]
 
 
 def score(log_probabilities: np.ndarray, scenes: np.ndarray, devices: np.ndarray, split: str) -> list[Score]:
-    """Scores of one split, every one a sum over segments divided once.
+    """Scores of one split, each a sum over segments divided once.
 
-    `micro` is the mean over segments, `macro` the mean over the scenes' means (the challenge's ranking).
+    `micro` is the mean over segments, `macro` the mean of the means by scene (the challenge's ranking).
     Shapes: [N, scenes] natural logarithms, [N] indices into SCENES, [N] indices into DEVICES.
     """
     if not len(scenes):
@@ -61,12 +68,7 @@ def score(log_probabilities: np.ndarray, scenes: np.ndarray, devices: np.ndarray
     by_device = [mean("device", d, devices == i) for i, d in enumerate(DEVICES) if (devices == i).any()]
     by_scene = [mean("scene", s, scenes == i) for i, s in enumerate(SCENES) if (scenes == i).any()]
     micro = mean("overall", "micro", np.ones(len(scenes), bool))
-    macro = Score(
-        split,
-        "overall",
-        "macro",
-        len(scenes),
-        sum(s.log_loss for s in by_scene) / len(by_scene),
-        sum(s.accuracy for s in by_scene) / len(by_scene),
+    log_loss, accuracy = (
+        sum(values) / len(by_scene) for values in zip(*((s.log_loss, s.accuracy) for s in by_scene), strict=True)
     )
-    return [micro, macro, *by_device, *by_scene]
+    return [micro, Score(split, "overall", "macro", len(scenes), log_loss, accuracy), *by_device, *by_scene]

@@ -1,4 +1,4 @@
-"""A state as few long tensors: a thousand small ones take 46 ms to save after each epoch, this form 4 (BC-Res2Net-16)."""
+"""A state as a few long tensors: saving takes 4 ms per epoch instead of 46 for a thousand small ones (BC-Res2Net-16)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def flatten(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors of `state`, dictionaries and lists of tensors and plain values, end to end by type, and its outline as JSON.
-
-    Tensors come to the CPU. `unflatten` gives back the same state.
-    """
+    """Nested dictionaries and lists of tensors and plain values, as one CPU tensor per dtype and an outline in JSON."""
     tensors: dict[str, list[Tensor]] = {}
 
     def outline(value: Any) -> Any:
@@ -24,31 +21,31 @@ def flatten(state: dict[str, Any]) -> dict[str, Any]:
             dtype = _name(value.dtype)
             tensors.setdefault(dtype, []).append(value.reshape(-1))
             return {dtype: [*value.shape]}
-        if isinstance(value, dict):  # as pairs: JSON would make strings of keys that are numbers
+        if isinstance(value, dict):  # as pairs: JSON keys are strings only
             return {"entries": [[key, outline(item)] for key, item in value.items()]}
         return [outline(item) for item in value] if isinstance(value, list | tuple) else value
 
-    drawn = json.dumps(outline(state))
-    return {"outline": drawn, "tensors": {dtype: torch.cat(parts).cpu() for dtype, parts in tensors.items()}}
+    text = json.dumps(outline(state))
+    return {"outline": text, "tensors": {dtype: torch.cat(parts).cpu() for dtype, parts in tensors.items()}}
 
 
 def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
-    """What `flatten` was given, tensors as slices of the long ones."""
-    begin = dict.fromkeys(flat["tensors"], 0)
+    """The state that `flatten` was given, its tensors as slices."""
+    position = dict.fromkeys(flat["tensors"], 0)
 
-    def filled(value: Any) -> Any:
+    def fill(value: Any) -> Any:
         match value:
             case {"entries": entries}:
-                return {key: filled(item) for key, item in entries}
+                return {key: fill(item) for key, item in entries}
             case dict():
                 ((dtype, shape),) = value.items()
-                first, begin[dtype] = begin[dtype], begin[dtype] + prod(shape)
-                return flat["tensors"][dtype][first : begin[dtype]].view(shape)
+                first, position[dtype] = position[dtype], position[dtype] + prod(shape)
+                return flat["tensors"][dtype][first : position[dtype]].view(shape)
             case list():
-                return [filled(item) for item in value]
+                return [fill(item) for item in value]
         return value
 
-    return filled(json.loads(flat["outline"]))
+    return fill(json.loads(flat["outline"]))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What a CPU frees stays with the process while it trains."""
+"""Keeps freed memory in the process while it trains on a CPU."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST, _USUAL = 2**31 - 1, 128 * 1024
+_THRESHOLDS = (-1, -3)
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's mallopt."""
 
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Let the allocator keep what a training step frees for the next step to take; at the end it goes back to the system.
+    """Let the allocator reuse what a training step frees; at the end it is returned to the system.
 
-    glibc gives blocks of megabytes back as they are freed, and the system hands them out again page by page: a tenth to a fifth of
-    a step's time. Where the C library has no such setting, nothing is changed.
+    By default glibc returns large blocks as they are freed, and gets them back page by page, which takes 10 to 20 % of a step.
+    Has no effect with other C libraries.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):  # glibc's; musl has none
+    if library is None or not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
         yield
         return
-    for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-        library.mallopt(threshold, _LARGEST)
+    for threshold in _THRESHOLDS:
+        library.mallopt(threshold, 2**31 - 1)
     try:
         yield
     finally:
-        for threshold in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            library.mallopt(threshold, _USUAL)
+        for threshold in _THRESHOLDS:
+            library.mallopt(threshold, 128 * 1024)  # glibc's default
         library.malloc_trim(0)

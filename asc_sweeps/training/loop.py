@@ -1,7 +1,6 @@
-"""The one training loop: every phase is a `Phase` that it runs, epoch by epoch, with a checkpoint after each.
+"""The training loop that all phases share: it runs a `Phase` epoch by epoch, with a checkpoint after each.
 
-An epoch draws all its random numbers from a seed of its own, so a resumed trial needs no generator's state to end as an
-unbroken one does.
+Each epoch seeds its random numbers anew, so a resumed trial ends exactly as an uninterrupted one without storing generators.
 """
 
 from __future__ import annotations
@@ -15,14 +14,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asc_sweeps.config.setting_groups import AugmentConfig, ComputeConfig
+from asc_sweeps.config.setting_groups import (
+    ComputeConfig,
+    DistillConfig,
+    FinetuneConfig,
+    PerDeviceConfig,
+    PretrainConfig,
+    QuantizeConfig,
+)
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data import augment
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.labels import SCENES, SEEN_DEVICES
@@ -32,262 +38,315 @@ from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.checkpoint import load_checkpoint, save_checkpoint
 from asc_sweeps.training.evaluate import predict, score
-from asc_sweeps.training.losses import distillation_loss
 from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.watchdog import record_progress
-from asc_sweeps.workspace.records import WorkInterval, utc_now
-from asc_sweeps.workspace.storage import Storage
+from asc_sweeps.workspace.paths import Workspace
+from asc_sweeps.workspace.records import STORED_NAMES, EpochRow, Score, WorkInterval, utc_now
 
-Report = Callable[[dict[str, Any]], None]
+Report = Callable[[EpochRow], None]
+INTERVALS_KEY = STORED_NAMES["work_intervals"]
+
+
+@dataclass(frozen=True)
+class DropSchedule:
+    """Drops a device's segments from each mini-batch (Sec. 3)."""
+
+    device: int
+    """Index in DEVICES."""
+    rate: Callable[[int], float]
+    """Probability that a segment is dropped, by step."""
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The teachers' part in the loss."""
+
+    probabilities: Tensor
+    """The teachers' mean prediction for each segment of the data set at `temperature`, [segments, scenes]."""
+    temperature: float
+    weight: float
+    """Its share of the loss."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What one stretch of training does; schedules are functions of the step."""
+    """What `run_phases` trains; schedules are functions of the step."""
 
     name: str
-    epochs: int
-    batch_size: int
-    weight_decay: float
-    learning_rate: Callable[[int], float]
+    settings: PretrainConfig | FinetuneConfig | DistillConfig | PerDeviceConfig | QuantizeConfig
+    epochs: int | None = None
+    """If they are not those of the settings; so with `learning_rate`."""
+    learning_rate: Callable[[int], float] | None = None
     classifier_only: bool = False
-    """Train the classifier on top of a frozen network in eval mode."""
+    """Train the classifier of a frozen network in eval mode."""
     mixup_alpha: float = 0.0
-    dropped_device: int | None = None
-    """Index of the device whose segments are dropped from each mini-batch."""
-    drop_rate: Callable[[int], float] = lambda step: 0.0
-    """Share of that device's segments that is dropped."""
+    drop: DropSchedule | None = None
     penalty: Callable[[Network], Tensor] | None = None
-    """Added to the cross-entropy (Eq. 3), by the network that is trained."""
-    teachers: Tensor | None = None
-    """What teachers predict for each segment of the data set, [segments, scenes]: probabilities at `temperature`."""
-    temperature: float = 1.0
-    teachers_weight: float = 0.0
-    """Share of the teachers' part in the loss."""
+    """Added to the loss (Eq. 3)."""
+    distillation: Distillation | None = None
 
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.learning_rate(step) if self.learning_rate else self.settings.learning_rate
 
-class Drop(TypedDict, total=False):
-    """The part of a `Phase` that drops a device's segments; empty where none are."""
-
-    dropped_device: int
-    drop_rate: Callable[[int], float]
+    def drop_rate_at(self, step: int) -> float:
+        """The drop rate of a step."""
+        return self.drop.rate(step) if self.drop else 0.0
 
 
 @dataclass
 class Session:
-    """What all phases of one trial share."""
+    """What the phases and the scoring of one trial share."""
 
+    trial: TrialConfig
+    workspace: Workspace
     network: Network | DeviceNetworks
     features: nn.Module
     data: Prepared
     rows: dict[str, np.ndarray]
-    augment: AugmentConfig
-    seed: int
+    """Row numbers of each split's segments, or clips."""
     accelerator: str
-    storage: Storage
-    folder: Path
-    """Where checkpoints go."""
-    may_write: Callable[[], None]
-    """Asked before anything is written; raises where another process has taken the trial over."""
+    check_lease: Callable[[], None]
+    """Called before anything is written; raises if another process has taken over the trial."""
     report: Report
-    total_epochs: int
-    """Of all phases, for progress."""
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
-    """How the network computes while it is trained."""
+    dropped_device: str | None = None
+    """The device with the most training segments, if the trial is fine-tuned."""
     responses: Tensor | None = None
-    """Spectra of the impulse responses that segments are heard through, [responses, 16001]."""
-    history: list[dict[str, Any]] = field(default_factory=list)
+    """Spectra of impulse responses for augmentation, [responses, 16001]."""
+    history: list[EpochRow] = field(default_factory=list)
+    extra_scores: list[Score] = field(default_factory=list)
+    """Of earlier states of the network."""
     work_intervals: list[WorkInterval] = field(default_factory=list)
-    """The stretches of work on the trial: worker, began_at, ended_at; the last one is this process's."""
-    _sat_down: float = 0.0
-    """When this stretch began, by the clock that is never set."""
+    """The last one is this process's."""
+    _interval_began: float = 0.0
+    """By the monotonic clock."""
 
-    def sit_down(self) -> None:
-        """A new stretch of work begins here and now."""
-        at, self._sat_down = utc_now("milliseconds"), time.monotonic()
-        self.work_intervals.append({"worker": f"{platform.node()}:{os.getpid()}", "began_at": at, "ended_at": at})
+    @property
+    def folder(self) -> Path:
+        """The trial's folder."""
+        return self.workspace.trial(self.trial.signature)
 
-    def still_here(self) -> None:
-        """The stretch of work lasts until now at least; the clock on the wall may have been set since it began."""
-        lasted = timedelta(seconds=time.monotonic() - self._sat_down)
-        ended = datetime.fromisoformat(self.work_intervals[-1]["began_at"]) + lasted
-        self.work_intervals[-1]["ended_at"] = ended.isoformat(timespec="milliseconds")
+    @property
+    def single_network(self) -> Network:
+        """The network of a trial that has no networks per device yet."""
+        assert isinstance(self.network, Network)
+        return self.network
+
+    @property
+    def compute(self) -> ComputeConfig:
+        """How the network computes in training; quantization-aware training rounds float32 values."""
+        compute = self.trial.compute
+        return compute if self.trial.quantize is None else ComputeConfig(parts=compute.parts)
+
+    def begin_interval(self) -> None:
+        """Begin a work interval of this process."""
+        moment, self._interval_began = utc_now("milliseconds"), time.monotonic()
+        self.work_intervals.append(
+            {"worker": f"{platform.node()}:{os.getpid()}", "began_at": moment, "ended_at": moment}
+        )
+
+    def extend_interval(self) -> None:
+        """Let the work interval end now, by the monotonic clock: the wall clock may have been set since it began."""
+        interval = self.work_intervals[-1]
+        ended = datetime.fromisoformat(interval["began_at"]) + timedelta(
+            seconds=time.monotonic() - self._interval_began
+        )
+        interval["ended_at"] = ended.isoformat(timespec="milliseconds")
 
     def steps(self, batch_size: int) -> int:
-        """Mini-batches of an epoch; the last one may be smaller."""
+        """Mini-batches per epoch; the last one may be smaller."""
         return math.ceil(len(self.rows["train"]) / batch_size)
 
     def batches(self, batch_size: int) -> list[tuple[Network, np.ndarray]]:
-        """An epoch's mini-batches, drawn anew, each with the network that learns from it: one for all, or its device's."""
+        """An epoch's mini-batches in a new random order, each with the network to train on it: its device's, if there are such."""
         rows = self.rows["train"][torch.randperm(len(self.rows["train"])).numpy()]
-        groups = [(self.network, rows)]
         if isinstance(self.network, DeviceNetworks):
             devices = self.data.devices[rows]
             groups = [(self.network.of(d), rows[devices == d]) for d in range(len(SEEN_DEVICES))]
+        else:
+            groups = [(self.network, rows)]
         return [
-            (network, its[at : at + batch_size]) for network, its in groups for at in range(0, len(its), batch_size)
+            (network, group[first : first + batch_size])
+            for network, group in groups
+            for first in range(0, len(group), batch_size)
         ]
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """The network's log probabilities for some segments or clips."""
+        return predict(self.network, self.features, self.data, rows, self.accelerator)
 
 
 def seed_torch(seed: int, *purpose: object) -> None:
-    """Seed torch's generators for one purpose, e.g. (`pretrain`, epoch 3), apart from all others of the trial."""
+    """Seed torch's generators for one purpose of a trial, e.g. (`pretrain`, epoch 3)."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def run_phases(session: Session, phases: list[Phase]) -> None:
-    """Run the phases in order, from the last checkpoint where there is one.
+def run_phases(session: Session, *phases: Phase) -> None:
+    """Run the phases in order, starting from the last checkpoint if there is one.
 
-    Raises TrialError on a loss or a network that is not finite.
+    Raises TrialError if a loss or a network is not finite.
     """
     state = load_checkpoint(session.folder)
-    reached = (state["phase"], state["epoch"]) if state else (0, 0)
+    first_phase, first_epoch = (state["phase"], state["epoch"]) if state else (0, 0)
     if state:
         session.network.load_state_dict(state["network"])
         session.history[:] = state["history"]
-        session.work_intervals[:] = state.get("sittings", [])
+        session.work_intervals[:] = state.get(INTERVALS_KEY, [])
     if session.compute.channels_last:
-        session.network.to(memory_format=torch.channels_last)
-    session.sit_down()
+        nn.Module.to(session.network, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
+    session.begin_interval()
     for number, phase in enumerate(phases):
-        if number < reached[0]:
+        if number < first_phase:
             continue
         optimizer = _optimizer(session.network, phase)
-        first = 0
-        if state and number == reached[0]:
+        if state and number == first_phase:
             optimizer.load_state_dict(state["optimizer"])
-            first = reached[1]
-        for epoch in range(first, phase.epochs):
-            row = _run_epoch(session, phase, optimizer, epoch)
-            session.history.append(row)
-            session.still_here()
-            checkpoint = {
-                "phase": number,
-                "epoch": epoch + 1,
-                "network": session.network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "history": session.history,
-                "sittings": session.work_intervals,
-            }
-            done = {"epochs_done": len(session.history), "epochs_total": session.total_epochs}
-            pace = sum(r["seconds"] for r in session.history) / len(session.history)
-            progress = {**done, "validation_log_loss": row["validation_log_loss"], "seconds_per_epoch": pace}
-            progress["sittings"] = session.work_intervals
-            session.may_write()
-            save_checkpoint(session.storage, session.folder, checkpoint, f"{phase.name}-{epoch + 1:04d}", progress)
-            session.report({**row, **done})
+        epochs = phase.settings.epochs if phase.epochs is None else phase.epochs
+        for epoch in range(first_epoch if number == first_phase else 0, epochs):
+            session.history.append(_run_epoch(session, phase, optimizer, epoch))
+            _save_progress(session, phase, number, optimizer)
+
+
+def _save_progress(session: Session, phase: Phase, number: int, optimizer: torch.optim.Optimizer) -> None:
+    """Save a checkpoint after an epoch, and report the epoch."""
+    session.extend_interval()
+    history, row = session.history, session.history[-1]
+    state = {
+        "phase": number,
+        "epoch": row["epoch"],
+        "network": session.network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": history,
+        INTERVALS_KEY: session.work_intervals,
+    }
+    done: EpochRow = {"epochs_done": len(history), "epochs_total": session.trial.epochs}
+    progress = {
+        **done,
+        "validation_log_loss": row["validation_log_loss"],
+        "seconds_per_epoch": sum(r["seconds"] for r in history) / len(history),
+        INTERVALS_KEY: session.work_intervals,
+    }
+    session.check_lease()
+    name = f"{phase.name}-{row['epoch']:04d}"
+    save_checkpoint(session.workspace.storage, session.folder, state, name, progress)
+    session.report({**row, **done})
 
 
 def _optimizer(network: Network | DeviceNetworks, phase: Phase) -> torch.optim.Optimizer:
-    trained = network.own if isinstance(network, DeviceNetworks) else network
-    trained = network.classifier if phase.classifier_only else trained
+    trained: nn.Module = network.own if isinstance(network, DeviceNetworks) else network
+    if phase.classifier_only:
+        trained = trained.get_submodule("classifier")
     network.requires_grad_(False)
     trained.requires_grad_(True)
-    return PlainAdamW(trained.parameters(), lr=0.0, weight_decay=phase.weight_decay)
+    return PlainAdamW(trained.parameters(), lr=0.0, weight_decay=phase.settings.weight_decay)
 
 
-def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
+def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer, epoch: int) -> EpochRow:
     began = time.monotonic()
-    seed_torch(session.seed, phase.name, epoch)
+    seed_torch(session.trial.seed, phase.name, epoch)
     session.network.train(not phase.classifier_only)
-    batches = session.batches(phase.batch_size)
-    loss_sum = torch.zeros(
-        (), dtype=torch.float64, device=session.accelerator
-    )  # read once an epoch: a GPU need not wait
-    seen, learning_rate, drop_rate = 0, 0.0, 0.0
+    batches = session.batches(phase.settings.batch_size)
+    # On the accelerator, read once per epoch, so that a GPU does not wait.
+    loss_sum = torch.zeros((), dtype=torch.float64, device=session.accelerator)
+    segments, learning_rate, drop_rate = 0, 0.0, 0.0
     for i, (network, rows) in enumerate(batches):
         record_progress()
         step = epoch * len(batches) + i
-        learning_rate, drop_rate = phase.learning_rate(step), phase.drop_rate(step)
-        batch = _kept(session, rows, phase, drop_rate)
-        if not len(batch):  # every segment of it was dropped
+        learning_rate, drop_rate = phase.learning_rate_at(step), phase.drop_rate_at(step)
+        batch = rows if phase.drop is None else drop_segments(session.data, rows, phase.drop.device, drop_rate)
+        if not len(batch):
             continue
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)
         for part in np.array_split(batch, min(session.compute.parts, len(batch))):
-            loss = _loss(session, network, phase, part)
+            loss = training_loss(session, network, phase, part)
             (loss * (len(part) / len(batch))).backward()
             loss_sum += loss.detach().double() * len(part)
         optimizer.step()
-        seen += len(batch)
-    train_loss = float(loss_sum / seen) if seen else None  # every segment of the epoch was dropped
-    broken = ""
-    if train_loss is not None and not math.isfinite(train_loss):
-        broken = f"the training loss is {train_loss}"
-    elif not _is_finite(session.network):
-        broken = "a weight or a running statistic is not finite"  # by the last step, whose own loss still was
-    if broken:
-        raise TrialError(
-            "nan",
-            f"{phase.name}, epoch {epoch + 1}: {broken} (learning rate {learning_rate:g}); a lower learning rate usually "
-            "mends it",
-        )
+        segments += len(batch)
+    train_loss = float(loss_sum / segments) if segments else None  # None: every segment was dropped
+    _check_finite(session.network, train_loss, f"{phase.name}, epoch {epoch + 1}", learning_rate)
     return {
         "phase": phase.name,
         "epoch": epoch + 1,
         "learning_rate": learning_rate,
         "drop_rate": drop_rate,
         "train_loss": train_loss,
-        "segments": seen,
+        "segments": segments,
         **_validate(session),
         "seconds": time.monotonic() - began,
     }
 
 
-def _is_finite(network: nn.Module) -> bool:
-    """Whether all weights and running statistics are; one number that a GPU is asked for."""
+def _check_finite(network: nn.Module, train_loss: float | None, where: str, learning_rate: float) -> None:
+    """Raise TrialError if the loss, a weight or a running statistic is not finite."""
     values = [value for value in network.state_dict().values() if value.is_floating_point()]
-    return bool(nn.utils.get_total_norm(values, math.inf).isfinite())
+    if train_loss is not None and not math.isfinite(train_loss):
+        problem = f"the training loss is {train_loss}"
+    elif not nn.utils.get_total_norm(values, math.inf).isfinite():  # one number to read from a GPU
+        problem = "a weight or running statistic is not finite"  # after the last step, whose loss was finite
+    else:
+        return
+    raise TrialError("nan", f"{where}: {problem} (learning rate {learning_rate:g}); try a lower learning rate")
 
 
-def _kept(session: Session, rows: np.ndarray, phase: Phase, drop_rate: float) -> np.ndarray:
-    """What is left of a mini-batch when the dropped device's segments are each left out with `drop_rate` (Sec. 3)."""
-    if phase.dropped_device is None:
-        return rows
-    dropped = (session.data.devices[rows] == phase.dropped_device) & (torch.rand(len(rows)).numpy() < drop_rate)
+def drop_segments(data: Prepared, rows: np.ndarray, device: int, rate: float) -> np.ndarray:
+    """A mini-batch without the segments of one device that are dropped, each with probability `rate` (Sec. 3)."""
+    dropped = (data.devices[rows] == device) & (torch.rand(len(rows)).numpy() < rate)
     return rows[~dropped]
 
 
-def _loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
-    inputs, targets, softened = training_batch(session, phase, rows)
-    narrow = session.compute.precision == "bfloat16"
-    with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=narrow):
+def training_loss(session: Session, network: Network, phase: Phase, rows: np.ndarray) -> Tensor:
+    """The loss on some training segments: cross-entropy, the teachers' part, the penalty."""
+    inputs, targets, teacher_targets = training_batch(session, phase, rows)
+    bfloat16 = session.compute.precision == "bfloat16"
+    with torch.autocast(torch.device(session.accelerator).type, torch.bfloat16, enabled=bfloat16):
         logits = network(inputs).float()
     loss = functional.cross_entropy(logits, targets)
-    if phase.teachers is not None:
-        part = distillation_loss(logits, softened, phase.temperature)
-        loss = (1 - phase.teachers_weight) * loss + phase.teachers_weight * part
+    if phase.distillation is not None:
+        weight = phase.distillation.weight
+        part = distillation_loss(logits, teacher_targets, phase.distillation.temperature)
+        loss = (1 - weight) * loss + weight * part
     return loss if phase.penalty is None else loss + phase.penalty(network)
 
 
-def training_batch(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Some segments as a network is to hear them in training: augmented log-mel [B, 1, F, T], and their targets.
+def distillation_loss(logits: Tensor, teacher_targets: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence from the teachers at a temperature, times its square, mean over the mini-batch.
 
-    Those are probabilities of scenes, [B, scenes], by the labels and by the teachers; without teachers the latter are [B, 0].
+    The square makes the gradients of both parts of the loss comparable at any temperature (Hinton et al. 2015).
+    Shapes: logits and teacher_targets (probabilities) [B, scenes].
     """
+    student = (logits / temperature).log_softmax(dim=1)
+    return functional.kl_div(student, teacher_targets, reduction="batchmean") * temperature**2
+
+
+def training_batch(session: Session, phase: Phase, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Augmented log-mel inputs [B, 1, F, T] of some segments, and their targets by the labels and by the teachers.
+
+    Targets are probabilities [B, scenes]; without teachers theirs are [B, 0].
+    """
+    config = session.trial.augment
     waveforms = fetch(session.data, rows, session.accelerator)
-    targets = (
-        functional.one_hot(torch.from_numpy(session.data.scenes[rows]), len(SCENES)).float().to(session.accelerator)
-    )
-    waveforms = augment.apply_impulse_response(
-        augment.roll(waveforms, session.augment), session.responses, session.augment
-    )
-    log_mel = session.features(waveforms)
-    inputs = augment.mask(augment.mixstyle(log_mel, session.augment), session.augment)
-    softened = targets[:, :0] if phase.teachers is None else phase.teachers[rows].to(session.accelerator)
+    labels = torch.from_numpy(session.data.scenes[rows])
+    targets = functional.one_hot(labels, len(SCENES)).float().to(session.accelerator)
+    waveforms = augment.apply_impulse_response(augment.roll(waveforms, config), session.responses, config)
+    inputs = augment.mask(augment.mixstyle(session.features(waveforms), config), config)
+    teacher_targets = targets[:, :0]
+    if phase.distillation is not None:
+        teacher_targets = phase.distillation.probabilities[rows].to(session.accelerator)
     if phase.mixup_alpha > 0:
-        inputs, both = augment.mixup(inputs, torch.cat([targets, softened], dim=1), phase.mixup_alpha)
-        targets, softened = both[:, : len(SCENES)], both[:, len(SCENES) :]
+        inputs, both = augment.mixup(inputs, torch.cat([targets, teacher_targets], dim=1), phase.mixup_alpha)
+        targets, teacher_targets = both[:, : len(SCENES)], both[:, len(SCENES) :]
     if session.compute.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return inputs, targets, softened
+    return inputs, targets, teacher_targets
 
 
-def _validate(session: Session) -> dict[str, float | None]:
+def _validate(session: Session) -> EpochRow:
     rows = session.rows["validation"]
     if not len(rows):
         return {"validation_log_loss": None, "validation_accuracy": None}
-    predictions = predict(session.network, session.features, session.data, rows, session.accelerator)
-    micro = score(predictions, session.data.scenes[rows], session.data.devices[rows], "validation")[0]
+    micro = score(session.predict(rows), session.data.scenes[rows], session.data.devices[rows], "validation")[0]
     return {"validation_log_loss": micro.log_loss, "validation_accuracy": micro.accuracy}

@@ -1,4 +1,4 @@
-"""AdamW as torch has it."""
+"""torch's AdamW without its overhead."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.optim import AdamW
 
 
 class PlainAdamW(AdamW):
-    """AdamW in one operation for all parameters, without the guards that keep torch.compile away.
+    """AdamW, fused over all parameters and without the wrappers for torch.compile.
 
-    A network has hundreds of small parameters: one after the other they take 4 ms a step, together 0.6 (BC-Res2Net-8). Nothing is
-    compiled here, and the guards import what compiles, which takes as long as torch itself in every process that trains.
+    Hundreds of small parameters take 4 ms per step one by one, 0.6 ms fused (BC-Res2Net-8). The wrappers would import the
+    compiler, which takes as long as importing torch, in every process that trains.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], **options: Any) -> None:

@@ -1,6 +1,8 @@
-"""Pretraining, which neglects the devices (Sec. 4.2)."""
+"""Pretraining, which ignores the devices (Sec. 4.2)."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from asc_sweeps.config.setting_groups import PretrainConfig
 from asc_sweeps.training.loop import Phase, Session, run_phases
@@ -8,19 +10,13 @@ from asc_sweeps.training.schedules import warmup_cosine
 
 
 def pretrain(session: Session, config: PretrainConfig) -> None:
-    """Train the session's network from where it stands."""
+    """Train the session's network."""
     steps = session.steps(config.batch_size)
-
-    def learning_rate(step: int) -> float:
-        lowest, peak = config.warmup_learning_rate, config.learning_rate
-        return warmup_cosine(step, config.epochs * steps, config.warmup_epochs * steps, lowest, peak)
-
-    phase = Phase(
-        name="pretrain",
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        weight_decay=config.weight_decay,
-        learning_rate=learning_rate,
-        mixup_alpha=config.mixup_alpha,
+    learning_rate = partial(
+        warmup_cosine,
+        steps=config.epochs * steps,
+        warmup_steps=config.warmup_epochs * steps,
+        lowest=config.warmup_learning_rate,
+        peak=config.learning_rate,
     )
-    run_phases(session, [phase])
+    run_phases(session, Phase("pretrain", config, learning_rate=learning_rate, mixup_alpha=config.mixup_alpha))

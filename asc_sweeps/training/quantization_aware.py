@@ -1,8 +1,9 @@
-"""INT8 quantization-aware training (Sec. 6): the start goes on training with its numbers rounded, then becomes integers."""
+"""INT8 quantization-aware training (Sec. 6): training with rounded numbers, then conversion to integers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,36 +12,32 @@ from torch import Tensor
 from asc_sweeps.config.setting_groups import QuantizeConfig
 from asc_sweeps.data.segments import fetch
 from asc_sweeps.models.int8 import convert_to_int8, fake_quantize
-from asc_sweeps.training.evaluate import BATCH
-from asc_sweeps.training.loop import Drop, Phase, Session, run_phases, seed_torch
+from asc_sweeps.training.evaluate import EVALUATION_BATCH, predict, score
+from asc_sweeps.training.finetune import final_drop
+from asc_sweeps.training.loop import Phase, Session, run_phases, seed_torch
+from asc_sweeps.workspace.records import Score
 
 
-def round_network(session: Session, config: QuantizeConfig) -> None:
-    """Make the session's network, which holds the start's weights, one that trains rounded; ranges from training segments."""
-    seed_torch(session.seed, "calibration")
+def quantize(session: Session, config: QuantizeConfig) -> None:
+    """Quantize the session's trained network, calibrated on training segments, and train it for `config.epochs`."""
+    seed_torch(session.trial.seed, "calibration")
     rows = session.rows["train"][torch.randperm(len(session.rows["train"]))[: config.calibration_segments].numpy()]
-    session.network = fake_quantize(session.network, _inputs(session, rows))
+    session.network = fake_quantize(session.single_network, _inputs(session, rows))
+    if config.epochs:
+        session.extra_scores += post_training_scores(session)
+    run_phases(session, Phase("quantize", config, mixup_alpha=config.mixup_alpha, drop=final_drop(session)))
+    session.network = convert_to_int8(session.single_network)
 
 
-def train_rounded(session: Session, config: QuantizeConfig, kept_drop: Drop) -> None:
-    """Train the rounded network, with fine-tuning's drop where there was one (Sec. 6); it is not converted yet."""
-    phase = Phase(
-        name="quantize",
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        weight_decay=config.weight_decay,
-        learning_rate=lambda step: config.learning_rate,
-        mixup_alpha=config.mixup_alpha,
-        **kept_drop,
-    )
-    run_phases(session, [phase])
-
-
-def to_integers(session: Session) -> None:
-    """Make the rounded network one of integers: that is what is scored and kept."""
-    session.network = convert_to_int8(session.network)
+def post_training_scores(session: Session) -> list[Score]:
+    """The test score of the network converted without quantization-aware training."""
+    rows, data = session.rows["test"], session.data
+    network = convert_to_int8(session.single_network)
+    predictions = predict(network, session.features, data, rows, session.accelerator)
+    micro = score(predictions, data.scenes[rows], data.devices[rows], "test")[:1]
+    return [replace(row, by="conversion", name="without training") for row in micro]
 
 
 def _inputs(session: Session, rows: np.ndarray) -> Iterator[Tensor]:
-    for at in range(0, len(rows), BATCH):
-        yield session.features(fetch(session.data, rows[at : at + BATCH], session.accelerator))
+    for first in range(0, len(rows), EVALUATION_BATCH):
+        yield session.features(fetch(session.data, rows[first : first + EVALUATION_BATCH], session.accelerator))

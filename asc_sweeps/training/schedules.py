@@ -19,7 +19,7 @@ def warmup_cosine(step: int, steps: int, warmup_steps: int, lowest: float, peak:
 def sigmoid_rise(step: int, steps: int, highest: float, steepness: float) -> float:
     """Drop rate at `step` of `steps`: exactly 0 at the first, exactly `highest` at the last, a sigmoid between (Sec. 3).
 
-    A sigmoid alone reaches neither end, so it is shifted and scaled to do so. A single step is the last one.
+    A sigmoid reaches neither end by itself, so it is shifted and scaled. A single step is the last one.
 
     >>> sigmoid_rise(0, 101, 0.9, 10.0), sigmoid_rise(100, 101, 0.9, 10.0), round(sigmoid_rise(50, 101, 0.9, 10.0), 3)
     (0.0, 0.9, 0.45)

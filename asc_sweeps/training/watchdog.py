@@ -1,4 +1,4 @@
-"""Ends a process whose trial hangs: a deadlock or a stalled disk makes no step, reports nothing and would wait for ever."""
+"""Kills a process whose trial makes no progress: a deadlock or a stalled disk would otherwise block its worker forever."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-GRACE = 60.0
-"""Seconds in which a hang must have been written down; storage that hangs itself ends the process without a word."""
+REPORT_TIMEOUT = 60.0
+"""Seconds for reporting a hang; if that hangs too, the process ends without a report."""
 
-_last_step = 0.0
+_last_progress = 0.0
 
 
 def record_progress() -> None:
-    """Say that the trial has made a step: a mini-batch trained, or a batch predicted."""
-    global _last_step
-    _last_step = time.monotonic()
+    """Reset the watchdog: a mini-batch was trained or predicted."""
+    global _last_progress
+    _last_progress = time.monotonic()
 
 
 @contextmanager
-def watchdog(seconds: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """End the process when the calling thread does not say that it is `alive()` for so long.
+def watchdog(timeout: float, on_hang: Callable[[str], None]) -> Iterator[None]:
+    """End the process with exit status 1 when `record_progress` is not called for `timeout` seconds.
 
-    `tell` is handed the place where that thread stands, as a traceback, before the process ends with exit status 1.
+    Before that, `on_hang` is called with the traceback of the thread that entered this context.
     """
     record_progress()
     ended, watched_thread = threading.Event(), threading.get_ident()
 
     def watch() -> None:
-        looked = time.monotonic()
-        while not ended.wait(min(seconds / 4, 5.0)):
+        polled = time.monotonic()
+        while not ended.wait(min(timeout / 4, 5.0)):
             moment = time.monotonic()
-            if moment - looked > seconds / 2:  # we were stopped ourselves: nothing is known of that time
+            if moment - polled > timeout / 2:  # the process was suspended
                 record_progress()
-            looked = moment
-            if moment - _last_step > seconds:
-                faulthandler.dump_traceback_later(GRACE, exit=True, file=sys.__stderr__)
+            polled = moment
+            if moment - _last_progress > timeout:
+                faulthandler.dump_traceback_later(REPORT_TIMEOUT, exit=True, file=sys.__stderr__ or sys.stderr)
                 frame = sys._current_frames().get(watched_thread)
                 try:
-                    tell("".join(traceback.format_stack(frame)) if frame else "")
+                    on_hang("".join(traceback.format_stack(frame)) if frame else "")
                 finally:
                     os._exit(1)
 
-    watcher = threading.Thread(target=watch, name="watchdog", daemon=True)
-    watcher.start()
+    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
-        watcher.join()
+        thread.join()

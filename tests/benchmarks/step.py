@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_sweeps.config.setting_groups import DataConfig, ModelConfig
+from asc_sweeps.config.setting_groups import DataConfig, ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.prepare import prepare
@@ -23,10 +23,9 @@ from asc_sweeps.data.synthetic import synthesize
 from asc_sweeps.training.build_network import build_network
 from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.heap import keep_freed_memory
-from asc_sweeps.training.loop import Phase, Session, training_batch
-from asc_sweeps.training.loop import _loss as loss_of
+from asc_sweeps.training.loop import Phase, Session, training_batch, training_loss
 from asc_sweeps.training.optimizer import PlainAdamW
-from asc_sweeps.workspace.storage import LocalStorage
+from asc_sweeps.workspace.paths import Workspace
 
 NETWORKS = {
     "BC-ResNet-40": ModelConfig(block="bcresnet", mfa=False, fpm=False),
@@ -39,7 +38,7 @@ WARM = 2
 
 def measure(session: Session, batch: int, steps: int) -> tuple[float, float, float]:
     """Seconds of a training step, of making its input, and of predicting as many segments; means over the steps."""
-    phase = Phase("pretrain", 1, batch, 0.05, lambda step: 1e-3, mixup_alpha=0.3)
+    phase = Phase("pretrain", PretrainConfig(), mixup_alpha=0.3)
     optimizer = PlainAdamW(session.network.parameters(), lr=1e-3, weight_decay=0.05)
     rows = session.rows["train"]
     taken = np.zeros((steps + WARM, 3))
@@ -48,7 +47,7 @@ def measure(session: Session, batch: int, steps: int) -> tuple[float, float, flo
         session.network.train()
         began = time.process_time()
         optimizer.zero_grad(set_to_none=True)
-        loss_of(session, session.network, phase, chosen).backward()
+        training_loss(session, session.network, phase, chosen).backward()
         optimizer.step()
         row[0] = time.process_time() - began
         began = time.process_time()
@@ -76,9 +75,9 @@ def main() -> None:
         print("| network | segments trained a second | input, of a step | validation, of an epoch |\n|---|---|---|---|")
         for system, model in NETWORKS.items():
             session = Session(
-                network=build_network(model), features=LogMel(config.features), data=data, rows=split_rows(data, config.data),
-                augment=config.augment, seed=0, accelerator="cpu", storage=LocalStorage(folder), folder=folder,
-                may_write=lambda: None, report=lambda row: None, total_epochs=1,
+                trial=config, workspace=Workspace(folder), network=build_network(model), features=LogMel(config.features),
+                data=data, rows=split_rows(data, config.data), accelerator="cpu",
+                check_lease=lambda: None, report=lambda row: None,
             )  # fmt: skip
             step, making, predicting = measure(session, given.batch, given.steps)
             validation = kept * predicting / (kept * predicting + (1 - kept) * step)

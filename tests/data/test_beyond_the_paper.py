@@ -28,7 +28,8 @@ from asc_sweeps.errors import ConfigError, DataError, WorkspaceError
 from asc_sweeps.models.device_networks import DeviceNetworks
 from asc_sweeps.sweep.studies import resolve_data
 from asc_sweeps.training.evaluate import predict
-from asc_sweeps.training.run_trial import run_trial, trained_network
+from asc_sweeps.training.run_trial import run_trial
+from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.paths import Workspace
 
 ALWAYS = AugmentConfig(impulse_response_probability=1.0, impulse_responses="/some")

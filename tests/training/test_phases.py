@@ -31,8 +31,9 @@ from asc_sweeps.sweep.plan import make_plan, with_dependencies
 from asc_sweeps.training.distill import soften
 from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.finished import FinishedTrials
-from asc_sweeps.training.losses import distillation_loss
-from asc_sweeps.training.run_trial import load_weights, run_trial, trained_network
+from asc_sweeps.training.loop import distillation_loss
+from asc_sweeps.training.run_trial import run_trial
+from asc_sweeps.training.stored_network import load_weights, trained_network
 from asc_sweeps.workspace.paths import Workspace
 
 ROUNDED = {"quantize.epochs": 1, "quantize.batch_size": 32, "quantize.calibration_segments": 64}
@@ -198,7 +199,7 @@ def test_a_teacher_by_its_signature_gives_the_same_network(config_of, workspace)
 
 
 def test_an_unknown_teacher_is_named(config_of, workspace):
-    with pytest.raises(TrialError, match="names 0123456789ab, which is no finished trial"):
+    with pytest.raises(TrialError, match="has no finished trial 0123456789ab"):
         run_trial(config_of(**TAUGHT, **{"distill.teachers": "0123456789ab"}), workspace)
 
 

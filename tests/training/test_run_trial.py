@@ -190,7 +190,7 @@ def test_a_damaged_start_is_refused_by_name(config_of, workspace):
     run_trial(start, workspace)
     path = workspace.trial(start.signature) / "model.pt"
     path.write_bytes(path.read_bytes()[:-5] + b"12345")
-    with pytest.raises(TrialError, match=r"model\.pt: its content is not what was written"):
+    with pytest.raises(TrialError, match=r"model\.pt: its content does not match the stored SHA-256"):
         run_trial(config_of(**TUNED, seed=3), workspace)
 
 

@@ -25,6 +25,7 @@ from asc_sweeps.config.setting_groups import (
     ModelConfig,
     PretrainConfig,
 )
+from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data import segments
 from asc_sweeps.data.features import LogMel
 from asc_sweeps.data.labels import DEVICES, SCENES
@@ -43,6 +44,7 @@ from asc_sweeps.training.heap import keep_freed_memory
 from asc_sweeps.training.optimizer import PlainAdamW
 from asc_sweeps.training.pretrain import pretrain
 from asc_sweeps.training.schedules import sigmoid_rise, warmup_cosine
+from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.storage import LocalStorage
 
 
@@ -56,21 +58,31 @@ def data(tmp_path_factory):
 @pytest.fixture
 def session(data, tmp_path):
     loop.seed_torch(0, "weights")
-    features = FeatureConfig(n_mels=32, hop=1024)
-    return loop.Session(
-        network=Network(ModelConfig(width=8, fpm=False, mfa=False)),
-        features=LogMel(features),
-        data=data,
-        rows=split_rows(data, DataConfig(validation_share=0.0)),
+    trial = TrialConfig(
+        data=DataConfig(validation_share=0.0),
+        features=FeatureConfig(n_mels=32, hop=1024),
         augment=AugmentConfig(frequency_mask_bands=5, time_mask_frames=2),
-        seed=0,
-        accelerator="cpu",
-        storage=LocalStorage(tmp_path),
-        folder=tmp_path,
-        may_write=lambda: None,
-        report=lambda row: None,
-        total_epochs=2,
+        model=ModelConfig(width=8, fpm=False, mfa=False),
     )
+    return loop.Session(
+        trial=trial,
+        workspace=Workspace(tmp_path),
+        network=Network(trial.model),
+        features=LogMel(trial.features),
+        data=data,
+        rows=split_rows(data, trial.data),
+        accelerator="cpu",
+        check_lease=lambda: None,
+        report=lambda row: None,
+        dropped_device="a",
+    )
+
+
+def change(session, **settings):
+    """Change settings of the session's trial, which stays in its folder."""
+    signature = session.trial.signature
+    session.trial = session.trial.model_copy(update=settings)
+    vars(session.trial)["signature"] = signature
 
 
 def fine(**settings):
@@ -134,12 +146,11 @@ def test_the_pull_is_equation_3_without_the_classifier():
 
 def test_a_strong_pull_holds_the_body_and_leaves_the_classifier_free(session):
     start = {name: p.detach().clone() for name, p in session.network.named_parameters()}
-    finetune(session, fine(reg_lambda=1e4, max_drop_rate=0.0), "a")
+    finetune(session, fine(reg_lambda=1e4, max_drop_rate=0.0))
     moved = {n: (p - start[n]).norm().item() for n, p in session.network.named_parameters()}
     loop.seed_torch(0, "weights")
-    free = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=session.folder / "free")
-    free.history = []
-    finetune(free, fine(reg_lambda=0.0, max_drop_rate=0.0), "a")
+    free = replace(session, network=Network(session.trial.model), workspace=Workspace(session.folder), history=[])
+    finetune(free, fine(reg_lambda=0.0, max_drop_rate=0.0))
     moved_free = {n: (p - start[n]).norm().item() for n, p in free.network.named_parameters()}
     body = [n for n in moved if "classifier" not in n]
     assert sum(moved[n] for n in body) < 0.5 * sum(moved_free[n] for n in body)
@@ -155,7 +166,7 @@ def test_the_new_classifier_is_trained_first_on_a_frozen_network(session):
     session.report = lambda row: seen.append(
         (row["phase"], {k: v.clone() for k, v in session.network.state_dict().items()}, row["drop_rate"])
     )
-    finetune(session, fine(), "a")
+    finetune(session, fine())
     _, after_head, drop_rate = seen[0]
     assert [s[0] for s in seen] == ["classifier", "finetune", "finetune"]
     assert drop_rate == 0.0
@@ -193,18 +204,18 @@ OFF = AugmentConfig(roll_probability=0, frequency_masks=0, time_masks=0)
 
 
 def test_mixup_blends_in_pretraining_and_never_in_fine_tuning(session):
-    session.augment = OFF
+    change(session, augment=OFF)
     inputs, features = _inputs(session), _plain(session)
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0.3))
     assert not _same_set(inputs()[0], features)
     session.history.clear()
-    clear_checkpoint(session.storage, session.folder)
-    finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
+    clear_checkpoint(session.workspace.storage, session.folder)
+    finetune(session, fine(epochs=1, max_drop_rate=0.0))
     assert all(_same_set(epoch, features) for epoch in inputs()[1:])
 
 
 def test_every_epoch_shows_each_segment_once_in_an_order_of_its_own(session):
-    session.augment = OFF
+    change(session, augment=OFF)
     inputs, features = _inputs(session), _plain(session)
     pretrain(session, PretrainConfig(epochs=2, warmup_epochs=0, batch_size=32, mixup_alpha=0))
     first, second = inputs()
@@ -223,13 +234,13 @@ def test_every_epoch_shows_each_segment_once_in_an_order_of_its_own(session):
     ],
 )
 def test_rolling_and_masks_reach_the_network_in_every_phase(session, augment):
-    session.augment = augment
+    change(session, augment=augment)
     inputs, features = _inputs(session), _plain(session)
-    finetune(session, fine(epochs=1, max_drop_rate=0.0), "a")
+    finetune(session, fine(epochs=1, max_drop_rate=0.0))
     assert len(inputs()) == 2
     assert not any(_same_set(epoch, features) for epoch in inputs())
     session.history.clear()
-    clear_checkpoint(session.storage, session.folder)
+    clear_checkpoint(session.workspace.storage, session.folder)
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32, mixup_alpha=0))
     assert not _same_set(inputs()[-1], features)
 
@@ -245,8 +256,8 @@ def test_each_phase_has_its_own_weight_decay_and_the_classifiers_leaves_the_rest
     monkeypatch.setattr(loop, "PlainAdamW", Recorded)
     everything = len(list(session.network.parameters()))
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=64))
-    clear_checkpoint(session.storage, session.folder)
-    finetune(session, fine(epochs=1, weight_decay=1e-8), "a")
+    clear_checkpoint(session.workspace.storage, session.folder)
+    finetune(session, fine(epochs=1, weight_decay=1e-8))
     assert seen == [(0.05, everything), (1e-8, 1), (1e-8, everything)]
 
 
@@ -260,20 +271,19 @@ def test_the_largest_device_is_found_in_the_training_rows_not_assumed(data):
 def test_only_the_dropped_devices_segments_leave_the_mini_batch_at_the_given_rate(session):
     torch.manual_seed(0)
     rows = np.tile(session.rows["train"], 50)
-    phase = loop.Phase("p", 1, 8, 0.0, lambda s: 0.0, dropped_device=0)
-    kept = loop._kept(session, rows, phase, 0.7)
+    kept = loop.drop_segments(session.data, rows, 0, 0.7)
     of_a, others = session.data.devices[rows] == 0, session.data.devices[rows] != 0
     kept_a = session.data.devices[kept] == 0
     assert (~kept_a).sum() == others.sum()
     spread = 5 * math.sqrt(0.3 * 0.7 / of_a.sum())
     assert kept_a.sum() / of_a.sum() == pytest.approx(0.3, abs=spread)
-    assert np.array_equal(loop._kept(session, rows, phase, 0.0), rows)
-    assert not (session.data.devices[loop._kept(session, rows, phase, 1.0)] == 0).any()
+    assert np.array_equal(loop.drop_segments(session.data, rows, 0, 0.0), rows)
+    assert not (session.data.devices[loop.drop_segments(session.data, rows, 0, 1.0)] == 0).any()
 
 
 def test_a_batch_that_is_dropped_whole_is_skipped_and_training_goes_on(session):
     session.rows["train"] = np.flatnonzero((session.data.splits == "train") & (session.data.devices == 0))
-    finetune(session, fine(max_drop_rate=1.0, epochs=2, batch_size=1000, head_epochs=0), "a")
+    finetune(session, fine(max_drop_rate=1.0, epochs=2, batch_size=1000, head_epochs=0))
     first, last = session.history
     assert first["segments"] == len(session.rows["train"])
     assert last["segments"] == 0
@@ -281,7 +291,7 @@ def test_a_batch_that_is_dropped_whole_is_skipped_and_training_goes_on(session):
 
 
 def test_fine_tuning_sees_fewer_segments_of_the_device_as_the_rate_rises(session):
-    finetune(session, fine(epochs=4, max_drop_rate=0.99), "a")
+    finetune(session, fine(epochs=4, max_drop_rate=0.99))
     segments = [row["segments"] for row in session.history if row["phase"] == "finetune"]
     others = int((session.data.devices[session.rows["train"]] != 0).sum())
     assert segments == sorted(segments, reverse=True)
@@ -304,10 +314,10 @@ def test_another_arithmetic_or_layout_trains_nearly_the_same_and_is_scored_in_fl
     config = PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32)
     pretrain(session, config)
     usual = session.history[0]["train_loss"]
-    clear_checkpoint(session.storage, session.folder)
+    clear_checkpoint(session.workspace.storage, session.folder)
     session.network.load_state_dict(start)
     session.history.clear()
-    session.compute = ComputeConfig(**compute)
+    change(session, compute=ComputeConfig(**compute))
     dtypes = []
     hook = session.network.classifier.register_forward_hook(lambda _, __, out: dtypes.append(out.dtype))
     pretrain(session, config)
@@ -321,21 +331,21 @@ def test_another_arithmetic_or_layout_trains_nearly_the_same_and_is_scored_in_fl
 
 
 def test_the_parts_of_a_mini_batch_give_the_whole_ones_gradient(session):
-    session.augment = AugmentConfig(roll_probability=0, mask_probability=0)
+    change(session, augment=AugmentConfig(roll_probability=0, mask_probability=0))
     session.network.eval()  # a batch norm in training has the statistics of its part
-    rows, phase = session.rows["train"][:10], loop.Phase("plain", 1, 10, 0.0, lambda step: 0.0)
+    rows, phase = session.rows["train"][:10], loop.Phase("plain", PretrainConfig())
 
     def gradients(parts):
         session.network.zero_grad()
         for part in np.array_split(rows, parts):
-            (loop._loss(session, session.network, phase, part) * (len(part) / len(rows))).backward()
+            (loop.training_loss(session, session.network, phase, part) * (len(part) / len(rows))).backward()
         return torch.cat([p.grad.flatten() for p in session.network.parameters()])
 
     torch.testing.assert_close(gradients(3), gradients(1))
-    clear_checkpoint(session.storage, session.folder)
+    clear_checkpoint(session.workspace.storage, session.folder)
     sizes = []
     session.network.register_forward_pre_hook(lambda network, inputs: sizes.append(len(inputs[0])))
-    session.compute = ComputeConfig(parts=3)
+    change(session, compute=ComputeConfig(parts=3))
     pretrain(session, PretrainConfig(epochs=1, warmup_epochs=0, batch_size=32))
     assert max(sizes) == 11
     assert session.history[0]["segments"] == sum(sizes) == len(session.rows["train"])
@@ -357,7 +367,7 @@ def test_a_last_step_that_breaks_the_network_ends_the_trial_though_every_loss_wa
     with pytest.raises(TrialError) as caught:
         train_and_predict()
     assert caught.value.cause == "nan"
-    assert "a lower learning rate" in str(caught.value)
+    assert "try a lower learning rate" in str(caught.value)
 
 
 # -- resuming
@@ -371,7 +381,7 @@ class StoppedError(Exception):
 def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(session, tmp_path, when):
     def run(folder, stop_at=None):
         loop.seed_torch(0, "weights")
-        mine = replace(session, network=Network(ModelConfig(width=8, fpm=False, mfa=False)), folder=folder, history=[])
+        mine = replace(session, network=Network(session.trial.model), workspace=Workspace(folder), history=[])
         calls = []
 
         def features(x):
@@ -381,7 +391,7 @@ def test_a_trial_broken_off_in_mid_epoch_ends_bit_equal_to_an_unbroken_one(sessi
             return session.features(x)
 
         mine.features = features
-        finetune(mine, fine(epochs=2, batch_size=32), "a")
+        finetune(mine, fine(epochs=2, batch_size=32))
         return mine
 
     whole = run(tmp_path / "whole")
@@ -415,7 +425,7 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
     last.write_bytes(content)
     assert load_checkpoint(tmp_path)["epoch"] == 2
     before.write_bytes(b"")
-    with pytest.raises(TrialError, match="not what was written") as caught:
+    with pytest.raises(TrialError, match="does not match the stored SHA-256") as caught:
         load_checkpoint(tmp_path)
     assert caught.value.cause == "damaged"
     last.unlink()
@@ -438,7 +448,9 @@ def test_for_a_damaged_checkpoint_the_one_before_is_taken_and_two_damaged_ones_a
 def test_a_checkpoint_of_another_form_is_refused_with_the_way_out(state, tmp_path):
     digest = save_state(LocalStorage(tmp_path), tmp_path / "pretrain-0001.pt", state)
     (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
-    with pytest.raises(TrialError, match=r"pretrain-0001\.pt: no checkpoint of this version .*delete .* to train anew"):
+    with pytest.raises(
+        TrialError, match=r"pretrain-0001\.pt: not a checkpoint of this version .*delete .* to train anew"
+    ):
         load_checkpoint(tmp_path)
 
 
@@ -503,7 +515,7 @@ def test_a_checkpoint_that_would_run_a_command_runs_none(tmp_path):
     (tmp_path / "pretrain-0001.pt").write_bytes(content.getvalue())
     digest = hashlib.sha256(content.getvalue()).hexdigest()  # whoever can write the one can write the other
     (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
-    with pytest.raises(TrialError, match=r"pretrain-0001\.pt: holds more than tensors and plain values") as error:
+    with pytest.raises(TrialError, match=r"pretrain-0001\.pt: foreign file with other content than tensors") as error:
         load_checkpoint(tmp_path)
     assert error.value.cause == "damaged"
     assert not (tmp_path / "canary").exists()
@@ -546,7 +558,7 @@ def test_devices_without_segments_have_no_score():
 def test_predictions_do_not_depend_on_the_batch_they_stand_in(session, monkeypatch):
     rows = session.rows["test"][:40]
     together = predict(session.network, session.features, session.data, rows, "cpu")
-    monkeypatch.setattr("asc_sweeps.training.evaluate.BATCH", 7)
+    monkeypatch.setattr("asc_sweeps.training.evaluate.EVALUATION_BATCH", 7)
     apart = predict(session.network, session.features, session.data, rows, "cpu")
     np.testing.assert_allclose(together, apart, atol=1e-5)
     np.testing.assert_allclose(np.exp(together).sum(axis=1), 1, atol=1e-5)

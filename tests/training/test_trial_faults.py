@@ -362,7 +362,7 @@ def test_a_clock_that_is_set_back_while_a_trial_runs_leaves_its_stretch_of_work_
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     days = iter(range(28, 0, -1))
-    monkeypatch.setattr(loop, "now", lambda timespec="seconds": f"2026-03-{next(days):02d}T00:00:00.000+00:00")
+    monkeypatch.setattr(loop, "utc_now", lambda timespec="seconds": f"2026-03-{next(days):02d}T00:00:00.000+00:00")
     data = prepare(lab.folder / "set", lab.folder / "prepared")
     settings = [Setting(name, {"false": False}.get(str(value), value)) for name, value in SMALL.items()]
     config = make_config([*settings, Setting("pretrain.epochs", 2)]).with_resolved_data(data.name, data.fingerprint)

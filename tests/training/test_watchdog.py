@@ -57,5 +57,5 @@ def _hang_while_telling(seconds):
 
 
 def test_storage_that_hangs_too_does_not_keep_the_process(monkeypatch):
-    monkeypatch.setattr("asc_sweeps.training.watchdog.GRACE", 0.5)
+    monkeypatch.setattr("asc_sweeps.training.watchdog.REPORT_TIMEOUT", 0.5)
     assert _apart(_hang_while_telling, 0.4) == 1
