@@ -599,9 +599,9 @@ assert torch.equal(own, trained(torch.optim.AdamW))
 @pytest.mark.parametrize("shape", [(5,), (2, 3)])
 def test_waveforms_that_lie_in_the_accelerators_memory_are_those_of_the_cache(data, shape):
     rows = np.random.default_rng(0).integers(len(data.waveforms), size=shape)
-    stored = segments._copy(data, "cpu", free=4 * data.waveforms.nbytes)
+    stored = segments._copy(data, "cpu", free_bytes=4 * data.waveforms.nbytes)
     assert torch.equal(segments._take(data, rows, "cpu", stored), fetch(data, rows, "cpu"))
-    assert segments._copy(data, "cpu", free=4 * data.waveforms.nbytes - 1) is None
+    assert segments._copy(data, "cpu", free_bytes=4 * data.waveforms.nbytes - 1) is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
