@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any
 
 import click
 
 from asc_sweeps.cli import options
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.records import as_stored
+from asc_sweeps.workspace.records import EpochRow, as_stored
 
 
 @click.command()
@@ -41,7 +40,7 @@ def train(
     workspace = Workspace.at(location, accelerator=accelerator, threads=threads or cores())
     (config,) = resolve_data([config], workspace, line.clips)
 
-    def on_row(row: dict[str, Any]) -> None:
+    def on_row(row: EpochRow) -> None:
         text = f"epoch {row['epoch']} (total {row['epochs_done']} of {row['epochs_total']})"
         if row["train_loss"] is not None:
             text += f", loss {row['train_loss']:.4f}"

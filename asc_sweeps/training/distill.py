@@ -19,6 +19,7 @@ from asc_sweeps.training.evaluate import predict
 from asc_sweeps.training.finetune import final_drop
 from asc_sweeps.training.loop import Distillation, Phase, Session, run_phases
 from asc_sweeps.training.stored_network import trained_network
+from asc_sweeps.workspace.array_bytes import npz_bytes
 from asc_sweeps.workspace.paths import RESULT
 from asc_sweeps.workspace.record_store import load_result
 
@@ -61,9 +62,9 @@ def _teacher_predictions(teacher: TrialConfig | str, session: Session) -> np.nda
     if predictions is None:
         network = trained_network(config, workspace).to(session.accelerator)
         features = LogMel(config.features).to(session.accelerator)
-        predictions, buffer = predict(network, features, data, rows, session.accelerator), io.BytesIO()
-        np.savez_compressed(buffer, filename=names, log_probability=predictions, fingerprint=data.fingerprint)
-        workspace.storage.write(path, buffer.getvalue())
+        predictions = predict(network, features, data, rows, session.accelerator)
+        content = npz_bytes(filename=names, log_probability=predictions, fingerprint=data.fingerprint)
+        workspace.storage.write(path, content)
     table = np.full((len(data.filenames), predictions.shape[1]), np.nan, np.float32)
     table[rows] = predictions
     return table

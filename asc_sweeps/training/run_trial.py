@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import traceback
@@ -52,6 +51,7 @@ from asc_sweeps.training.quantization_aware import quantize
 from asc_sweeps.training.score_clips import score_clips
 from asc_sweeps.training.stored_network import MODEL, trained_network
 from asc_sweeps.training.watchdog import watchdog
+from asc_sweeps.workspace.array_bytes import npz_bytes
 from asc_sweeps.workspace.atomic_files import clear_temporary
 from asc_sweeps.workspace.environment import environment
 from asc_sweeps.workspace.lease import Lease, acquire
@@ -210,9 +210,9 @@ def _score(session: Session, split: str) -> list[Score]:
     predictions, segments = session.predict(rows), first_segments(rows)
     if split == "test":
         session.check_lease()
-        buffer, names = io.BytesIO(), np.array([data.filenames[row] for row in segments])
-        np.savez_compressed(buffer, filename=names, scene=data.scenes[segments], log_probability=predictions)
-        session.workspace.storage.write(session.folder / "test_predictions.npz", buffer.getvalue())
+        names = np.array([data.filenames[row] for row in segments])
+        content = npz_bytes(filename=names, scene=data.scenes[segments], log_probability=predictions)
+        session.workspace.storage.write(session.folder / "test_predictions.npz", content)
     return score(predictions, data.scenes[segments], data.devices[segments], split)
 
 

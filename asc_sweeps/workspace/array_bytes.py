@@ -17,5 +17,5 @@ def npy_bytes(array: np.ndarray) -> bytes:
 def npz_bytes(**arrays: object) -> bytes:
     """Named arrays as a compressed .npz file."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: np.asarray(array) for name, array in arrays.items()})
+    np.savez_compressed(buffer, allow_pickle=True, **{name: np.asarray(array) for name, array in arrays.items()})
     return buffer.getvalue()

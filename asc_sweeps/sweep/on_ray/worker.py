@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from ray import tune
 
@@ -31,10 +31,10 @@ def run_in_worker(tune_config: dict[str, Any], workspace: Workspace, sweep_began
     # A trial without epochs reports none; it counts as trained unless it has a result already.
     trained = config.epochs == 0 and load_result(workspace, signature) is None
 
-    def on_epoch(row: dict[str, Any]) -> None:
+    def on_epoch(row: EpochRow) -> None:
         nonlocal trained
         trained = True
-        _report(EpochFinished(signature, row["epochs_done"], row["epochs_total"], cast("EpochRow", row)))
+        _report(EpochFinished(signature, row["epochs_done"], row["epochs_total"], row))
 
     try:
         run_trial(config, workspace, on_epoch)
