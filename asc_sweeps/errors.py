@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import json
 from collections.abc import Iterable
 
 REMEDIES = {
@@ -91,6 +92,12 @@ def describe_os_error(error: OSError) -> str:
     paths = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     reason = f"{paths}: {error.strerror}" if paths else str(error.strerror)
     return f"{reason}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else reason
+
+
+def show_value(value: object) -> str:
+    """A value in an error message: as JSON, cut to 80 characters."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -1,1 +1,1 @@
-"""The studies that come with asc_sweeps: one YAML file each, no code. A package only so that they are found where installed."""
+"""The studies that come with asc_sweeps, one YAML file each; a package, so that an installation includes them."""

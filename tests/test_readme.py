@@ -10,7 +10,7 @@ import pytest
 
 from asc_sweeps.cli import cli
 from asc_sweeps.config.setting_groups import NOT_IN_PAPER, ModelConfig
-from asc_sweeps.config.space_file import load_space, shipped_spaces
+from asc_sweeps.config.space_file import load_sizes, shipped_spaces
 from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.errors import ConfigError
 from asc_sweeps.models.complexity import count_complexity
@@ -114,10 +114,10 @@ def test_every_benchmark_is_run_by_their_one_command_and_has_its_row():
 def test_the_example_of_a_search_space_is_one(tmp_path):
     yaml, search = [block for kind, block in BLOCKS if kind == "yaml"]
     (tmp_path / "search.yaml").write_text(search)
-    assert load_space(str(tmp_path / "search.yaml")).search.trials == 40
+    assert load_sizes(str(tmp_path / "search.yaml"))[False].search.trials == 40
     (tmp_path / "my_study.yaml").write_text(yaml)
-    assert len(load_space(str(tmp_path / "my_study.yaml")).trials()) == 12
-    assert len(load_space(str(tmp_path / "my_study.yaml"), mini=True).trials()) == 4
+    assert len(load_sizes(str(tmp_path / "my_study.yaml"))[False].trials()) == 12
+    assert len(load_sizes(str(tmp_path / "my_study.yaml"))[True].trials()) == 4
 
 
 def test_the_example_of_an_error_is_what_is_printed(tmp_path):
@@ -125,7 +125,7 @@ def test_the_example_of_an_error_is_what_is_printed(tmp_path):
     path = tmp_path / "my_study.yaml"
     path.write_text("study: s\nsettings:\n  seed: 0\n  model.width: 42\ngrid:\n  finetune.max_drop_rat: [0.5]\n")
     with pytest.raises(ConfigError) as caught:
-        load_space(str(path))
+        load_sizes(str(path))
     assert caught.value.problems == [line.removeprefix("error: ") for line in shown.splitlines()]
 
 

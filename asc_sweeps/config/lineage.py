@@ -21,6 +21,7 @@ from asc_sweeps.config.setting_groups import (
     QuantizeConfig,
 )
 from asc_sweeps.config.trial_settings import PHASES, TrialSettings, setting_fields
+from asc_sweeps.errors import show_value
 
 Phase = PretrainConfig | FinetuneConfig | DistillConfig | PerDeviceConfig | QuantizeConfig | EvaluateConfig
 
@@ -92,7 +93,7 @@ class Lineage(TrialSettings):
                 raise PydanticCustomError(
                     "teachers",
                     "distill.teachers must be signatures, or settings in which a teacher differs from the network that "
-                    f"distillation starts from, separated by ';', e.g. 'seed=1; model.width=80'; got {json.dumps(word)}",
+                    f"distillation starts from, separated by ';', e.g. 'seed=1; model.width=80'; got {show_value(word)}",
                 )
             settings[name] = value
             with suppress(ValueError):  # not JSON: a string
@@ -101,5 +102,5 @@ class Lineage(TrialSettings):
             return self.model_validate(nest_settings(settings))
         except ValidationError as error:
             detail = error.errors()[0]
-            rule = f"distill.teachers: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; got {json.dumps(spec)}"
+            rule = f"distill.teachers: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; got {show_value(spec)}"
             raise PydanticCustomError("teachers", rule) from None

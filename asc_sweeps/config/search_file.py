@@ -14,6 +14,7 @@ from asc_sweeps.config.setting_nodes import read_condition_node, read_settings
 from asc_sweeps.config.settings import Setting, explain, unknown_settings
 from asc_sweeps.config.trial_settings import setting_fields
 from asc_sweeps.config.yaml_nodes import Node
+from asc_sweeps.errors import show_value
 
 SEARCH_KEYS = ("trials", "sampler", "seed", "objectives", "limits", "parameters", "first")
 PARAMETER_KEYS = ("choices", "low", "high", "log", "step", "when")
@@ -60,7 +61,7 @@ def _validated(kind: type[Part], values: dict[str, Any], node: Node, name: str) 
 
 def _report_violation(detail: ErrorDetails, node: Node, name: str) -> None:
     path = ".".join([name, *(part for part in detail["loc"] if isinstance(part, str))])
-    node.descendant(detail["loc"]).report(explain(detail, path))
+    node.descendant(detail["loc"]).report(explain(detail, path), at_key=path.endswith("[key]"))
 
 
 def _read_points(node: Node) -> tuple[tuple[Setting, ...], ...]:
@@ -76,7 +77,7 @@ def _report_points_that_cannot_be_drawn(search: Search, node: Node) -> None:
         if setting.name not in parameters:
             node.problems.append(f"{setting.location}: {setting.name} is not among search.parameters")
         elif not parameters[setting.name].admits(setting.value):
-            rule = f"{setting.name} must be one of the values in search.parameters; got {setting.value!r}"
+            rule = f"{setting.name} must be one of the values in search.parameters; got {show_value(setting.value)}"
             node.problems.append(f"{setting.location}: {rule}")
 
 
@@ -89,7 +90,7 @@ def _read_parameters(node: Node, prefix: str) -> Iterator[Parameter]:
         elif unknown := unknown_settings([Setting(name, None, member.key_location)]):
             member.problems.extend(unknown)
         elif name == "seed" or name.startswith("data."):
-            member.report_key(f"{name} cannot be searched: trials with other data or seeds are not comparable")
+            member.report(f"{name} cannot be searched: trials with other data or seeds are not comparable", at_key=True)
         elif parameter := _read_parameter(name, member):
             yield parameter
 

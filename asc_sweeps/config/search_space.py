@@ -106,7 +106,6 @@ class SearchSpace:
     """A study at one of its two sizes: fixed settings, and either a grid or a search."""
 
     study: str
-    about: str
     settings: tuple[Setting, ...]
     grid: tuple[tuple[tuple[Setting, ...], ...], ...]
     """Blocks of the grid; a block is its axes, an axis its values. Empty for a search."""

@@ -6,13 +6,12 @@ source, or says that the paper has none.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from asc_sweeps.errors import did_you_mean
+from asc_sweeps.errors import did_you_mean, show_value
 
 SAMPLE_RATE = 16_000
 """Hz of every waveform (Sec. 4.1)."""
@@ -60,7 +59,7 @@ class DataConfig(Settings):
             raise PydanticCustomError(
                 "dataset",
                 f"data.dataset must be one of {', '.join(DATASETS)}, or a folder, written with a /; "
-                f"got {json.dumps(value)}{did_you_mean(value, DATASETS)}",
+                f"got {show_value(value)}{did_you_mean(value, DATASETS)}",
             )
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pydantic_core import ErrorDetails
 from asc_sweeps.config.dotted_names import nest_settings
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.trial_settings import PHASES, setting_fields
-from asc_sweeps.errors import ConfigError, WorkspaceError, did_you_mean
+from asc_sweeps.errors import ConfigError, WorkspaceError, did_you_mean, show_value
 
 RULES = {
     "missing": "is missing",
@@ -112,7 +111,7 @@ def explain(detail: ErrorDetails, name: str) -> str:
     if detail["type"] == "missing":
         return f"{name} {rule}"
     hint = did_you_mean(str(detail["input"]), re.findall(r"'([^']*)'", expected))
-    return f"{name} {rule}; got {json.dumps(detail['input'], default=str)}{hint}"
+    return f"{name} {rule}; got {show_value(detail['input'])}{hint}"
 
 
 def _validate(values: Mapping[str, object]) -> tuple[TrialConfig | None, list[ErrorDetails]]:

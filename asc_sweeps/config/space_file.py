@@ -14,7 +14,7 @@ from asc_sweeps.config.setting_nodes import read_condition_node, read_settings, 
 from asc_sweeps.config.settings import Setting, unknown_settings
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.config.yaml_nodes import Node, parse_yaml
-from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.errors import ConfigError, did_you_mean, show_value
 
 MINI_KEYS = ("settings", "grid", "where", "search", "scheduler", "seeds", "track")
 """What the mini size of a study can set differently."""
@@ -23,16 +23,11 @@ STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_FILE_BYTES = 5_000_000
 
 
-def load_space(name: str, mini: bool = False) -> SearchSpace:
-    """The space of a shipped study (`table2_ablation`) or of a YAML file (a path ending in .yaml), at one size.
-
-    Raises ConfigError with every problem of the file at once, as `file:line:column: rule`.
-    """
-    return load_sizes(name, mini)[mini]
-
-
 def load_sizes(name: str, mini: bool = False) -> dict[bool, SearchSpace]:
-    """As `load_space`, at full size (False) and, if the file has one, at mini size (True); `mini` requires the latter."""
+    """The space of a shipped study (`table2_ablation`) or a YAML file (a path ending in .yaml), by whether it is mini.
+
+    Files may have no mini size; `mini` requires it. Raises ConfigError with every problem at once, as `file:line:column: rule`.
+    """
     path = _find(name)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ConfigError([f"{path.name}: a search space may have at most {MAX_FILE_BYTES:,} bytes"])
@@ -44,7 +39,7 @@ def load_sizes(name: str, mini: bool = False) -> dict[bool, SearchSpace]:
 
 
 def read_space(text: str, file: str) -> SearchSpace:
-    """The space of a YAML text, at full size; messages name it `file`. Raises as `load_space`."""
+    """The space of a YAML text, at full size; messages name it `file`. Raises as `load_sizes`."""
     return _read_sizes(text, file, mini=False)[False]
 
 
@@ -77,13 +72,8 @@ def _read_sizes(text: str, file: str, mini: bool) -> dict[bool, SearchSpace]:
     small = full["mini"].mapping("mini", MINI_KEYS) if "mini" in full else {}
     if mini and "mini" not in full:
         problems.append(f"{file}: has no `mini` size; omit --mini, or add `mini` to the file")
-    study, about = _text(full, "study"), _text(full, "about")
-    if not study:
-        problems.append(f"{file}: `study` is missing; it names the study, e.g. 'my_widths'")
-    elif not STUDY_NAME.fullmatch(study):
-        rule = "study may contain only a-z, 0-9, '.', '_' and '-' (64 at most, the first a letter or digit)"
-        full["study"].report(f"{rule}; got '{study}'")
-    base = SearchSpace(study, about, _fixed(full), grid=(), seeds=(0,), mini=False, source=file)
+    study = _read_study(full, file, problems)
+    base = SearchSpace(study, _fixed(full), grid=(), seeds=(0,), mini=False, source=file)
     spaces = {False: _read_size(base, full, problems)}
     if "mini" in full:
         base = replace(base, settings=base.settings + _fixed(small), mini=True)
@@ -91,6 +81,16 @@ def _read_sizes(text: str, file: str, mini: bool) -> dict[bool, SearchSpace]:
     if problems:
         raise ConfigError(sorted(set(problems), key=_line_and_column))
     return spaces
+
+
+def _read_study(members: Mapping[str, Node], file: str, problems: list[str]) -> str:
+    value = members["study"].value if "study" in members else None
+    if value is None or value == "":
+        problems.append(f"{file}: `study` is missing; it names the study, e.g. 'my_widths'")
+    elif not STUDY_NAME.fullmatch(str(value)):
+        rule = "study may contain only a-z, 0-9, '.', '_' and '-' (64 at most, the first a letter or digit)"
+        members["study"].report(f"{rule}; got {show_value(value)}")
+    return str(value)
 
 
 def _read_size(base: SearchSpace, members: Mapping[str, Node], problems: list[str]) -> SearchSpace:
@@ -158,15 +158,15 @@ def _read_seeds(node: Node | None, space: SearchSpace, problems: list[str]) -> t
         seed = fixed[-1].value if fixed else 0
         if type(seed) is int and seed >= 0:
             return (seed,)
-        problems.append(f"{fixed[-1].location}: seed must be a whole number from 0; got {seed!r}")
+        problems.append(f"{fixed[-1].location}: seed must be a whole number from 0; got {show_value(seed)}")
         return (0,)
     problems += [f"{s.location}: `seed` conflicts with `seeds`; remove one" for s in (*fixed, *axes)]
     seeds = node.value
     if not isinstance(seeds, list) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
-        node.report(f"seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got {seeds!r}")
+        node.report(f"seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got {show_value(seeds)}")
         return (0,)
     if len(set(seeds)) < len(seeds):
-        node.report(f"seeds must not repeat a value; got {seeds!r}")
+        node.report(f"seeds must not repeat a value; got {show_value(seeds)}")
     if space.search and len(seeds) > 1:
         node.report("a search uses one seed; train its best settings with more seeds in a grid")
     return tuple(seeds)
@@ -180,11 +180,6 @@ def _read_track(node: Node) -> tuple[tuple[str, str], ...]:
         elif member.value is not False:
             trackers.append((kind, "" if member.value is True else member.value))
     return tuple(trackers)
-
-
-def _text(members: Mapping[str, Node], key: str) -> str:
-    value = members[key].value if key in members else None
-    return "" if value is None else str(value).strip()
 
 
 def _line_and_column(problem: str) -> tuple[int, int, str]:

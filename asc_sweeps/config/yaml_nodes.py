@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from asc_sweeps.errors import ConfigError, did_you_mean
+from asc_sweeps.errors import ConfigError, did_you_mean, show_value
 
 
 class _Loader(yaml.SafeLoader):
@@ -117,46 +117,37 @@ class Node:
     def mapping(self, name: str, known: Collection[str] = ()) -> dict[str, Node]:
         """The members of a mapping by key; of those in `known`, if given. Anything else is reported."""
         if not self.is_mapping:
-            self.report(f"{name or 'a search space'} must be a mapping (name: value); got {self.value!r}")
+            self.report(f"{name or 'a search space'} must be a mapping (name: value); got {show_value(self.value)}")
             return {}
         members: dict[str, Node] = {}
         for key, raw in self.raw.value:
             member, word = Node(raw, key, self.file, self.problems), str(key.value)
             if not isinstance(key, yaml.ScalarNode):
-                member.report_key("keys must be strings, not lists or mappings")
+                member.report("keys must be strings, not lists or mappings", at_key=True)
             elif known and word not in known:
                 hint = did_you_mean(word, known) or f"; valid keys: {', '.join(known)}"
-                member.report_key(f"unknown key '{name}.{word}'{hint}" if name else f"unknown key '{word}'{hint}")
+                member.report(f"unknown key '{name and f'{name}.'}{word}'{hint}", at_key=True)
             else:
                 if word in members:
                     member.report_duplicate(word, members[word])
                 members[word] = member
         return members
 
-    def descendant(self, path: Iterable[object]) -> Node:
+    def descendant(self, path: Iterable[str | int]) -> Node:
         """The node at a path of keys and indices, or the last one on the way that exists."""
         node = self
         for part in path:
-            if isinstance(part, int) and node.is_list:
-                node = node.items()[part]
-            elif node.is_mapping:
-                pairs = node.raw.value
-                node = next(
-                    (Node(raw, key, self.file, self.problems) for key, raw in pairs if key.value == str(part)), node
-                )
+            members: Mapping[Any, Node] = node.mapping("") if node.is_mapping else dict(enumerate(node.items()))
+            node = members.get(part, node)
         return node
 
-    def report(self, problem: str) -> None:
-        """Add a problem with the value."""
-        self.problems.append(f"{self.location}: {problem}")
-
-    def report_key(self, problem: str) -> None:
-        """Add a problem with the key."""
-        self.problems.append(f"{self.key_location}: {problem}")
+    def report(self, problem: str, at_key: bool = False) -> None:
+        """Add a problem, at the location of the value or of its key."""
+        self.problems.append(f"{self.key_location if at_key else self.location}: {problem}")
 
     def report_duplicate(self, name: str, first: Node) -> None:
         """Add the problem of a key that was defined before."""
-        self.report_key(f"duplicate key '{name}' (first defined on line {first.key.start_mark.line + 1})")
+        self.report(f"duplicate key '{name}' (first defined on line {first.key.start_mark.line + 1})", at_key=True)
 
     def _at(self, raw: yaml.Node) -> str:
         return f"{self.file}:{raw.start_mark.line + 1}:{raw.start_mark.column + 1}"

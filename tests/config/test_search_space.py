@@ -4,9 +4,13 @@ import pytest
 
 from asc_sweeps.config.request import Request, load_studies, parse_overrides
 from asc_sweeps.config.settings import Setting
-from asc_sweeps.config.space_file import load_space, shipped_spaces
+from asc_sweeps.config.space_file import load_sizes, shipped_spaces
 from asc_sweeps.config.yaml_nodes import read_scalar
 from asc_sweeps.errors import ConfigError
+
+
+def load_space(name, mini=False):
+    return load_sizes(name, mini)[mini]
 
 
 @pytest.fixture
@@ -205,7 +209,7 @@ def test_all_mistakes_of_a_file_are_told_with_line_and_column(problems_of):
         "my.yaml:4:3: unknown setting 'finetune.max_drop_rat'; did you mean 'finetune.max_drop_rate'?",
         "my.yaml:5:3: pretrain.epochs must be at least 1; got 0",
         "my.yaml:7:3: unknown setting 'model.widht'; did you mean 'model.width'?",
-        "my.yaml:8:8: seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got ['a']",
+        'my.yaml:8:8: seeds must be a list of whole numbers from 0, e.g. [0, 1, 2]; got ["a"]',
     ]
 
 

@@ -10,7 +10,7 @@ from sweeping import results, run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asc_sweeps.config.request import Request, load_studies
-from asc_sweeps.config.space_file import load_space
+from asc_sweeps.config.space_file import load_sizes
 from asc_sweeps.errors import ConfigError, WorkspaceError
 from asc_sweeps.sweep.plan import plan_trial
 from asc_sweeps.sweep.trackers import Trackers
@@ -88,15 +88,15 @@ def test_what_cannot_track_is_refused_before_anything_starts(tmp_path, monkeypat
 def test_a_wrong_line_is_told_at_its_place(words, told, tmp_path):
     (tmp_path / "s.yaml").write_text(YAML % words)
     with pytest.raises(ConfigError) as caught:
-        load_space(str(tmp_path / "s.yaml"))
+        load_sizes(str(tmp_path / "s.yaml"))
     assert told in str(caught.value)
 
 
 def test_nothing_is_tracked_unless_it_is_asked_for(tmp_path):
     (tmp_path / "s.yaml").write_text("study: s\ngrid: {seed: [0]}\n")
-    assert load_space(str(tmp_path / "s.yaml")).track == ()
+    assert load_sizes(str(tmp_path / "s.yaml"))[False].track == ()
     (tmp_path / "s.yaml").write_text(YAML % "wandb: false, mlflow: false, tensorboard: runs")
-    assert load_space(str(tmp_path / "s.yaml")).track == (("tensorboard", "runs"),)
+    assert load_sizes(str(tmp_path / "s.yaml"))[False].track == (("tensorboard", "runs"),)
 
 
 @pytest.mark.slow
