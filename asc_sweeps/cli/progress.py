@@ -10,15 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from asc_sweeps.sweep.trial_events import (
-    EpochFinished,
-    PointRepeated,
-    PointReused,
-    SweepEvent,
-    TrialFailed,
-    TrialFinished,
-    TrialStopped,
-)
+from asc_sweeps.sweep import trial_events as events
 
 if TYPE_CHECKING:  # a progress line must not import torch
     from asc_sweeps.sweep.plan import Plan, PlannedTrial
@@ -116,7 +108,7 @@ class SweepProgress:
         """Trials that another sweep in the same workspace trained in the meantime."""
         self.reused = 0
         """Number of sampled trials that were already finished."""
-        self.failed: dict[str, TrialFailed] = {}
+        self.failed: dict[str, events.TrialFailed] = {}
         self.stopped: dict[str, tuple[int, int]] = {}
         """Epochs done and in total, by signature, of the trials that were stopped early."""
         for trial in plan.todo:
@@ -136,26 +128,26 @@ class SweepProgress:
         self.trials[trial.config.signature] = trial
         self._share[trial.config.signature] = 0.0
 
-    def on_event(self, event: SweepEvent) -> None:
+    def on_event(self, event: events.SweepEvent) -> None:
         """Take one event of a trial."""
         signature, share = event.signature, 1.0
         match event:
-            case EpochFinished():
+            case events.EpochFinished():
                 share = event.epochs_done / event.epochs_total
-            case TrialFinished():
+            case events.TrialFinished():
                 (self.trained if event.trained else self.trained_elsewhere).add(signature)
                 self.failed.pop(signature, None)
                 self.stopped.pop(signature, None)
-            case TrialFailed():
+            case events.TrialFailed():
                 self.failed[signature] = event
                 c = self.trials[signature].config
                 self._line.say(
                     f"failed: {c.system}, {c.phase}, seed {c.seed} ({signature})\n  {event.cause}: {event.message}"
                 )
-            case TrialStopped():
+            case events.TrialStopped():
                 self.stopped[signature] = event.epochs_done, event.epochs_total
-            case PointReused() | PointRepeated():
-                self.reused += isinstance(event, PointReused)
+            case events.PointReused() | events.PointRepeated():
+                self.reused += isinstance(event, events.PointReused)
                 self.to_sample -= 1
                 return
         self._share[signature] = share

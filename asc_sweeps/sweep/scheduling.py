@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING
 
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import DISK_FULL, AscSweepsError, WorkspaceError
+from asc_sweeps.sweep import trial_events as events
 from asc_sweeps.sweep.halving import EarlyStopping
 from asc_sweeps.sweep.plan import Plan, PlannedTrial, plan_trial, with_dependencies
-from asc_sweeps.sweep.trial_events import (
-    EpochFinished,
-    PointRepeated,
-    PointReused,
-    SweepEvent,
-    TrialEnd,
-    TrialFailed,
-    TrialFinished,
-    TrialStopped,
-)
 from asc_sweeps.training.finished import FinishedTrials
 
 if TYPE_CHECKING:  # imports Optuna, which a grid does not need
@@ -29,7 +20,7 @@ if TYPE_CHECKING:  # imports Optuna, which a grid does not need
 
 DELIVERY_SECONDS = 60.0
 """How long a search's database, or a result it needs, may be unavailable before the sweep ends."""
-OnEvent = Callable[[SweepEvent], None]
+OnEvent = Callable[[events.SweepEvent], None]
 OnPlanned = Callable[[PlannedTrial], None]
 
 
@@ -53,7 +44,9 @@ class TrialQueue:
         self._waiting = {t.config.signature: t for t in sorted(plan.todo, key=rank)}
         self._running: set[str] = set()
         done = (t.config.signature for t in plan.trials if t.finished)
-        self._ended: dict[str, TrialEnd] = {signature: TrialFinished(signature, trained=False) for signature in done}
+        self._ended: dict[str, events.TrialEnd] = {
+            signature: events.TrialFinished(signature, trained=False) for signature in done
+        }
         self._finished, self._searches, self._early = finished, list(searches), early
         self.reports = SearchReports(finished)
         self._capacity, self._on_event, self._on_planned = capacity, on_event, on_planned
@@ -81,24 +74,24 @@ class TrialQueue:
                 break
         return None
 
-    def end(self, event: TrialEnd) -> None:
+    def end(self, event: events.TrialEnd) -> None:
         """Record a trial's end. Never raises: Ray Tune would ignore it and start the trial again."""
         self._running.discard(event.signature)
         self._ended[event.signature] = event
-        self._disk_full |= isinstance(event, TrialFailed) and event.cause == DISK_FULL
+        self._disk_full |= isinstance(event, events.TrialFailed) and event.cause == DISK_FULL
         self.reports.end(event)
 
     def _pop_ready(self) -> PlannedTrial | None:
         """The first trial whose dependencies are finished; those whose dependency failed fail on the way."""
         for signature, trial in list(self._waiting.items()):
             ends = [self._ended.get(dependency) for dependency in self._dependencies(trial.config)]
-            failed = next((end for end in ends if isinstance(end, TrialFailed)), None)
+            failed = next((end for end in ends if isinstance(end, events.TrialFailed)), None)
             if failed:
                 del self._waiting[signature]
-                event = TrialFailed(signature, "start", f"its start {failed.signature} failed")
+                event = events.TrialFailed(signature, "start", f"its start {failed.signature} failed")
                 self._on_event(event)
                 self.end(event)
-            elif all(isinstance(end, TrialFinished) for end in ends):
+            elif all(isinstance(end, events.TrialFinished) for end in ends):
                 return self._waiting.pop(signature)
         return None
 
@@ -124,24 +117,24 @@ class TrialQueue:
         signature = sampled.config.signature
         self.reports.subscribe(search, sampled)
         if self._finished.find(sampled.config):
-            self._on_event(PointReused(signature))
-            self.reports.end(TrialFinished(signature, trained=False))
+            self._on_event(events.PointReused(signature))
+            self.reports.end(events.TrialFinished(signature, trained=False))
             return
         if self._is_pending(signature) or signature in self._ended:
-            self._on_event(PointRepeated(signature))
-        if isinstance(end := self._ended.get(signature), TrialFailed | TrialStopped):
+            self._on_event(events.PointRepeated(signature))
+        if isinstance(end := self._ended.get(signature), events.TrialFailed | events.TrialStopped):
             self.reports.end(end)
             return
         *starts, _ = with_dependencies(sampled.config)
         for start in starts:
             self._early.exempt(start.signature)
-            if isinstance(self._ended.get(start.signature), TrialStopped):
+            if isinstance(self._ended.get(start.signature), events.TrialStopped):
                 del self._ended[start.signature]  # it runs to the end now
         sampled_trial = plan_trial(sampled.config, self._finished, (search.study,))
         for trial in [*(plan_trial(start, self._finished) for start in starts), sampled_trial]:
             name = trial.config.signature
             if trial.finished:
-                self._ended[name] = TrialFinished(name, trained=False)
+                self._ended[name] = events.TrialFinished(name, trained=False)
             elif not self._is_pending(name) and name not in self._ended:
                 self._waiting[name] = trial
                 self._early.watch(trial)
@@ -154,19 +147,19 @@ class SearchReports:
     def __init__(self, finished: FinishedTrials) -> None:
         self._finished = finished
         self._subscribers: dict[str, list[tuple[SearchStudy, SampledTrial]]] = {}
-        self._undelivered: list[tuple[SearchStudy, SampledTrial, TrialEnd]] = []
+        self._undelivered: list[tuple[SearchStudy, SampledTrial, events.TrialEnd]] = []
 
     def subscribe(self, search: SearchStudy, sampled: SampledTrial) -> None:
         """Tell this search how the trial ends."""
         self._subscribers.setdefault(sampled.config.signature, []).append((search, sampled))
 
-    def epoch_finished(self, event: EpochFinished) -> None:
+    def epoch_finished(self, event: events.EpochFinished) -> None:
         """Pass on an epoch. It is one point of a curve: if the database is unavailable, the trial's end will show it."""
         for search, sampled in self._subscribers.get(event.signature, []):
             with suppress(WorkspaceError):
                 search.tell_epoch(sampled.number, event.epochs_done, event.metrics)
 
-    def end(self, event: TrialEnd) -> None:
+    def end(self, event: events.TrialEnd) -> None:
         """Pass on an end, now or with a later `deliver`."""
         self._undelivered += [(*subscriber, event) for subscriber in self._subscribers.pop(event.signature, [])]
         with suppress(AscSweepsError):
@@ -193,18 +186,18 @@ class SearchReports:
                 search.tell_interrupted(sampled.number)
         self._subscribers.clear()
 
-    def _tell(self, search: SearchStudy, sampled: SampledTrial, event: TrialEnd) -> None:
+    def _tell(self, search: SearchStudy, sampled: SampledTrial, event: events.TrialEnd) -> None:
         match event:
-            case TrialFinished():
+            case events.TrialFinished():
                 workspace = self._finished.workspace
                 workspace.pull_outcome(event.signature)
                 result = self._finished.find(sampled.config)
                 if result is None:
                     raise WorkspaceError(f"{workspace.trial(event.signature)}: its result was removed during the sweep")
                 search.tell_finished(sampled.number, result)
-            case TrialFailed() if event.cause == DISK_FULL:  # to be retried, as all that waits
+            case events.TrialFailed() if event.cause == DISK_FULL:  # to be retried, as all that waits
                 search.tell_interrupted(sampled.number)
-            case TrialFailed():
+            case events.TrialFailed():
                 search.tell_failed(sampled.number, event.cause, event.message)
-            case TrialStopped():
+            case events.TrialStopped():
                 search.tell_stopped(sampled.number, event.epochs_done)

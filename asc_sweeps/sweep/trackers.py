@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from asc_sweeps.config.dotted_names import flatten_settings
 from asc_sweeps.config.request import Study
 from asc_sweeps.errors import WorkspaceError
+from asc_sweeps.sweep import trial_events as events
 from asc_sweeps.sweep.plan import PlannedTrial
-from asc_sweeps.sweep.trial_events import EpochFinished, SweepEvent, TrialFailed, TrialFinished, TrialStopped
 from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.paths import Workspace
 
@@ -60,29 +60,28 @@ class Trackers:
                     raise WorkspaceError(f"track.{kind} of {study.name}: {error}; fix or remove the line") from None
                 self._trackers[study.space.study, kind], self._runs[study.space.study, kind] = tracker, {}
 
-    def on_event(self, trial: PlannedTrial, event: SweepEvent) -> None:
+    def on_event(self, trial: PlannedTrial, event: events.SweepEvent) -> None:
         """Log one event of a trial."""
+        if not self._trackers or isinstance(event, events.PointReused | events.PointRepeated):
+            return
         signature = trial.config.signature
-        if (
-            isinstance(event, EpochFinished | TrialFinished | TrialFailed | TrialStopped)
-            and signature not in self._begun
-        ):
+        if signature not in self._begun:
             self._begun[signature] = trial
             self._each(trial, lambda tracker, runs: runs.update({signature: tracker.open(trial)}))
         match event:
-            case EpochFinished():
+            case events.EpochFinished():
                 values = {name: event.metrics.get(name) for name in EPOCH_METRICS}
                 self._log(trial, {n: v for n, v in values.items() if isinstance(v, float | int)}, event.epochs_done)
-            case TrialFinished():
+            case events.TrialFinished():
                 if result := self._finished.find(trial.config):
                     scores = [(split, result.micro_scores.get(split)) for split in ("validation", "test")]
                     metrics = {f"{split}_log_loss": score.log_loss for split, score in scores if score}
                     metrics |= {f"{split}_accuracy": score.accuracy for split, score in scores if score}
                     self._log(trial, metrics, len(result.validation_log_losses))
                 self._close(trial, "done")
-            case TrialFailed():
+            case events.TrialFailed():
                 self._close(trial, "failed", f"failed {event.cause}: {event.message}")
-            case TrialStopped():
+            case events.TrialStopped():
                 self._close(trial, "stopped")
 
     def close(self) -> None:
@@ -105,9 +104,7 @@ class Trackers:
                     act(tracker, self._runs[study, kind])
                 except Exception as error:
                     del self._trackers[study, kind]
-                    self._say(
-                        f"track.{kind} of {study}: disabled after an error ({error}); the sweep continues without it"
-                    )
+                    self._say(f"track.{kind} of {study}: disabled for this sweep after an error: {error}")
 
 
 class TensorBoard:

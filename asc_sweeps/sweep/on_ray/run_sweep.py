@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import ray
@@ -40,7 +39,7 @@ if TYPE_CHECKING:  # imports Optuna, which a grid does not need
 
 def run_sweep(
     plan: Plan, finished: FinishedTrials, cluster: Cluster, on_event: OnEvent, on_planned: OnPlanned,
-    searches: Sequence[SearchStudy] = (), halvings: Mapping[str, Halving] = MappingProxyType({}),
+    searches: Sequence[SearchStudy], halvings: Mapping[str, Halving],
 ) -> None:  # fmt: skip
     """Run what a plan has left, then what searches sample. Ctrl-C ends it early; every finished epoch is saved.
 

@@ -1,4 +1,4 @@
-"""The databases of searches: opened with patience, their errors told by address, their trials counted."""
+"""The databases of searches: opening them, naming them in errors, counting their trials."""
 
 from __future__ import annotations
 
