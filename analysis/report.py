@@ -21,7 +21,7 @@ from analysis.page.images import ImageFormat, write_images
 from analysis.page.style import DARK
 from analysis.page.table_files import to_csv, to_latex, to_markdown
 from analysis.paper import effects_section, figure3, notes, overview, section6, table2, table3, table4
-from analysis.studies import costs, curves, error_analysis, grids, provenance, searches, trial_lists, unfinished
+from analysis.studies import costs, curves, error_analysis, grids, provenance, searches, trial_lists
 from asc_sweeps.config.packing import compact_json, pack
 from asc_sweeps.config.replay import REPORT_CONTENT_ID
 from asc_sweeps.workspace.atomic_files import write_bytes
@@ -39,7 +39,7 @@ SECTIONS: tuple[Callable[[Evidence], Section], ...] = (
     error_analysis.section,
     curves.section,
     trial_lists.trials,
-    unfinished.section,
+    trial_lists.unfinished,
     trial_lists.failures,
     trial_lists.studies,
     costs.section,

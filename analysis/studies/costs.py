@@ -150,9 +150,8 @@ def _timeline(intervals: pd.DataFrame) -> Plot:
     figure.update_xaxes(type="date")
     figure.update_yaxes(type="category", autorange="reversed")
     hidden = len(intervals) - len(drawn)
-    caption = "Each bar is one work interval of a trial; colour and pattern show the outcome of the trial." + (
-        f" {hidden:,} shorter intervals are not drawn." if hidden else ""
-    )
+    caption = "Each bar is one work interval of a trial; colour and pattern show the outcome of the trial."
+    caption += f" {hidden:,} shorter intervals are not drawn." if hidden else ""
     busy = duration(_seconds(intervals).sum())
     label = f"Timeline of {plural(workers, 'worker')} with {busy} of computing in total."
     return Plot("plot-timeline", label, figure, caption)

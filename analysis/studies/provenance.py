@@ -24,18 +24,8 @@ from analysis.page.elements import (
 from analysis.page.formats import MISSING, listed
 from analysis.published import LISTED_TRAIN_SEGMENTS, TEST_SEGMENTS, TRAIN_SEGMENTS
 
-ENVIRONMENT: tuple[str, ...] = (
-    "git_commit",
-    "git_dirty",
-    "asc_sweeps",
-    "python",
-    "torch",
-    "torchaudio",
-    "ray",
-    "numpy",
-    "soundfile",
-)
-ENVIRONMENT += ("platform", "host", "accelerator", "threads")
+ENVIRONMENT = ["git_commit", "git_dirty", "asc_sweeps", "python", "torch", "torchaudio", "ray", "numpy", "soundfile"]
+ENVIRONMENT += ["platform", "host", "accelerator", "threads"]
 TITLES = {"git_commit": "git commit", "git_dirty": "uncommitted changes", "threads": "threads per trial"}
 
 
@@ -70,11 +60,8 @@ def _environment(evidence: Evidence) -> Table:
     groups = []
     for key in ENVIRONMENT:
         counts = Counter(_as_text(result.environment.get(key)) for result in evidence.results)
-        groups.append(
-            row_group(
-                text_head(TITLES.get(key, key)), [[text_cell(v), Cell(str(n))] for v, n in sorted(counts.items())]
-            )
-        )
+        rows = [[text_cell(value), Cell(str(count))] for value, count in sorted(counts.items())]
+        groups.append(row_group(text_head(TITLES.get(key, key)), rows))
     caption = "Versions, hosts and code"
     return grouped_table("provenance-environment", caption, ["Property", "Value", "Trials"], groups)
 

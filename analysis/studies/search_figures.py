@@ -53,9 +53,7 @@ def pareto_plot(result: SearchResult, key: str) -> Plot:
     )  # fmt: skip
     means = result.new_seeds.groupby("signature")[LOSS].mean()
     tested = front[front["signature"].isin(means.index)]
-    caption = (
-        "each dot is a trial with one seed; the line is the Pareto front, chosen by these scores and so optimistic. "
-    )
+    caption = "each dot is a trial with one seed; the line is the Pareto front, chosen by these scores, so optimistic. "
     if tested.empty:
         caption += "None of it was tested with new seeds."
     else:
@@ -184,9 +182,8 @@ def _axis(parameter: ParameterRecord, values: pd.Series) -> _Axis:
     name = parameter["name"]
     if "choices" in parameter:
         texts = [None if pd.isna(value) else _choice_text(value) for value in values]
-        choices = list(
-            dict.fromkeys([*map(_choice_text, parameter["choices"]), *(text for text in texts if text is not None)])
-        )
+        sampled = [text for text in texts if text is not None]
+        choices = list(dict.fromkeys([*map(_choice_text, parameter["choices"]), *sampled]))
         top = max(len(choices) - 1, 1)
         positions = [None if text is None else choices.index(text) / top for text in texts]
         return _Axis(name, positions, " … ".join(dict.fromkeys([choices[0], choices[-1]])))

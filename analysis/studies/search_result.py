@@ -102,13 +102,11 @@ class SearchResult:
 
         The point's `signature` and the other trial's scores, which had no part in choosing the point.
         """
-        trials = self.evidence.frame[["signature", "seed", *SEARCH_SCORES]].assign(
-            key=self.evidence.cached(_seedless_keys)
-        )
+        keys = self.evidence.cached(_seedless_keys)
+        trials = self.evidence.frame[["signature", "seed", *SEARCH_SCORES]].assign(key=keys)
         sampled = trials["signature"].isin(self.points["signature"])
-        pairs = trials.loc[sampled, ["signature", "seed", "key"]].merge(
-            trials[~sampled].drop(columns="signature").dropna(), on="key", suffixes=("", "_new")
-        )
+        others = trials[~sampled].drop(columns="signature").dropna()
+        pairs = trials.loc[sampled, ["signature", "seed", "key"]].merge(others, on="key", suffixes=("", "_new"))
         return pairs.loc[pairs["seed"] != pairs["seed_new"], ["signature", *SEARCH_SCORES]]
 
     def new_seeds_text(self, signature: str, score: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from statistics import NormalDist
+from typing import Any
 
 import pandas as pd
 
@@ -49,9 +51,7 @@ def early_stops(record: StudyRecord, evidence: Evidence) -> pd.DataFrame:
 
 def section(evidence: Evidence) -> Section:
     """Searches and early stopping in the report."""
-    sentence = (
-        "Points that searches sampled, and the best of them. Searches optimize validation scores, never test scores."
-    )
+    sentence = "Points sampled by searches, and the best ones. Searches optimize validation scores, never test scores."
     blocks: list[Block] = []
     for i, result in enumerate(search_results(evidence)):
         blocks += _search(result, f"search-{i}")
@@ -103,7 +103,7 @@ def _best_table(result: SearchResult, key: str) -> Table:
     caption = "Pareto front of MACs and validation log loss" if several else plural(len(best), "best trial")
     other = [] if result.objective in (*SEARCH_SCORES, "macs") else [result.objective]
     rows: list[Row] = []
-    for _, row in best.head(MAX_LISTED).iterrows():
+    for row in best.head(MAX_LISTED).to_dict("records"):
         cells: list[Cell | str] = [code_cell(str(row["signature"])), *(f"{row[name]:,.4g}" for name in other)]
         for score in result.scores:
             cells += [fixed(row[score], 3), result.new_seeds_text(row["signature"], score)]
@@ -144,9 +144,7 @@ def _importance_block(result: SearchResult, key: str) -> Block:
             "ranks an irrelevant setting first."
         )
     if importances.empty:
-        return Text(
-            f"{result.name}: no importance of settings is shown, because none was sampled in every trial and varied."
-        )
+        return Text(f"{result.name}: no importance is shown, because no setting was sampled in every trial and varied.")
     shares = importances.set_index("name")["importance"]
     rows: list[Row] = [[text_head(str(name)), fixed(share, 2)] for name, share in shares.items()]
     absent = [name for name in result.parameters if name not in shares]
@@ -155,16 +153,15 @@ def _importance_block(result: SearchResult, key: str) -> Block:
         "best tenth has in common. There is no interval, and it is for one seed of the search."
     )
     note += f" Left out, because not sampled in every trial or not varied: {listed(absent)}." if absent else ""
-    return simple_table(
-        f"{key}-importance", f"{result.name}: importance of settings", ["Setting", "Importance"], rows, note
-    )
+    caption = f"{result.name}: importance of settings"
+    return simple_table(f"{key}-importance", caption, ["Setting", "Importance"], rows, note)
 
 
 def _rejected_table(result: SearchResult, key: str) -> Table:
     rejected = result.points[result.points["state"] == "refused"]
     rows: list[Row] = [
         [str(row["number"]), text_cell(row["reason"]), *_settings_cells(row, result)]
-        for _, row in rejected.head(MAX_LISTED).iterrows()
+        for row in rejected.head(MAX_LISTED).to_dict("records")
     ]
     caption = f"{result.name}: {plural(len(rejected), 'rejected point')}"
     notes = ["Rejected before training, because of the search's limits or condition.", _hidden_note(len(rejected))]
@@ -174,7 +171,7 @@ def _rejected_table(result: SearchResult, key: str) -> Table:
 def _points_table(result: SearchResult, key: str) -> Table:
     objectives = result.search["objectives"]
     rows: list[Row] = []
-    for _, row in result.points.iterrows():
+    for row in result.points.to_dict("records"):
         signature = code_cell(row["signature"]) if row["signature"] else text_cell(MISSING)
         scores = [_count_text(row[name]) if name in SIZES else fixed(row[name], 4) for name in objectives]
         state = text_cell(_state_text(row["state"]))
@@ -194,7 +191,7 @@ def _stops_table(record: StudyRecord, stops: pd.DataFrame, key: str) -> Table:
     return simple_table(f"{key}-rungs", f"{record.name}: early stopping", titles, rows, note)
 
 
-def _settings_cells(row: pd.Series, result: SearchResult) -> list[Cell]:
+def _settings_cells(row: Mapping[Hashable, Any], result: SearchResult) -> list[Cell]:
     return [text_cell(_value_text(row[name])) for name in result.parameters]
 
 

@@ -1,19 +1,19 @@
-"""Lists of all finished trials, failures and studies."""
+"""Lists of all finished trials, unfinished trials, failures and studies."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from analysis.evidence.loading import Evidence
-from analysis.page.elements import File, Row, Section, Text, code_cell, simple_table, text_cell, text_head
+from analysis.page.elements import Block, File, Row, Section, Text, code_cell, simple_table, text_cell, text_head
 from analysis.page.formats import MISSING, duration, fixed, percent, plural
+
+STATE_TEXTS = {"running": "running", "begun": "started, not running now", "stopped": "stopped early"}
 
 
 def trials(evidence: Evidence) -> Section:
     """All finished trials, by system, phase and seed."""
-    sentence = (
-        "All finished trials with their test scores; time is each trial's own, without the trial it started from."
-    )
+    sentence = "All finished trials with their test scores; time excludes the trial that a trial started from."
     if evidence.frame.empty:
         return Section("trials", "Trials", sentence, (Text("No trial is finished yet."),))
     rows: list[Row] = []
@@ -28,6 +28,24 @@ def trials(evidence: Evidence) -> Section:
     titles = ["Signature", "System", "Phase", "Data", "Seed", "Log loss", "Accuracy, %", "Parameters", "MACs", "Time"]
     table = simple_table("trials-list", plural(len(rows), "finished trial"), titles, rows)
     return Section("trials", "Trials", sentence, (table,))
+
+
+def unfinished(evidence: Evidence) -> Section:
+    """Unfinished trials, as of when the report was written."""
+    sentence = "Trials without a result when this report was written; failed trials are under Failures."
+    started = [trial for state in STATE_TEXTS for trial in evidence.unfinished if trial.state == state]
+    planned = sum(trial.state == "planned" for trial in evidence.unfinished)
+    rows: list[Row] = []
+    for t in started:
+        epochs = f"{t.epochs_done or 0} of {t.epochs_total}" if t.epochs_total else MISSING
+        loss = MISSING if t.validation_log_loss is None else fixed(t.validation_log_loss, 3)
+        texts = [code_cell(t.signature), text_cell(t.system), text_cell(t.phase)]
+        rows.append([*texts, str(t.seed), text_cell(STATE_TEXTS[t.state]), epochs, loss])
+    titles = ["Signature", "System", "Phase", "Seed", "State", "Epoch", "Validation log loss"]
+    table = simple_table("unfinished-list", plural(len(rows), "unfinished trial"), titles, rows)
+    none = f"{plural(planned, 'trial')} planned and not started." if planned else "No trial is unfinished."
+    blocks: list[Block] = [*([table] if rows else []), *([Text(none)] if planned or not rows else [])]
+    return Section("unfinished", "Unfinished trials", sentence, tuple(blocks))
 
 
 def failures(evidence: Evidence) -> Section:

@@ -12,7 +12,7 @@ from planted import Page, failure, figures_in, record, settings, trial
 
 from analysis.evidence.loading import Evidence, load_evidence
 from analysis.report import render
-from analysis.studies import costs, search_figures, search_result, searches, unfinished
+from analysis.studies import costs, search_figures, search_result, searches, trial_lists
 from asc_sweeps.config.setting_groups import ModelConfig, PretrainConfig
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.sweep.searches.importance import MIN_TRIALS, importances
@@ -46,11 +46,11 @@ def planted(generated=False, trials=10):
         why = "macs 99,000,000 over 30,000,000"
         point = {"number": number, "state": "refused", "signature": None, "values": None, "reason": why}
         points.append({**point, "params": {"model.width": 80, "pretrain.learning_rate": 0.1}})
-    asked = {"sampler": "tpe", "seed": 0, "objectives": ["validation_log_loss"], "limits": {"macs": 30_000_000}}
-    asked |= {"trials": trials + 2, "parameters": PARAMETERS, "points": points}
+    search = {"sampler": "tpe", "seed": 0, "objectives": ["validation_log_loss"], "limits": {"macs": 30_000_000}}
+    search |= {"trials": trials + 2, "parameters": PARAMETERS, "points": points}
     rows = [{"signature": r.signature, "state": "done", "epochs": 9, "needs": {}} for r in results]
     study = dataclasses.replace(
-        record(study="mine", trials=rows), search=asked, scheduler={"grace_epochs": 1, "reduction": 3}
+        record(study="mine", trials=rows), search=search, scheduler={"grace_epochs": 1, "reduction": 3}
     )
     return Evidence(results, [], [study])
 
@@ -66,8 +66,8 @@ def with_fresh_seeds(evidence, losses):
     """And trials of the same settings as the search's, by the point's number the log losses of seeds 1, 2, ..."""
     fresh = [
         scored(trial(TrialConfig.model_validate({**evidence.results[number].settings, "seed": seed})), loss)
-        for number, its in losses.items()
-        for seed, loss in enumerate(its, start=1)
+        for number, new in losses.items()
+        for seed, loss in enumerate(new, start=1)
     ]
     return Evidence([*evidence.results, *fresh], [], evidence.studies)
 
@@ -85,8 +85,8 @@ def test_the_front_is_what_no_other_beats_in_both():
 
 
 def test_the_front_of_a_search_leaves_out_what_is_beaten():
-    (found,) = search_result.search_results(planted())
-    assert found.front["model.width"].tolist() == [8, 16, 24, 32, 48, 56, 64, 72, 80]  # not 40
+    (result,) = search_result.search_results(planted())
+    assert result.front["model.width"].tolist() == [8, 16, 24, 32, 48, 56, 64, 72, 80]  # not 40
 
 
 def test_tables_show_the_best_and_what_was_refused_and_why(page):
@@ -109,8 +109,8 @@ def test_the_best_score_never_stands_without_what_confirmation_left_of_it():
     assert rows[0][1:3] == ["Validation log loss", "With new seeds"]
     shown = [row[1:3] for row in rows[1:4]]
     assert shown == [["1.200", "1.400 (2 new seeds)"], ["1.280", "1.400 (1 new seed)"], ["1.360", "not tested"]]
-    (found,) = search_result.search_results(evidence)
-    front, history = search_figures.pareto_plot(found, "x"), search_figures.history_plot(found, "x")
+    (result,) = search_result.search_results(evidence)
+    front, history = search_figures.pareto_plot(result, "x"), search_figures.history_plot(result, "x")
     (crosses,) = [trace for trace in front.figure.data if trace.name == "Pareto front, new seeds"]
     assert (list(crosses.x), list(crosses.y)) == ([72_000_000, 80_000_000], [1.4, 1.4])
     for words in (front.label, history.label, history.caption):
@@ -121,8 +121,8 @@ def test_what_chose_the_best_is_confirmed_whichever_score_it_was():
     evidence = with_fresh_seeds(planted(), {0: [1.0]})
     (study,) = evidence.studies
     points = [{**p, "values": p["values"] and [p["values"][0] / 10]} for p in study.search["points"]]
-    asked = {**study.search, "objectives": ["validation_accuracy"], "points": points}
-    evidence = Evidence(evidence.results, [], [dataclasses.replace(study, search=asked)])
+    search = {**study.search, "objectives": ["validation_accuracy"], "points": points}
+    evidence = Evidence(evidence.results, [], [dataclasses.replace(study, search=search)])
     row = Page(render(evidence)).tables["search-0-best"][2]  # width 40 is the first
     assert row[1:5] == ["0.192", "0.100 (1 new seed)", "1.920", "1.000 (1 new seed)"]
 
@@ -135,9 +135,9 @@ def test_a_trial_that_the_search_drew_or_that_has_its_seed_confirms_nothing():
     other_seed = scored(trial(TrialConfig.model_validate({**first.settings, "seed": 1})), 1.0)
     drawn = {**study.search["points"][0], "number": 12, "signature": other_seed.signature}
     drew_it = dataclasses.replace(study, search={**study.search, "points": [*study.search["points"], drawn]})
-    for result, asked in ((same_seed, study), (other_seed, drew_it)):
-        (found,) = search_result.search_results(Evidence([*evidence.results, result], [], [asked]))
-        assert found.new_seeds.empty
+    for other, study_record in ((same_seed, study), (other_seed, drew_it)):
+        (result,) = search_result.search_results(Evidence([*evidence.results, other], [], [study_record]))
+        assert result.new_seeds.empty
 
 
 @pytest.mark.parametrize("draws", [1, 5, 20, 60, 500])
@@ -154,10 +154,10 @@ def test_the_best_of_equal_trials_exceeds_the_truth_by_the_stated_optimism(draws
 
 def test_how_much_too_good_is_said_by_the_fresh_seeds_own_spread_or_said_to_be_unknown(page):
     losses = {9: [1.3, 1.5], 8: [1.4], 0: [2.0, 2.1, 2.2]}
-    (found,) = search_result.search_results(with_fresh_seeds(planted(), losses))
+    (result,) = search_result.search_results(with_fresh_seeds(planted(), losses))
     pooled = ((0.1**2 + 0.1**2 + 0.1**2 + 0 + 0.1**2) / 3) ** 0.5
-    assert found.seed_deviation("validation_log_loss") == pytest.approx(pooled)
-    said = Page(render(found.evidence)).text
+    assert result.seed_deviation("validation_log_loss") == pytest.approx(pooled)
+    said = Page(render(result.evidence)).text
     assert f"{pooled:.3f} in validation log loss, so the best of 10 equally good trials" in said
     assert f"would appear {pooled * searches.expected_maximum(10):.3f} better than it is" in said
     assert "How optimistic is unknown" not in said
@@ -189,18 +189,18 @@ def test_the_setting_that_decides_is_the_important_one():
     ]
     values = [p["model.width"] + generator.normal(0, 3) for p in points]
     for maximize in (False, True):
-        found = importances(PARAMETERS, points, values, maximize)
-        assert found["name"].tolist() == ["model.width", "pretrain.learning_rate"]
-        assert found["importance"][0] > 0.8
+        result = importances(PARAMETERS, points, values, maximize)
+        assert result["name"].tolist() == ["model.width", "pretrain.learning_rate"]
+        assert result["importance"][0] > 0.8
     assert importances(PARAMETERS, points[: MIN_TRIALS - 1], values[: MIN_TRIALS - 1]).empty
 
 
 @pytest.mark.parametrize("generated", [False, True])
 def test_the_papers_point_stands_beside_real_data_only(generated):
-    (found,) = search_result.search_results(planted(generated))
-    names = [trace.name for trace in search_figures.pareto_plot(found, "x").figure.data]
+    (result,) = search_result.search_results(planted(generated))
+    names = [trace.name for trace in search_figures.pareto_plot(result, "x").figure.data]
     assert ("paper, test split" in names) == (not generated)
-    assert found.generated == generated
+    assert result.generated == generated
 
 
 def test_rungs_count_who_came_there_and_who_was_stopped_and_rank_nobody(tmp_path):
@@ -248,10 +248,10 @@ def test_hostile_names_in_searches_and_sittings_are_inert_text():
         }
         for point in study.search["points"]
     ]
-    asked = {**study.search, "sampler": hostile, "limits": {hostile: 1}, "parameters": parameters, "points": points}
+    search = {**study.search, "sampler": hostile, "limits": {hostile: 1}, "parameters": parameters, "points": points}
     worked = [{"worker": hostile, "began_at": "2026-01-01T00:00:00+00:00", "ended_at": "2026-01-01T00:01:00+00:00"}]
     results = [dataclasses.replace(r, work_intervals=worked, system=hostile) for r in evidence.results]
-    study = dataclasses.replace(study, study=hostile, command=hostile, search=asked)
+    study = dataclasses.replace(study, study=hostile, command=hostile, search=search)
     html = render(Evidence(results, [], [study]))
     page = Page(html)
     assert "img" not in page.elements
@@ -327,10 +327,10 @@ def test_the_timeline_has_a_bar_for_every_stretch_of_work(workspace):
 
 
 def test_what_is_under_way_is_listed_and_what_is_planned_is_counted(workspace):
-    table, planned = unfinished.section(load_evidence(workspace)).blocks
+    table, planned = trial_lists.unfinished(load_evidence(workspace)).blocks
     assert [group[0][0].codes[0] for group in table.groups] == ["begun0000000", "stopped00000"]
     assert [group[0][5].text for group in table.groups] == ["5 of 30", "5 of 30"]
-    assert planned.text == "1 trial is planned and not started."
+    assert planned.text == "1 trial planned and not started."
 
 
 def test_several_workspaces_are_read_as_one(workspace, tmp_path):

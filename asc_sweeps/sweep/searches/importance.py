@@ -51,12 +51,9 @@ def _ped_anova(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
-    study.add_trials(
-        optuna.trial.create_trial(
-            params={name: point[name] for name in distributions}, distributions=distributions, value=float(value)
-        )
-        for point, value in zip(points, values, strict=True)
-    )
+    for point, value in zip(points, values, strict=True):
+        settings = {name: point[name] for name in distributions}
+        study.add_trial(optuna.trial.create_trial(params=settings, distributions=distributions, value=float(value)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # if all trials are equally good, nothing is important
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(distributions))
