@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BAND_COUNT = 8
-"""Blocks of columns; 4 and 16 are about as fast for spectrograms and resampling."""
+BAND_COUNT = 8  # blocks of columns; 4 and 16 are about as fast for spectrograms and resampling
 
 
 class Band(NamedTuple):

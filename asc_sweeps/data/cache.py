@@ -24,14 +24,11 @@ from asc_sweeps.errors import DataError, NotPreparedError
 from asc_sweeps.workspace.atomic_files import write_json
 
 ARRAY = "waveforms.npy"
-JOURNAL = "converted.jsonl"
-"""Chunks converted so far, while a cache is being made."""
+JOURNAL = "converted.jsonl"  # chunks converted so far, while a cache is being made
 
-SegmentProgress = Callable[[int, int], None]
-"""Called with the number of finished segments and the total."""
+SegmentProgress = Callable[[int, int], None]  # called with the number of finished segments and the total
 
-FORMAT = 1
-"""Part of a cache's name; increase it when the conversion changes."""
+FORMAT = 1  # part of a cache's name; increase it when the conversion changes
 
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"
@@ -44,22 +41,16 @@ class Prepared:
     """A data set ready for training."""
 
     folder: Path
-    name: str
-    """`tau2022` or `tau2020`, or `synthetic-<plan>` for generated data."""
-    fingerprint: str
-    """Hash over names, labels, splits and the WAV files' bytes."""
+    name: str  # `tau2022` or `tau2020`, or `synthetic-<plan>` for generated data
+    fingerprint: str  # hash over names, labels, splits and the WAV files' bytes
     generated: bool
-    content: str
-    """SHA-256 of the waveforms."""
+    content: str  # SHA-256 of the waveforms
     filenames: tuple[str, ...]
     locations: np.ndarray
     recordings: np.ndarray
-    splits: np.ndarray
-    """`train` or `test`, for each segment."""
-    scenes: np.ndarray
-    """Index into SCENES."""
-    devices: np.ndarray
-    """Index into DEVICES."""
+    splits: np.ndarray  # `train` or `test`, for each segment
+    scenes: np.ndarray  # index into SCENES
+    devices: np.ndarray  # index into DEVICES
 
     @cached_property
     def waveforms(self) -> np.ndarray:

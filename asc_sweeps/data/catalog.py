@@ -12,8 +12,7 @@ from asc_sweeps.errors import MissingDataError
 from asc_sweeps.workspace.file_lock import FileLock
 from asc_sweeps.workspace.paths import Workspace
 
-Progress = Callable[[str, int, int], None]
-"""Called with the activity, the number of finished segments and the total."""
+Progress = Callable[[str, int, int], None]  # called with the activity, the number of finished segments and the total
 
 GENERATED = "synthetic-"
 

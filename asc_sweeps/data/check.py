@@ -29,12 +29,10 @@ from asc_sweeps.data.wav import WavError, check_wav
 from asc_sweeps.errors import DataError, did_you_mean
 from asc_sweeps.workspace.paths import cores
 
-FILES_PER_TASK = 256
-"""Between two reports of progress, for each thread."""
+FILES_PER_TASK = 256  # between two reports of progress, for each thread
 KNOWN_WORDS = frozenset(product(SCENES, DEVICES, CITIES))
 PIECE_NUMBERS = {str(piece): piece for piece in range(PIECES)}
-Counts = Counter[tuple[str, str, str]]
-"""Segments by location, recording and split."""
+Counts = Counter[tuple[str, str, str]]  # segments by location, recording and split
 
 
 def read_folder(folder: Path, findings: Findings) -> list[Segment]:

@@ -28,10 +28,8 @@ from asc_sweeps.data.wav import FRAMES, WavError, read_piece, read_wav
 from asc_sweeps.workspace.atomic_files import write_bytes
 from asc_sweeps.workspace.paths import cores
 
-CHUNK = 256
-"""Segments converted, flushed and recorded together: the most that an interrupted run loses per thread."""
-RESAMPLED_TOGETHER = 16
-"""Segments that fit into the processor's cache (measured: 8 to 32 are alike, 1 and 256 slower)."""
+CHUNK = 256  # segments converted, flushed and recorded together: the most that an interrupted run loses per thread
+RESAMPLED_TOGETHER = 16  # segments that fit into the processor's cache (measured: 8 to 32 are alike, 1 and 256 slower)
 NO_PIECES: Mapping[str, tuple[str, int]] = MappingProxyType({})
 
 

@@ -16,8 +16,7 @@ class Finding:
     """One broken rule."""
 
     rule: str
-    fatal: bool
-    """Whether training is refused; otherwise the folder is usable but differs from the published data set."""
+    fatal: bool  # whether training is refused; otherwise the folder is usable but differs from the published data set
     count: int = 0
     examples: list[str] = field(default_factory=list)
 

@@ -17,8 +17,7 @@ from asc_sweeps.errors import DataError
 from asc_sweeps.workspace.array_bytes import npy_bytes
 from asc_sweeps.workspace.paths import Workspace
 
-LEAD = SAMPLE_RATE // 20
-"""Samples kept before a response's peak."""
+LEAD = SAMPLE_RATE // 20  # samples kept before a response's peak
 
 
 def store_responses(folder: str, workspace: Workspace) -> str:

@@ -27,5 +27,4 @@ CITIES = (
 SEEN_DEVICES = ("a", "b", "c", "s1", "s2", "s3")
 UNSEEN_DEVICES = ("s4", "s5", "s6")
 DEVICES = SEEN_DEVICES + UNSEEN_DEVICES
-PIECES = 10
-"""Segments of one second in a recording of ten."""
+PIECES = 10  # segments of one second in a recording of ten

@@ -16,8 +16,7 @@ STEP, MADE = WAV_RATE // math.gcd(WAV_RATE, SAMPLE_RATE), SAMPLE_RATE // math.gc
 """441 input samples become 160 output samples."""
 CROSSINGS, ROLLOFF = 6, 0.99
 """Zero crossings of the sinc on each side within its window; its cutoff as a share of the output's Nyquist frequency."""
-REACH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))
-"""Samples before and after those 441 that the filters reach."""
+REACH = math.ceil(CROSSINGS * STEP / (MADE * ROLLOFF))  # samples before and after those 441 that the filters reach
 
 
 def resample(waveforms: np.ndarray) -> np.ndarray:

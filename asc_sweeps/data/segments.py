@@ -8,8 +8,7 @@ from torch import Tensor
 
 from asc_sweeps.data.cache import Prepared
 
-MAX_MEMORY_SHARE = 0.25
-"""Share of a GPU's free memory that the waveforms may occupy: other trials use the same GPU."""
+MAX_MEMORY_SHARE = 0.25  # share of a GPU's free memory that the waveforms may occupy: other trials use the same GPU
 SEGMENTS_PER_COPY = 4096
 
 _resident: dict[tuple[str, str], Tensor | None] = {}

@@ -21,8 +21,7 @@ from asc_sweeps.data.tab_separated import read_text
 from asc_sweeps.errors import REMEDIES, DataError, describe_os_error
 from asc_sweeps.workspace.atomic_files import filename_in_errors
 
-GENERATED_STAMP = "GENERATED.json"
-"""In the root of a folder of generated data."""
+GENERATED_STAMP = "GENERATED.json"  # in the root of a folder of generated data
 FOLDER_NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 META = "meta.csv"
 LISTS = {name: f"evaluation_setup/fold1_{name}.csv" for name in ("train", "test", "evaluate")}
@@ -32,13 +31,11 @@ LIST_COLUMNS = {
     LISTS["test"]: ("filename",),
     LISTS["evaluate"]: ("filename", "scene_label"),
 }
-SUBSET_FOLDERS = ("evaluation_setup", ".", "split_setup")
-"""Where the lists of the 2024 challenge, `split*.csv`, may be."""
+SUBSET_FOLDERS = ("evaluation_setup", ".", "split_setup")  # where the lists of the 2024 challenge, `split*.csv`, may be
 SEGMENT = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([0-9])-([a-z][0-9]*)\.wav")
 RECORDING_OF_2020 = re.compile(r"audio/([a-z_]+)-([a-z]+)-([0-9]+)-([0-9]+)-([a-z][0-9]*)\.wav")
 EVALUATION_FILE = re.compile(r"audio/[0-9]+\.wav")
-SAMPLED_NAMES = 1000
-"""File names from which a data set is recognized."""
+SAMPLED_NAMES = 1000  # file names from which a data set is recognized
 
 
 class Segment(NamedTuple):
@@ -46,15 +43,11 @@ class Segment(NamedTuple):
 
     filename: str
     scene: str
-    location: str
-    """`<city>-<number>`, the identifier of meta.csv."""
-    recording: str
-    """The file name without the piece: shared by the ten segments of a recording of 10 s."""
-    piece: int
-    """Which second of its recording, 0..9."""
+    location: str  # `<city>-<number>`, the identifier of meta.csv
+    recording: str  # the file name without the piece: shared by the ten segments of a recording of 10 s
+    piece: int  # which second of its recording, 0..9
     device: str
-    split: str
-    """`train`, `test`, or `unused` if in neither list."""
+    split: str  # `train`, `test`, or `unused` if in neither list
     recording_file: str = ""
     """In the layout of 2020, the file of the whole recording; then `filename` is the name that 2022 gives this segment."""
 
@@ -68,10 +61,8 @@ class Segment(NamedTuple):
 class SegmentList:
     """A list, stored by column: with hundreds of thousands of rows, whole columns are much faster to check."""
 
-    lines: Sequence[int]
-    """Line number of each row in the file."""
-    columns: Sequence[Sequence[str]]
-    """As in LIST_COLUMNS."""
+    lines: Sequence[int]  # line number of each row in the file
+    columns: Sequence[Sequence[str]]  # as in LIST_COLUMNS
 
     @property
     def names(self) -> Sequence[str]:

@@ -40,12 +40,9 @@ class Exported:
     path: Path
     bytes: int
     segments: int
-    largest_difference: float
-    """Between log probabilities."""
-    same_scene: float
-    """Share of segments for which both predict the same scene."""
-    log_loss: float
-    """Of the file's predictions on these segments."""
+    largest_difference: float  # between log probabilities
+    same_scene: float  # share of segments for which both predict the same scene
+    log_loss: float  # of the file's predictions on these segments
     trainers_log_loss: float
 
 

@@ -1,6 +1,6 @@
-"""Networks as files for other runtimes: ONNX, ONNX of integers (QDQ), torch's own exported program. The door to ONNX.
+"""Networks as files for other runtimes: ONNX, ONNX with integers (QDQ), torch's exported program. The only import of ONNX.
 
-Input `log_mel`, [B, 1, F, T], as `data.features.LogMel` makes it; output `logits`, [B, scenes]. B and T are free.
+Input `log_mel`, [B, 1, F, T], from `data.features.LogMel`; output `logits`, [B, scenes]. B and T are free.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ from asc_sweeps.models.norms import ResNorm
 
 OPSET = 20
 INPUT, OUTPUT = "log_mel", "logits"
-Runner = Callable[[np.ndarray], np.ndarray]
-"""Log-mel batch in, logits out."""
+Runner = Callable[[np.ndarray], np.ndarray]  # Log-mel batch in, logits out
 
 
 class _Dequantized(nn.Module):
-    """Integers as ONNX writes them: DequantizeLinear of an int8 tensor."""
+    """A quantized parameter in ONNX: DequantizeLinear of an int8 tensor."""
 
     zero: Tensor
 
-    def __init__(self, found: Integers) -> None:
+    def __init__(self, integers: Integers) -> None:
         super().__init__()
-        self.found = found
-        self.register_buffer("zero", torch.zeros_like(found.scale, dtype=torch.int8))
+        self.integers = integers
+        self.register_buffer("zero", torch.zeros_like(integers.scale, dtype=torch.int8))
 
     def forward(self) -> Tensor:
-        found = self.found
-        along = {"axis": 0} if found.scale.dim() else {}
-        return _onnx("DequantizeLinear", (found.levels, found.scale, self.zero), found.levels, torch.float32, **along)
+        levels, scale = self.integers.levels, self.integers.scale
+        axis = {"axis": 0} if scale.dim() else {}
+        return _onnx("DequantizeLinear", (levels, scale, self.zero), levels, torch.float32, **axis)
 
 
 class _QdqLayer(nn.Module):
-    """An integer layer as ONNX writes one: rounded input and int8 weight, both scaled back, then the operator."""
+    """An integer layer in ONNX: input and int8 weight are dequantized before the operator."""
 
     def __init__(self, layer: IntegerLayer) -> None:
         super().__init__()
@@ -50,14 +49,14 @@ class _QdqLayer(nn.Module):
         self.bias = None if layer.bias is None else _Dequantized(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        at = self.layer.input_scale, self.layer.input_zero
-        levels = _onnx("QuantizeLinear", (x, *at), x, torch.uint8)
-        total = self.layer.sums(_onnx("DequantizeLinear", (levels, *at), x, torch.float32), self.weight())
+        scale = self.layer.input_scale, self.layer.input_zero
+        levels = _onnx("QuantizeLinear", (x, *scale), x, torch.uint8)
+        total = self.layer.sums(_onnx("DequantizeLinear", (levels, *scale), x, torch.float32), self.weight())
         return total if self.bias is None else total + self.layer.per_channel(self.bias())
 
 
 class _QdqNorm(nn.Module):
-    """A norm whose weight and bias are int8 in the file."""
+    """A norm with int8 weight and bias."""
 
     def __init__(self, norm: IntegerNorm) -> None:
         super().__init__()
@@ -71,8 +70,8 @@ class _QdqNorm(nn.Module):
         return centred * self.weight()[wide] + self.bias()[wide]
 
 
-class _LargeResNorm(nn.Module):
-    """ResNorm in larger numbers: ONNX's optimizer takes an eps of 1e-8 for zero and leaves it out (onnxscript 0.7)."""
+class _ScaledResNorm(nn.Module):
+    """ResNorm divided by its eps: ONNX's optimizer treats an eps of 1e-8 as zero and removes it (onnxscript 0.7)."""
 
     def __init__(self, norm: ResNorm) -> None:
         super().__init__()
@@ -85,18 +84,18 @@ class _LargeResNorm(nn.Module):
 
 
 def as_onnx(network: Network, example: Tensor, notes: Mapping[str, str]) -> bytes:
-    """The network, of floating point or of integers, as an ONNX file; `notes` stand in its metadata.
+    """A network, in floating point or integers, as an ONNX file with `notes` in its metadata.
 
-    `example`: an input of at least two segments. Raises ImportError where the packages of the extra `onnx` are not installed.
+    `example`: an input of at least two segments. Raises ImportError if the packages of the extra `onnx` are not installed.
     """
-    import onnxscript  # noqa: F401  (torch asks for it late, and says less)
+    import onnxscript  # noqa: F401  (torch imports it late, with a less helpful error)
 
     shapes = {0: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which has no part in this
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about missing torchvision, which is not needed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch's own deprecations
         program = torch.onnx.export(
-            _as_onnx_has_it(copy.deepcopy(network)).eval(),
+            _with_onnx_layers(copy.deepcopy(network)).eval(),
             (example,),
             input_names=[INPUT],
             output_names=[OUTPUT],
@@ -106,7 +105,7 @@ def as_onnx(network: Network, example: Tensor, notes: Mapping[str, str]) -> byte
             verbose=False,
         )
     if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
+        raise RuntimeError("torch.onnx.export returned no program")
     for node in program.model.graph:
         node.metadata_props.clear()  # stack traces, with paths of this machine
     program.model.metadata_props.update(notes)
@@ -114,7 +113,7 @@ def as_onnx(network: Network, example: Tensor, notes: Mapping[str, str]) -> byte
 
 
 def as_program(network: Network, example: Tensor) -> bytes:
-    """The network as torch's exported program (`torch.export.load`)."""
+    """A network as torch's exported program (`torch.export.load`)."""
     shapes = {0: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     program = torch.export.export(network.eval(), (example,), dynamic_shapes=(shapes,))
     for node in program.graph.nodes:
@@ -125,7 +124,7 @@ def as_program(network: Network, example: Tensor) -> bytes:
 
 
 def onnx_runner(content: bytes) -> Runner:
-    """The file in onnxruntime, on the CPU. Raises ImportError where it is not installed."""
+    """Runs an ONNX file in onnxruntime, on the CPU. Raises ImportError if it is not installed."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -135,7 +134,7 @@ def onnx_runner(content: bytes) -> Runner:
 
 
 def program_runner(content: bytes) -> Runner:
-    """The exported program, loaded anew."""
+    """Runs an exported program."""
     module = torch.export.load(io.BytesIO(content)).module()
     return lambda log_mel: module(torch.from_numpy(log_mel)).detach().numpy()
 
@@ -144,14 +143,14 @@ def _onnx(operator: str, inputs: tuple[Tensor, ...], like: Tensor, dtype: torch.
     return torch.onnx.ops.symbolic(operator, inputs, {**attributes}, dtype=dtype, shape=like.shape, version=OPSET)
 
 
-def _as_onnx_has_it(module: nn.Module) -> nn.Module:
+def _with_onnx_layers(module: nn.Module) -> nn.Module:
     match module:
         case IntegerLayer():
             return _QdqLayer(module)
         case IntegerNorm():
             return _QdqNorm(module)
         case ResNorm():
-            return _LargeResNorm(module)
+            return _ScaledResNorm(module)
     for name, child in module.named_children():
-        setattr(module, name, _as_onnx_has_it(child))
+        setattr(module, name, _with_onnx_layers(child))
     return module

@@ -23,8 +23,7 @@ from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.records import TrialResult
 
-FILES = 118_800
-"""In the evaluation sets of 2022 and 2023."""
+FILES = 118_800  # in the evaluation sets of 2022 and 2023
 LABEL = re.compile(r"[A-Za-z]+_[A-Za-z0-9]+_task1_[1-4]")
 OUTPUT_FILENAME = re.compile(r"[0-9]+\.wav")
 MAX_ABBREVIATION = 10

@@ -1,8 +1,7 @@
 """The shape of the network of Table 1: blocks and channels of its stages, without torch."""
 
 BLOCKS_PER_STAGE = (2, 2, 2, 3)
-POOLED_STAGES = (1, 2)
-"""Stages 2 and 3 begin with a max-pool (Table 1)."""
+POOLED_STAGES = (1, 2)  # stages 2 and 3 begin with a max-pool (Table 1)
 
 
 def stage_channels(width: int) -> list[int]:

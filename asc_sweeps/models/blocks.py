@@ -11,8 +11,7 @@ from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.norms import SubSpectralNorm
 from asc_sweeps.models.res2 import Res2
 
-EPS = 1e-6
-"""Of every BatchNorm except SubSpectralNorm's."""
+EPS = 1e-6  # of every BatchNorm except SubSpectralNorm's
 
 
 class BroadcastedBlock(nn.Module):

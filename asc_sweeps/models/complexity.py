@@ -14,8 +14,7 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.models.architecture import BLOCKS_PER_STAGE, POOLED_STAGES, gate_channels, stage_channels
 from asc_sweeps.workspace.records import Complexity
 
-PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000
-"""The challenge's limits of 2022, for one segment of one second."""
+PARAMS_LIMIT, MACS_LIMIT = 128_000, 30_000_000  # the challenge's limits of 2022, for one segment of one second
 COUNTED_BLOCKS = ("bcresnet", "bcres2net")
 """Those whose layers the arithmetic below knows; of any other block the layers themselves are counted."""
 

@@ -25,13 +25,10 @@ from asc_sweeps.models.network import Network
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Replacements = tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...]
 
-LEVELS = 255
-"""Highest level of an input; the lowest is 0."""
+LEVELS = 255  # highest level of an input; the lowest is 0
 WEIGHT_LEVELS = 127
-MIN_SCALE = 1e-8
-"""Avoids division by zero for a channel of zeros."""
-MOMENTUM = 0.01
-"""Weight of a mini-batch's range in the running range."""
+MIN_SCALE = 1e-8  # avoids division by zero for a channel of zeros
+MOMENTUM = 0.01  # weight of a mini-batch's range in the running range
 
 
 class InputRange(nn.Module):

@@ -212,13 +212,13 @@ def test_operations_compile_where_nothing_can_be_written(tmp_path):
     """As in a package folder and a home that are read-only."""
     code = "from asc_sweeps.models.cpu import operations; import numpy as np; table = np.empty(4, np.float32);"
     code += "ones = np.ones(1, np.float32); step = np.array([1, 0, *[0, 0, 0, 4], *[1, 0, 0, 1], *[1, 0, 0, 1]]);"
-    code += "operations.settle(step, 1, table, ones, 0, ones, ones, 0.1, 0.0); print(table)"
+    code += "operations.finish_norm(step, 1, table, ones, 0, ones, ones, 0.1, 0.0); print(table)"
     blocked = tmp_path / "file"
     blocked.touch()
     copied = shutil.copytree(
-        Path(compiled.__file__).parents[1], tmp_path / "asc_sweeps", ignore=shutil.ignore_patterns("__pycache__")
+        Path(compiled.__file__).parents[2], tmp_path / "asc_sweeps", ignore=shutil.ignore_patterns("__pycache__")
     )
-    (copied / "cpu" / "__pycache__").touch()  # a file: no folder can be made in its place
+    (copied / "models" / "cpu" / "__pycache__").touch()  # a file: no folder can be made in its place
     environment = {**os.environ, "HOME": str(blocked), "XDG_CACHE_HOME": str(blocked), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

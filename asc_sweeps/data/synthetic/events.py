@@ -76,7 +76,7 @@ def announcement(moment: Moment, out: Floats) -> None:
     for piece in speaking:
         time = rng.uniform(0, 0.2)
         while time < 1:
-            atom = kit[rng.integers(len(kit))]
+            atom = kit[int(rng.integers(len(kit)))]
             add_around(out[piece], atom, int(time * EVENT_RATE), gain * _level(rng, 2))
             time += len(atom) / EVENT_RATE * rng.uniform(0.8, 1.2)
 
@@ -166,7 +166,7 @@ def _scatter(
 
 def _add_one(rng: np.random.Generator, segment: Floats, kit: Sequence[Floats], gain: float, spread_db: float) -> None:
     """Add one sound of a kit at a random time."""
-    atom = kit[rng.integers(len(kit))]
+    atom = kit[int(rng.integers(len(kit)))]
     add_around(segment, atom, int(rng.integers(EVENT_RATE)), gain * _level(rng, spread_db))
 
 

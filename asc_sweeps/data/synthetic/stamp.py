@@ -64,21 +64,21 @@ def finished_segments(folder: Path, stamp: dict[str, Any]) -> int | None:
         if os.path.ismount(folder):
             raise DataError(f"{folder}: is a mount point, which cannot be replaced; give a folder inside it")
         return None
-    found = _read_stamp(folder / GENERATED_STAMP)
-    if found.get("generated") is not True:
+    existing = _read_stamp(folder / GENERATED_STAMP)
+    if existing.get("generated") is not True:
         raise DataError(
             f"{folder}: is not empty and contains no generated data set; generated sound needs a folder of its own, "
             "so that it never mixes with real recordings; use another folder"
         )
-    if not _matches(found, stamp):
+    if not _matches(existing, stamp):
         present, requested = (
-            ", ".join(f"{key} {s.get(key)}" for key in ("plan", "seed", "version")) for s in (found, stamp)
+            ", ".join(f"{key} {s.get(key)}" for key in ("plan", "seed", "version")) for s in (existing, stamp)
         )
         raise DataError(
             f"{folder}: contains another generated data set ({present}) than requested ({requested}); "
             "use another folder, or delete this one"
         )
-    count = found["sizes"]["segments"]
+    count = existing["sizes"]["segments"]
     check_count(folder, count)
     return count
 
@@ -86,20 +86,22 @@ def finished_segments(folder: Path, stamp: dict[str, Any]) -> int | None:
 def check_count(folder: Path, expected: int) -> None:
     """Raise DataError unless the folder contains the expected number of audio files."""
     audio = folder / "audio"
-    found = sum(1 for _ in audio.iterdir()) if audio.is_dir() else 0
-    if found != expected:
-        raise DataError(f"{audio}: contains {found} files instead of {expected}; delete {folder} and generate it again")
+    existing = sum(1 for _ in audio.iterdir()) if audio.is_dir() else 0
+    if existing != expected:
+        raise DataError(
+            f"{audio}: contains {existing} files instead of {expected}; delete {folder} and generate it again"
+        )
 
 
-def _matches(found: dict[str, Any], stamp: dict[str, Any]) -> bool:
+def _matches(existing: dict[str, Any], stamp: dict[str, Any]) -> bool:
     """Whether a folder's stamp is that of the requested data set, written by this version or an earlier one."""
-    if any(found.get(key) != stamp[key] for key in _REQUESTED):
+    if any(existing.get(key) != stamp[key] for key in _REQUESTED):
         return False
-    if found.get("version") == VERSION:
-        return found.get("sizes") == stamp["sizes"]
+    if existing.get("version") == VERSION:
+        return existing.get("sizes") == stamp["sizes"]
     # A data set of an earlier version is kept: trials belong to its content, and all would have to be trained again.
-    sizes = found.get("sizes")
-    return found.get("version") in range(1, VERSION) and isinstance(sizes, dict) and "segments" in sizes
+    sizes = existing.get("sizes")
+    return existing.get("version") in range(1, VERSION) and isinstance(sizes, dict) and "segments" in sizes
 
 
 def _read_stamp(file: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Memory of hundreds of megabytes in pages of two, and kept from one training step to the next.
+"""Large memory blocks in pages of 2 MB, reused from one training step to the next.
 
-With the usual pages of 4 KB an operation on a map of many planes waits for where each page is (a sixth of a training step), and the
-system hands out each page anew at each step.
+With the usual pages of 4 KB, address translation takes a sixth of a training step, and the system provides each page anew at each
+step.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 
 _PAGE = 2**21
 _SMALL = 2 * _PAGE
-"""Bytes that are left to torch."""
+"""Smaller blocks, in bytes, are left to torch."""
 _free: list[mmap.mmap] = []
-_keepers = 0
+_owners = 0
 
 
 def empty(numbers: int, dtype: torch.dtype) -> Tensor:
-    """So many numbers, of any value."""
+    """Uninitialized numbers."""
     size = numbers * dtype.itemsize
     if size < _SMALL or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(numbers, dtype=dtype)
@@ -31,31 +31,33 @@ def empty(numbers: int, dtype: torch.dtype) -> Tensor:
         block = min(fitting, key=len)
         _free.remove(block)
     else:
-        _free.clear()  # too small for what is asked for now
+        _free.clear()  # all are too small
         pages = math.ceil(size / _PAGE + 1)
-        block = mmap.mmap(-1, pages * _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared ones are seldom large
+        block = mmap.mmap(
+            -1, pages * _PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )  # shared mappings rarely get large pages
         block.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(block, np.uint8)
     first = -whole.ctypes.data % _PAGE
     array = whole[first : first + size]
-    weakref.finalize(array, _give_back, block)
+    weakref.finalize(array, _recycle, block)
     return torch.from_numpy(array).view(dtype)
 
 
-def _give_back(block: mmap.mmap) -> None:
-    if _keepers:
+def _recycle(block: mmap.mmap) -> None:
+    if _owners:
         _free.append(block)
 
 
-def keep_for(owner: object) -> None:
-    """What is freed stays for the next that asks, as long as `owner` lives: a network, which asks for as much at its next step."""
-    global _keepers
-    _keepers += 1
-    weakref.finalize(owner, _let_go)
+def recycle_for(owner: object) -> None:
+    """Keep freed blocks for reuse while `owner`, a network, exists: its next step needs as much."""
+    global _owners
+    _owners += 1
+    weakref.finalize(owner, _release)
 
 
-def _let_go() -> None:
-    global _keepers
-    _keepers -= 1
-    if not _keepers:
+def _release() -> None:
+    global _owners
+    _owners -= 1
+    if not _owners:
         _free.clear()

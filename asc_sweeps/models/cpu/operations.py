@@ -1,7 +1,7 @@
-"""What the fast form is made of: operations on the maps of one segment, and the loop that does them for each segment in turn.
+"""The operations of the compiled form, on the maps of one segment, and the loop that runs them for each segment in turn.
 
-A map is [C, F, T] as one row of numbers, a plane of F * T for each channel (`n` numbers). Each operation writes its first operands
-from the others. An operand of size 0 stands for none.
+A map [C, F, T] is stored as one row of numbers, with a plane of F * T numbers per channel. Each operation computes its first operands
+from the others. An operand of size 0 is absent.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import numpy as np
 
 from asc_sweeps.models.cpu import filters, planes, products, rows
 from asc_sweeps.models.cpu.rows import CONSTANT, DEVIATION, MEAN, OF_GRADIENT, OF_INPUT, SCALE, SHIFT
-from asc_sweeps.models.cpu.vectors import accumulate, add, compiled, copy, nth, part, view
+from asc_sweeps.models.cpu.vectors import accumulate, add, compiled, copy, inline_kernel, row_at, view
 
 OPERANDS, NUMBERS = 10, 6
-"""At most, of an operation."""
+"""Maximum per operation."""
 ROW_WIDTH = 1 + 4 * OPERANDS + NUMBERS
-"""Of an operation's row: its code; of each operand the array that it lies in, where it begins there, how much further that of the
-next segment is, and its size; numbers."""
+"""Length of an operation's row: its code; for each operand the array, the start, the distance to the next segment's, and the size;
+then numbers."""
 SAVED, WORK, OWN = range(3)
-"""Arrays: what the way back needs; what else lasts longer than a phase; what each thread has for itself."""
+"""Arrays: what the backward pass needs; what else outlives a phase; what each thread uses within a phase."""
 (
-    ADD, COPY, PRODUCT, PRODUCT_WEIGHT, UNFOLD, FOLD, FILTER, FILTER_BACK, MOMENTS, NORM, NORM_SUMS, NORM_BACK, ROW_MEANS, ROW_SPREAD,
-    GATE, GATE_SUMS, GATE_BACK, COLUMN_SUMS, ADD_LINE, RELU, RELU_BACK, SILU, SILU_BACK, SIGMOID, SIGMOID_BACK, RESNORM, RESNORM_BACK,
-    POOL, POOL_BACK, SHUFFLE_ADD, SHUFFLE_BACK,
+    ADD, COPY, PRODUCT, PRODUCT_WEIGHT, UNFOLD, FOLD, FILTER, FILTER_BACKWARD, MOMENTS, NORM, NORM_SUMS,
+    NORM_BACKWARD, ROW_MEANS, ROW_SPREAD, GATE, GATE_SUMS, GATE_BACKWARD, COLUMN_SUMS, ADD_LINE, RELU, RELU_BACKWARD,
+    SILU, SILU_BACKWARD, SIGMOID, SIGMOID_BACKWARD, RESNORM, RESNORM_BACKWARD, POOL, POOL_BACKWARD, SHUFFLE_ADD,
+    SHUFFLE_BACKWARD,
 ) = range(31)  # fmt: skip
 
 
-@part
+@inline_kernel
 def _operand(op, i, saved, work, b, own):
     array, first, stride, size = op[1 + 4 * i], op[2 + 4 * i], op[3 + 4 * i], op[4 + 4 * i]
     first += b * stride
@@ -41,7 +42,7 @@ def run(ops, start, stop, step, saved, work, own):
     table, saved, work = view(ops.reshape(ops.size), 0, ops.size), view(saved, 0, len(saved)), view(work, 0, len(work))
     for b in range(start, stop, step):
         for i in range(len(ops)):
-            op = nth(table, i, ROW_WIDTH)
+            op = row_at(table, i, ROW_WIDTH)
             code = op[0]
             p = _operand(op, 0, saved, work, b, own)
             q = _operand(op, 1, saved, work, b, own)
@@ -67,19 +68,19 @@ def run(ops, start, stop, step, saved, work, own):
                 products.fold(p, q, k, l, m, n)
             elif code == FILTER:
                 filters.filter(p, q, r, s, u, v, k, l, m, n, op[5 + 4 * OPERANDS])
-            elif code == FILTER_BACK:
+            elif code == FILTER_BACKWARD:
                 w, x = _operand(op, 6, saved, work, b, own), _operand(op, 7, saved, work, b, own)
                 y, z = _operand(op, 8, saved, work, b, own), _operand(op, 9, saved, work, b, own)
-                is_relu, is_relu_back = op[5 + 4 * OPERANDS], op[6 + 4 * OPERANDS]
-                filters.filter_back(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_back)
+                is_relu, is_relu_backward = op[5 + 4 * OPERANDS], op[6 + 4 * OPERANDS]
+                filters.filter_backward(p, q, r, s, u, v, w, x, y, z, k, l, m, n, is_relu, is_relu_backward)
             elif code == MOMENTS:
                 rows.moments(p, q)
             elif code == NORM:
                 rows.norm(p, q, r, k, False)
             elif code == NORM_SUMS:
                 rows.norm_sums(p, q, r, s, k)
-            elif code == NORM_BACK:
-                rows.norm_back(p, q, r, s, k)
+            elif code == NORM_BACKWARD:
+                rows.norm_backward(p, q, r, s, k)
             elif code == ROW_MEANS:
                 rows.row_means(p, q)
             elif code == ROW_SPREAD:
@@ -88,51 +89,51 @@ def run(ops, start, stop, step, saved, work, own):
                 rows.gate(p, q, r)
             elif code == GATE_SUMS:
                 rows.gate_sums(p, q, r)
-            elif code == GATE_BACK:
-                rows.gate_back(p, q, r, s)
+            elif code == GATE_BACKWARD:
+                rows.gate_backward(p, q, r, s)
             elif code == COLUMN_SUMS:
                 rows.column_sums(p, q, k, l, m)
             elif code == ADD_LINE:
                 rows.add_line(p, q, r, s, k, l, m, n)
             elif code == RELU:
                 rows.relu(p, q)
-            elif code == RELU_BACK:
-                rows.relu_back(p, q, r)
+            elif code == RELU_BACKWARD:
+                rows.relu_backward(p, q, r)
             elif code == SILU:
                 rows.silu(p, q)
-            elif code == SILU_BACK:
-                rows.silu_back(p, q, r)
+            elif code == SILU_BACKWARD:
+                rows.silu_backward(p, q, r)
             elif code == SIGMOID:
                 rows.sigmoid(p, q)
-            elif code == SIGMOID_BACK:
-                rows.sigmoid_back(p, q, r)
+            elif code == SIGMOID_BACKWARD:
+                rows.sigmoid_backward(p, q, r)
             elif code == RESNORM:
                 planes.resnorm(p, q, r, s, u, k, l)
-            elif code == RESNORM_BACK:
-                planes.resnorm_back(p, q, r, s, u, v, k, l)
+            elif code == RESNORM_BACKWARD:
+                planes.resnorm_backward(p, q, r, s, u, v, k, l)
             elif code == POOL:
                 planes.pool(p, q, r, k, l, m)
-            elif code == POOL_BACK:
-                planes.pool_back(p, q, r, k, l, m)
+            elif code == POOL_BACKWARD:
+                planes.pool_backward(p, q, r, k, l, m)
             elif code == SHUFFLE_ADD:
                 planes.shuffle_add(p, q, r, k, l, m)
-            elif code == SHUFFLE_BACK:
-                planes.shuffle_back(p, q, k, l, m)
+            elif code == SHUFFLE_BACKWARD:
+                planes.shuffle_backward(p, q, k, l, m)
 
 
 @compiled
-def settle(step, segments, saved, work, own, running_mean, running_var, momentum, eps):
-    """A norm's table from moments [segments, rows, 2], which move its running statistics; or from these alone.
+def finish_norm(step, segments, saved, work, own, running_mean, running_var, momentum, eps):
+    """Compute a norm's table from moments [segments, rows, 2], which update its running statistics; or from these alone.
 
-    Moments join as in Chan et al. 1979, so that no digits cancel out; the running variance is the unbiased one.
-    `step`: rows; numbers of a segment in each statistic, or 0; operands as of an operation: table, weight, bias, moments.
+    Moments are combined as in Chan et al. 1979, without cancellation; the running variance is the unbiased one.
+    `step`: rows; numbers of a segment per statistic, or 0; operands as in an operation: table, weight, bias, moments.
     """
     rows, size = step[0], step[1]
     table = _operand(step[1:], 0, saved, work, 0, own)
     weight, bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
     n = segments * size
     means, squares = np.zeros(rows), np.zeros(rows)
-    for b in range(segments if size else 0):  # segment by segment, as they lie in memory
+    for b in range(segments if size else 0):  # segment by segment, as in memory
         moments = _operand(step[1:], 3, saved, work, b, own)
         for j in range(rows):
             means[j] += moments[2 * j] / segments
@@ -153,14 +154,17 @@ def settle(step, segments, saved, work, own, running_mean, running_var, momentum
 
 
 @compiled
-def settle_back(step, segments, saved, work, own, is_training):
-    """The table that leads back through a norm, from sums [segments, rows, 2]; the gradients of its weight and bias.
+def finish_norm_backward(step, segments, saved, work, own, is_training):
+    """Compute a norm's backward table and the gradients of its weight and bias from sums [segments, rows, 2].
 
-    `step`: as of `settle`; operands: the table that leads back, both gradients, the norm's table, sums.
+    `step`: as in `finish_norm`; operands: backward table, both gradients, the norm's table, sums.
     """
     rows, n = step[0], segments * step[1]
-    way, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
-    to_weight, to_bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
+    backward_table, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
+    weight_gradient, bias_gradient = (
+        _operand(step[1:], 1, saved, work, 0, own),
+        _operand(step[1:], 2, saved, work, 0, own),
+    )
     totals, products = np.zeros(rows), np.zeros(rows)
     for b in range(segments):
         sums = _operand(step[1:], 4, saved, work, b, own)
@@ -170,9 +174,9 @@ def settle_back(step, segments, saved, work, own, is_training):
     for j in range(rows):
         total, product = totals[j], products[j]
         mean, deviation, scale = table[4 * j + MEAN], table[4 * j + DEVIATION], table[4 * j + SCALE]
-        to_weight[j] = product / deviation
-        to_bias[j] = total
+        weight_gradient[j] = product / deviation
+        bias_gradient[j] = total
         slope = -scale * product / (deviation * deviation * n) if is_training else 0.0
-        way[4 * j + OF_GRADIENT], way[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
-        way[4 * j + OF_INPUT] = slope
-        way[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0
+        backward_table[4 * j + OF_GRADIENT], backward_table[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
+        backward_table[4 * j + OF_INPUT] = slope
+        backward_table[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0

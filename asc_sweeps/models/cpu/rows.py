@@ -1,24 +1,24 @@
-"""Norms, gates, lines and activations: what is done row by row (`operations`)."""
+"""Kernels that work row by row: norms, gates, means, activations."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from asc_sweeps.models.cpu.vectors import accumulate, add, copy, nth, part, view
+from asc_sweeps.models.cpu.vectors import accumulate, add, copy, inline_kernel, row_at, view
 
 MEAN, DEVIATION, SCALE, SHIFT = range(4)
-"""Of a norm's table [C, bands, 4]: the result is SCALE * x + SHIFT."""
+"""Entries of a norm's table [C, bands, 4]: the result is SCALE * x + SHIFT."""
 OF_INPUT, CONSTANT, OF_GRADIENT = MEAN, DEVIATION, SCALE
-"""Of a table [C, bands, 4] that leads back: the gradient before a norm is OF_GRADIENT * gradient + OF_INPUT * x + CONSTANT. What
-the gradient is multiplied by is what x was; SHIFT stays, too, for it takes both to see where a ReLU was zero."""
+"""Entries of a norm's backward table [C, bands, 4]: the input's gradient is OF_GRADIENT * gradient + OF_INPUT * x + CONSTANT.
+OF_GRADIENT equals SCALE, and SHIFT is kept: both are needed to see where a ReLU was zero."""
 
 
-@part
+@inline_kernel
 def moments(out, x):
-    """Mean and sum of squares around it of each row; out [rows, 2]."""
+    """Mean and sum of squared deviations of each row; out [rows, 2]."""
     n = len(x) // (len(out) // 2)
     for r in range(len(out) // 2):
-        row = nth(x, r, n)
+        row = row_at(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
             total += row[i]
@@ -29,126 +29,130 @@ def moments(out, x):
         out[2 * r], out[2 * r + 1] = mean, square
 
 
-@part
+@inline_kernel
 def norm(out, x, table, relu, is_added):
-    """SCALE * x + SHIFT, after ReLU if so; or that added to what is there."""
+    """SCALE * x + SHIFT, with ReLU if `relu`; added to `out` if `is_added`."""
     rows = len(table) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        values, place = nth(x, r, n), nth(out, r, n)
+        values, out_row = row_at(x, r, n), row_at(out, r, n)
         scale, shift = table[4 * r + SCALE], table[4 * r + SHIFT]
         if relu:
             for i in range(n):
                 value = scale * values[i] + shift
-                place[i] = zero if value < zero else value
+                out_row[i] = zero if value < zero else value
         elif is_added:
             for i in range(n):
-                place[i] += scale * values[i] + shift
+                out_row[i] += scale * values[i] + shift
         else:
             for i in range(n):
-                place[i] = scale * values[i] + shift
+                out_row[i] = scale * values[i] + shift
 
 
-@part
+@inline_kernel
 def norm_sums(sums, gradient, x, table, relu):
-    """Sums of the gradient behind the norm of x, before its ReLU, and of its products with x - MEAN, [rows, 2]."""
+    """Sums of the gradient of the norm's result, before its ReLU, and of its products with x - MEAN, [rows, 2]."""
     rows = len(table) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values = nth(gradient, r, n), nth(x, r, n)
+        gradient_row, values = row_at(gradient, r, n), row_at(x, r, n)
         mean, scale, shift = table[4 * r + MEAN], table[4 * r + SCALE], table[4 * r + SHIFT]
         total, product = zero, zero
         for i in range(n):
-            g = zero if relu and not scale * values[i] + shift > zero else above[i]
+            g = zero if relu and not scale * values[i] + shift > zero else gradient_row[i]
             total += g
             product += g * (values[i] - mean)
         sums[2 * r], sums[2 * r + 1] = total, product
 
 
-@part
-def norm_back(out, gradient, x, way, relu):
-    """The gradient of x; without `gradient`, in the place of the one behind its norm."""
-    rows = len(way) // 4
+@inline_kernel
+def norm_backward(out, gradient, x, backward_table, relu):
+    """Backward pass of `norm`; without `gradient`, in out_row: `out` contains the gradient of the norm's result."""
+    rows = len(backward_table) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values, place = nth(gradient, r, n), nth(x, r, n), nth(out, r, n)
-        of_gradient, of_input, constant = way[4 * r + OF_GRADIENT], way[4 * r + OF_INPUT], way[4 * r + CONSTANT]
-        scale, shift = of_gradient, way[4 * r + SHIFT]
+        gradient_row, values, out_row = row_at(gradient, r, n), row_at(x, r, n), row_at(out, r, n)
+        of_gradient, of_input, constant = (
+            backward_table[4 * r + OF_GRADIENT],
+            backward_table[4 * r + OF_INPUT],
+            backward_table[4 * r + CONSTANT],
+        )
+        scale, shift = of_gradient, backward_table[4 * r + SHIFT]
         if len(gradient):
             for i in range(n):
-                g = zero if relu and not scale * values[i] + shift > zero else above[i]
-                place[i] = of_gradient * g + of_input * values[i] + constant
+                g = zero if relu and not scale * values[i] + shift > zero else gradient_row[i]
+                out_row[i] = of_gradient * g + of_input * values[i] + constant
         else:
             for i in range(n):
-                g = zero if relu and not scale * values[i] + shift > zero else place[i]
-                place[i] = of_gradient * g + of_input * values[i] + constant
+                g = zero if relu and not scale * values[i] + shift > zero else out_row[i]
+                out_row[i] = of_gradient * g + of_input * values[i] + constant
 
 
-@part
+@inline_kernel
 def row_means(out, x):
     n = len(x) // len(out)
     for r in range(len(out)):
-        row = nth(x, r, n)
+        row = row_at(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
             total += row[i]
         out[r] = total / x.dtype.type(n)
 
 
-@part
+@inline_kernel
 def row_spread(out, means):
-    """The way back from `_row_means`."""
+    """Backward pass of `row_means`."""
     n = len(out) // len(means)
     for r in range(len(means)):
-        nth(out, r, n)[:] = means[r] / out.dtype.type(n)
+        row_at(out, r, n)[:] = means[r] / out.dtype.type(n)
 
 
-@part
+@inline_kernel
 def gate(out, x, gates):
-    """Rows of x times a number each."""
+    """Multiply each row of x by a number."""
     n = len(x) // len(gates)
     for r in range(len(gates)):
-        row, place, gate = nth(x, r, n), nth(out, r, n), gates[r]
+        row, out_row, gate = row_at(x, r, n), row_at(out, r, n), gates[r]
         for i in range(n):
-            place[i] = row[i] * gate
+            out_row[i] = row[i] * gate
 
 
-@part
+@inline_kernel
 def gate_sums(out, gradient, x):
-    """The gradient of gates."""
+    """Backward pass of `gate`: the gradient of the gates."""
     n = len(x) // len(out)
     for r in range(len(out)):
-        above, row = nth(gradient, r, n), nth(x, r, n)
+        gradient_row, row = row_at(gradient, r, n), row_at(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
-            total += above[i] * row[i]
+            total += gradient_row[i] * row[i]
         out[r] = total
 
 
-@part
-def gate_back(out, gradient, gates, to_means):
-    """The gradient of rows that were gated, and of whose means the gates were made."""
+@inline_kernel
+def gate_backward(out, gradient, gates, means_gradient):
+    """Backward pass of `gate`: the gradient of its rows, from whose means the gates were computed."""
     n = len(out) // len(gates)
     for r in range(len(gates)):
-        above, place = nth(gradient, r, n), nth(out, r, n)
-        gate, share = gates[r], to_means[r] / out.dtype.type(n)
+        gradient_row, out_row = row_at(gradient, r, n), row_at(out, r, n)
+        gate, share = gates[r], means_gradient[r] / out.dtype.type(n)
         for i in range(n):
-            place[i] = above[i] * gate + share
+            out_row[i] = gradient_row[i] * gate + share
 
 
-@part
+@inline_kernel
 def column_sums(out, x, n, t, divisor):
-    """Sums over frequency, [C, T]: the second half of the rows is added to the first, until one is left."""
+    """Sums over frequency, [C, T], by adding the second half of the rows to the first until one is left."""
     half = np.empty((n // t + 1) // 2 * t, x.dtype)
     for c in range(len(x) // n):
-        plane, rows = nth(x, c, n), n // t
+        plane, rows = row_at(x, c, n), n // t
         left = (rows + 1) // 2
         add(view(half, 0, (rows - left) * t), plane, view(plane, left * t, (rows - left) * t))
         if rows % 2:
-            copy(nth(half, left - 1, t), nth(plane, left - 1, t))
+            copy(row_at(half, left - 1, t), row_at(plane, left - 1, t))
         while left > 1:
             rows, left = left, (left + 1) // 2
             accumulate(view(half, 0, (rows - left) * t), view(half, left * t, (rows - left) * t))
@@ -156,11 +160,11 @@ def column_sums(out, x, n, t, divisor):
             out[c * t + i] = half[i] / x.dtype.type(divisor)
 
 
-@part
+@inline_kernel
 def add_line(out, x, line, other, n, t, divisor, relu):
-    """x, plus a line [C, T] for all frequencies, divided, plus another map; ReLU."""
+    """The sum of x, a line [C, T] divided by `divisor`, broadcast over frequency, and another map; ReLU."""
     zero = x.dtype.type(0)
-    tile = np.empty(min(n // t, max(1, 512 // t)) * t, x.dtype)  # the line, as often as makes a long loop
+    tile = np.empty(min(n // t, max(1, 512 // t)) * t, x.dtype)  # the line, repeated for longer loops
     for c in range(len(x) // n):
         for i in range(t):
             tile[i] = line[c * t + i] / x.dtype.type(divisor)
@@ -170,32 +174,32 @@ def add_line(out, x, line, other, n, t, divisor, relu):
             size *= 2
         for j in range(c * n, (c + 1) * n, len(tile)):
             size = min(len(tile), (c + 1) * n - j)
-            place, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
+            out_row, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
             if len(others):
-                for i in range(len(place)):
+                for i in range(len(out_row)):
                     value = values[i] + tile[i] + others[i]
-                    place[i] = zero if relu and value < zero else value
+                    out_row[i] = zero if relu and value < zero else value
             else:
-                for i in range(len(place)):
+                for i in range(len(out_row)):
                     value = values[i] + tile[i]
-                    place[i] = zero if relu and value < zero else value
+                    out_row[i] = zero if relu and value < zero else value
 
 
-@part
+@inline_kernel
 def relu(out, x):
     for i in range(len(out)):
         out[i] = 0 if x[i] < 0 else x[i]
 
 
-@part
-def relu_back(out, gradient, y):
+@inline_kernel
+def relu_backward(out, gradient, y):
     for i in range(len(out)):
         out[i] = gradient[i] if y[i] > 0 else 0
 
 
-@part
+@inline_kernel
 def _exp(x):
-    """E to the power of each number; in single precision in vector instructions, to the last digit but one."""
+    """Exponential; in single precision by vector instructions, accurate to the last digit but one."""
     if x.itemsize == 8:
         return np.exp(x)
     out, powers = np.empty_like(x), np.empty(len(x), np.int32)
@@ -213,30 +217,30 @@ def _exp(x):
     return out * powers.view(np.float32)
 
 
-@part
+@inline_kernel
 def sigmoid(out, x):
     one, powers = x.dtype.type(1), _exp(-x)
     for i in range(len(out)):
         out[i] = one / (one + powers[i])
 
 
-@part
+@inline_kernel
 def silu(out, x):
     sigmoid(out, x)
     for i in range(len(out)):
         out[i] *= x[i]
 
 
-@part
-def silu_back(out, gradient, x):
+@inline_kernel
+def silu_backward(out, gradient, x):
     one, s = x.dtype.type(1), np.empty_like(x)
     sigmoid(s, x)
     for i in range(len(out)):
         out[i] = gradient[i] * s[i] * (one + x[i] * (one - s[i]))
 
 
-@part
-def sigmoid_back(out, gradient, y):
+@inline_kernel
+def sigmoid_backward(out, gradient, y):
     one = y.dtype.type(1)
     for i in range(len(out)):
         out[i] = gradient[i] * y[i] * (one - y[i])

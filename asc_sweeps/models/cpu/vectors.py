@@ -1,4 +1,4 @@
-"""The door to numba: how operations are compiled; parts of them, two in vector instructions, which a loop would not become."""
+"""The only import of numba: compiles kernels, and writes some of them as vector instructions, which loops would not become."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-"""Sums in any order, as vector instructions need it. Numbers that are not finite stay so: "nnan" is left out."""
+"""Sums may be reordered for vector instructions. Without "nnan": numbers that are not finite stay so."""
 
-part: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
-"""Of what is part of kernels, and compiled into them."""
+inline_kernel: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+"""Decorates functions that are inlined into compiled operations."""
 
 _IS_WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if _IS_WIDE else 32
-"""Of a vector."""
+"""Bytes of a vector."""
 ROWS = 10 if _IS_WIDE else 5
-"""Of what the kernels below compute at once: as many sums as there are registers (32, or 16) for, less what they are fed from."""
+"""Rows that a tile computes at once: as many sums as fit into the registers (32 or 16) beside the operands."""
 
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
@@ -36,18 +36,22 @@ _DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdi
 
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compiled when first called, and kept on disk; where no folder can be written to, anew in each process."""
-    function.__qualname__ += (
-        f"_{_DIGEST}"  # part of the name on disk, for what is compiled into it stands in several files
-    )
+    """Compile at the first call and cache on disk; without a writable folder, compile in each process."""
+    # Part of the name on disk, since an operation is compiled from several files.
+    function.__qualname__ += f"_{_DIGEST}"
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:
         return numba.njit(**_OPTIONS)(function)
 
 
+def cache_folder(operation: Any) -> str:
+    """The folder in which a compiled operation is cached."""
+    return operation.stats.cache_path
+
+
 class _Code:
-    """Instructions as they are written down, for numbers of the type that an array has."""
+    """Writes instructions for numbers of an array's type."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, array: types.Array) -> None:
         self.context, self.builder = context, builder
@@ -72,18 +76,18 @@ class _Code:
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = self.size
 
-    def everywhere(self, pointer: ir.Value) -> ir.Value:
-        """One number in all lanes."""
+    def broadcast(self, pointer: ir.Value) -> ir.Value:
+        """A vector with one number in all lanes."""
         empty = self.vector(ir.Undefined)
         one = self.builder.insert_element(empty, self.builder.load(pointer), _LANE(0))
         return self.builder.shuffle_vector(one, empty, ir.VectorType(_LANE, self.lanes)(None))
 
-    def mixed(self, one: ir.Value, other: ir.Value, lanes: list[int]) -> ir.Value:
-        """Lanes of two vectors: those of the other come after those of the one."""
+    def shuffled(self, one: ir.Value, other: ir.Value, lanes: list[int]) -> ir.Value:
+        """Selected lanes of two vectors; lane numbers of the second follow those of the first."""
         return self.builder.shuffle_vector(one, other, ir.VectorType(_LANE, len(lanes))(lanes))
 
     def sums(self, count: int, end: ir.Value, step: int, products: Callable[[ir.Value], list[tuple]]) -> list[ir.Value]:
-        """`count` vectors that begin at zero; for each position up to `end`, at least one, products are added to them."""
+        """`count` vectors of sums of products, over positions up to `end` (at least one)."""
         builder, entry = self.builder, self.builder.block
         loop, after = builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
@@ -104,28 +108,28 @@ class _Code:
         return added
 
 
-@part
+@inline_kernel
 def copy(out, x):
     for i in range(len(out)):
         out[i] = x[i]
 
 
-@part
+@inline_kernel
 def add(out, x, y):
     for i in range(len(out)):
         out[i] = x[i] + y[i]
 
 
-@part
-def accumulate(out, x):  # and not add(out, out, x): arrays that overlap are added number by number
+@inline_kernel
+def accumulate(out, x):  # add(out, out, x) would not be vectorized, since the arrays overlap
     for i in range(len(out)):
         out[i] += x[i]
 
 
 @intrinsic
 def view(_context, array, first, size):
-    """Numbers of an array, without a look at whether it has them. A slice counts who uses the array, which takes longer than a short
-    loop; a view does not, so whoever owns the array has to `keep` it.
+    """Part of an array, without bounds checks or reference counting, which would take longer than a short loop. The owner of the
+    array must `keep_alive` it.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
@@ -145,8 +149,8 @@ def view(_context, array, first, size):
 
 
 @intrinsic
-def keep(_context, array):
-    """Up to here nobody gives the array's memory back: a view of it does not stand in the way of that."""
+def keep_alive(_context, array):
+    """Keeps an array's memory allocated up to this point; views of it do not."""
 
     def generate(context: Any, _builder: ir.IRBuilder, _signature: Any, _values: list[ir.Value]) -> ir.Value:
         return context.get_dummy_value()
@@ -154,16 +158,16 @@ def keep(_context, array):
     return types.void(array), generate
 
 
-@part
-def nth(array, i, n):
-    """The i-th n numbers."""
+@inline_kernel
+def row_at(array, i, n):
+    """Row i of an array with rows of n numbers."""
     return view(array, i * n, n)
 
 
 def _product_tile(vectors: int) -> Any:
     @intrinsic
     def tile(_context, w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out):
-        """The product w x: ROWS rows of so many vectors. Each row of w is `row_w` numbers further, each of its n columns `step_w`."""
+        """ROWS rows of the product w x, `vectors` wide. `row_w` and `step_w` are the strides of w, which has n columns."""
         signature = types.void(w, at_w, row_w, step_w, x, at_x, row_x, n, out, at_out, row_out)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
@@ -173,13 +177,13 @@ def _product_tile(vectors: int) -> Any:
             x, out = code.pointer(x_type, x, at_x), code.pointer(out_type, out, at_out)
 
             def products(k: ir.Value) -> list[tuple]:
-                place, column = builder.mul(k, row_x), builder.mul(k, step_w)
-                right = [code.load(code.move(x, place, j * code.lanes)) for j in range(vectors)]
-                return [(left, r) for row in rows for left in [code.everywhere(code.move(row, column))] for r in right]
+                start, column = builder.mul(k, row_x), builder.mul(k, step_w)
+                right = [code.load(code.move(x, start, j * code.lanes)) for j in range(vectors)]
+                return [(left, r) for row in rows for left in [code.broadcast(code.move(row, column))] for r in right]
 
             for i, total in enumerate(code.sums(vectors * ROWS, n, 1, products)):
-                place = code.move(out, builder.mul(_INDEX(i // vectors), row_out), i % vectors * code.lanes)
-                code.store(total, place)
+                start = code.move(out, builder.mul(_INDEX(i // vectors), row_out), i % vectors * code.lanes)
+                code.store(total, start)
             return context.get_dummy_value()
 
         return signature, generate
@@ -191,8 +195,8 @@ product_tile, product_strip = _product_tile(2), _product_tile(1)
 
 
 @intrinsic
-def turn_tile(_context, x, at_x, row_x, out, at_out, row_out):
-    """Out [lanes, lanes] is x [lanes, lanes] turned, columns for rows; rows are so many numbers apart."""
+def transpose_tile(_context, x, at_x, row_x, out, at_out, row_out):
+    """Transpose x [lanes, lanes] into out [lanes, lanes]; `row_...`: distance of rows."""
     signature = types.void(x, at_x, row_x, out, at_out, row_out)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
@@ -208,10 +212,10 @@ def turn_tile(_context, x, at_x, row_x, out, at_out, row_out):
             for i in every:
                 if not i & distance:
                     upper, lower = rows[i], rows[i + distance]
-                    rows[i] = code.mixed(
+                    rows[i] = code.shuffled(
                         upper, lower, [j if not j & distance else code.lanes + j - distance for j in every]
                     )
-                    rows[i + distance] = code.mixed(
+                    rows[i + distance] = code.shuffled(
                         upper, lower, [j + distance if not j & distance else code.lanes + j for j in every]
                     )
             distance //= 2
