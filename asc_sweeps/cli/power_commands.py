@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from asc_sweeps.cli import options
-from asc_sweeps.errors import WorkspaceError, did_you_mean
-from asc_sweeps.workspace.paths import Workspace
+from asc_sweeps.errors import did_you_mean
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
-    from analysis.evidence.loading import Evidence
     from analysis.studies.power import TargetEffect
 
 
@@ -50,10 +49,14 @@ def power(
     the workspace's trials if the rows of a table share enough seeds, otherwise a published one is used. r is the correlation
     between systems that start from the same pretrained models.
     """
+    from analysis.evidence.loading import load_evidence
     from analysis.studies.power import measured_spreads, power_table, text_lines
 
     targets = _targets(names, effect, measure)
-    spreads = {} if published else measured_spreads(_evidence((location, *also)))
+    spreads = {}
+    if not published and (also or location != "workspace" or Path(location).is_dir()):  # otherwise there is none yet
+        workspaces = [options.existing_workspace(each) for each in (location, *also)]
+        spreads = measured_spreads(load_evidence(*workspaces))
     table = power_table(targets, spreads, level / tests, wanted, places)
     if places and table["places"].isna().all():
         raise click.UsageError(
@@ -88,16 +91,3 @@ def _targets(names: tuple[str, ...], effect: float | None, measure: str | None) 
     if not targets:
         raise click.UsageError(f"the paper has no {measure} for {', '.join(names)}; omit --measure")
     return targets
-
-
-def _evidence(locations: tuple[str, ...]) -> Evidence:
-    from analysis.evidence.loading import load_evidence
-
-    workspaces = [Workspace.at(location) for location in locations]
-    for location, workspace in zip(locations, workspaces, strict=True):
-        workspace.pull()
-        if not workspace.root.is_dir() and location != "workspace":
-            raise WorkspaceError(
-                f"{location}: no such workspace; omit --workspace and --also to use published standard deviations"
-            )
-    return load_evidence(*workspaces)
