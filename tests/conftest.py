@@ -1,4 +1,4 @@
-"""Generated data that several tests share: made once, and copied where a test changes them."""
+"""Fixtures that several test modules share: generated data, a study, an object store; and the order of the tests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
-__all__ = ["preloaded", "traceable"]  # fixtures of one process for all modules
+__all__ = ["preloaded", "traceable"]  # session fixtures
 
-# Tests share the machine with each other's processes: threads that wait for a core cost more than they bring.
+# Tests run in parallel processes: more threads than cores would slow them down.
 torch.set_num_threads(1)
 
 SMALL = DatasetPlan("mini", train_locations=2, test_locations=4, recordings=1, scenes=("airport", "metro_station"))
@@ -30,7 +30,7 @@ SMALL = DatasetPlan("mini", train_locations=2, test_locations=4, recordings=1, s
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated data set `tiny`: ten scenes, 650 segments. To be read only."""
+    """The generated data set `tiny`: ten scenes, 650 segments. Read-only."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     synthesize(folder, "tiny")
     return folder
@@ -38,7 +38,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_prepared(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """The cache of `tiny_folder`. To be read only."""
+    """The cache of `tiny_folder`. Read-only."""
     return prepare(tiny_folder, tmp_path_factory.mktemp("prepared"))
 
 
@@ -51,13 +51,13 @@ def _small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_tree(_small_folder: Path, tmp_path: Path) -> Path:
-    """A generated data set of two scenes, all nine devices and 220 segments that a test may change and break."""
+    """A generated data set that a test may change: two scenes, all nine devices, 220 segments."""
     return shutil.copytree(_small_folder, tmp_path / "small")
 
 
 @pytest.fixture(scope="session")
 def three_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest data set that a sweep trains on: three scenes, tested on all nine devices. To be read only."""
+    """The smallest data set that a sweep can train on: three scenes, tested on all nine devices. Read-only."""
     path = tmp_path_factory.mktemp("data") / "set"
     synthesize(path, DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
     return path
@@ -65,7 +65,7 @@ def three_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path, three_scenes: Path) -> Callable[..., str]:
-    """Writes a small study's YAML and gives its path: `study(name, grid, epochs)`."""
+    """A function that writes the YAML file of a small study and returns its path: `study(name, grid, epochs)`."""
 
     def write(name: str, grid: str, epochs: int = 2) -> str:
         path = tmp_path / f"{name}.yaml"
@@ -77,7 +77,7 @@ def study(tmp_path: Path, three_scenes: Path) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """Host and port of a real S3 server on loopback."""
+    """Host and port of an S3 server on the loopback interface."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     yield "{}:{}".format(*server.get_host_and_port())
@@ -86,7 +86,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of an empty workspace in a bucket of a real S3 server on loopback."""
+    """URL of an empty workspace in a bucket of the S3 server."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     name = f"b{uuid.uuid4().hex[:12]}"
@@ -95,13 +95,13 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: a mistake is told in seconds, before Ray and the browser start."""
+    """Run fast tests first, so that errors show within seconds, before Ray and the browser start."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """In CI a skipped test fails the run: it means that a tool is missing, and that a promise was not checked."""
+    """In CI a skipped test fails the run: a tool is missing and a promise was not checked."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,4 +1,4 @@
-"""One bit of a file, turned."""
+"""Damage to a file: one flipped bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted records: trials, studies and failures whose numbers a test knows, and a report as a test reads it."""
+"""Records with known numbers (trials, studies, failures), and a parser of reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COUNTS = [
 
 
 def trial(config, *, accuracy=0.6, log_loss=1.2, generated=False, name=None, devices=DEVICES, history=()):
-    """A finished trial of these settings, with the same scores on every device unless `devices` is a mapping."""
+    """A finished trial with these settings, with the same scores on every device unless `devices` is a mapping."""
     name = name or ("synthetic-small" if generated else "tau2022")
     config = config.with_resolved_data(name, f"fingerprint of {name}")
     by_device = devices if isinstance(devices, dict) else dict.fromkeys(devices, accuracy)
@@ -91,13 +91,13 @@ def failure(system, *, phase="pretraining", cause="nan", message="train_loss bec
 
 
 def figures_in(html):
-    """The figures of a page as plotly reads them, by id."""
+    """The figures of a page as given to plotly, by id."""
     packed = re.search(r'id="figures">([^<]+)<', html)[1]
     return {name: json.loads(text) for name, text in json.loads(unpack(packed)).items()}
 
 
 class Page(HTMLParser):
-    """The tables of a page as lists of rows of texts, all its text, and every attribute of every element."""
+    """A parsed page: its tables as lists of rows of text, its whole text, and the attributes of all elements."""
 
     def __init__(self, html):
         super().__init__()
@@ -132,7 +132,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.texts).split())
 
     def row(self, table, name):
-        """The row of a table that begins with this name, and the line under it where it has one."""
+        """The row of a table that begins with this name, and the row after it, if any."""
         position = next(i for i, row in enumerate(self.tables[table]) if row[0] == name)
         return self.tables[table][position], self.tables[table][position + 1 : position + 2]
 
@@ -145,7 +145,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
 def hostile():
-    """A workspace whose every name is markup."""
+    """A workspace in which every name is HTML markup."""
     result = trial(settings(), name=HOSTILE, history=[{"phase": HOSTILE, "epoch": 1, "train_loss": 1.0}])
     result = TrialResult(**{**vars(result), "system": HOSTILE, "environment": {"host": HOSTILE}})
     studies = [record(study=HOSTILE, command=HOSTILE, state=HOSTILE)]

@@ -1,7 +1,7 @@
-"""Reports on simulated trials whose truth is known: what share of them says something false, and what they find.
+"""Reports on simulated trials with known truth: the share with false verdicts, and the share of effects detected.
 
-`planted` draws scores of Tables 2 and 4 with the seeds' spread that was measured; `predicted` draws predictions of segments at
-places, with effects of seeds, places and both, of one system under several names; `relabelled` takes trained trials.
+`planted` simulates the scores of Tables 2 and 4 with the measured spread over seeds; `predicted` simulates the predictions of one
+system under several names, with effects of seeds, places and both; `relabelled` uses trained trials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.planted import settings, trial
 
 SECTIONS = (effects_section.section, table2.section, table3.section, table4.section, section6.section)
 LOG_LOSS_SD, ACCURACY_SD, DEVICE_SD, SHARED = 0.018, 0.008, 0.013, 0.8
-"""Of one seed; the share of the variance that a fine-tuning has in common with its start."""
+"""Standard deviations of one seed; share of the variance that a fine-tuning has in common with its start."""
 RATES = [row.max_drop_rate for row in TABLE4[1:]]
 
 
@@ -37,7 +37,7 @@ def said(evidence):
 
 
 def verdicts(evidence):
-    """The same of the effects and of Tables 2 and 4, without drawing tables and figures."""
+    """The same for the effects and Tables 2 and 4, without building tables and figures."""
     found = {"effects-list": effects(evidence)["verdict"].tolist()}
     for name, judged in (("table-2-scores", table2.table2_judged), ("table-4-scores", table4.table4_judged)):
         found[name] = list(evidence.cached(judged).texts.values())
@@ -52,25 +52,25 @@ def rows_of_both_tables(seeds):
 
 
 def noise(generator, seeds, sd):
-    """Of one measure, shape [9 rows, seeds]: Table 2's rows by themselves, the fine-tunings sharing with their start."""
+    """Noise of one measure, [9 rows, seeds]: independent in Table 2's rows, correlated between fine-tunings and their start."""
     own = generator.normal(0, sd, (9, seeds))
     tuned = np.sqrt(SHARED) * own[4] + np.sqrt(1 - SHARED) * own[5:]
     return np.vstack([own[:5], tuned])
 
 
 def planted(generator, seeds, truth=None, off=(0.0, 0.0)):
-    """Evidence of stored results alone. The paper's numbers are one run of the systems whose other runs are the trials.
+    """Evidence of stored results only. The paper's numbers are one run, the trials are other runs of the same systems.
 
-    `truth`: `printed` takes the printed numbers for the truth, without noise. `off`: added to every log loss and accuracy.
+    `truth`: with `printed`, the printed numbers are the truth, without noise. `off`: added to every log loss and accuracy.
     """
     printed_loss = np.array([r.log_loss for r in TABLE2] + [r.log_loss for r in TABLE4[1:]])
     printed_micro = np.array([r.accuracy for r in TABLE2] + [r.accuracy for r in TABLE4[1:]])
     printed_devices = np.array([[r.devices[d] for d in DEVICES] for r in [TABLE4[0]] * 5 + list(TABLE4[1:])])
-    runs = 1 + seeds  # the paper's and those measured here
+    runs = 1 + seeds  # the paper's run and the measured ones
     loss, micro = noise(generator, runs, LOG_LOSS_SD), noise(generator, runs, ACCURACY_SD)
     common = noise(generator, runs, np.sqrt(ACCURACY_SD**2 - DEVICE_SD**2 / len(DEVICES) * 0.5))
     devices = np.stack([common + noise(generator, runs, DEVICE_SD * 0.7) for _ in DEVICES], axis=1)
-    # Unless the print is the truth, its own noise is taken off: the truth is not known.
+    # Unless the printed numbers are the truth, subtract their own noise.
     loss, micro, devices = (part[..., 1:] - (0 if truth else part[..., :1]) for part in (loss, micro, devices))
     results = []
     for row, configs in enumerate(rows_of_both_tables(range(seeds))):
@@ -85,7 +85,7 @@ def planted(generator, seeds, truth=None, off=(0.0, 0.0)):
 def predicted(generator, seeds, places=146, recordings=4, gain=0.0):
     """Evidence with predictions of one system under the names of Tables 2 and 4; `gain` is added to the logit of the fine-tuned ones.
 
-    Each recording is by two devices; a seed has an effect of its own, one at each place, and one on each segment.
+    Each recording is made by two devices; a seed has an effect of its own, one for each place, and one for each segment.
     """
     names, scenes = segments(places, recordings)
     place, device = (
@@ -127,7 +127,7 @@ def segments(places, recordings):
 
 
 def relabelled(generator, trials, seeds):
-    """Evidence of trials of one configuration, each a result with its predictions, as if they were Table 2's systems by seed."""
+    """Evidence of trials of one configuration (result and predictions), relabelled as Table 2's systems by seed."""
     chosen = generator.permutation(len(trials))[: seeds * len(TABLE2)].reshape(len(TABLE2), seeds)
     results, stored = [], {}
     for row, numbers in zip(TABLE2, chosen, strict=True):
@@ -142,12 +142,12 @@ def relabelled(generator, trials, seeds):
 
 
 def false_of_one_system(words):
-    """Verdicts that rows of one and the same system differ."""
+    """Verdicts that rows of the same system differ."""
     return [word for word in words["effects-list"] if word[0] != "?"]
 
 
 def false_of_a_reproduction(words):
-    """Verdicts on a faithful reproduction that a printed number is no run of its system, or an effect the opposite one."""
+    """Verdicts on a faithful reproduction that a printed number differs, or that an effect is opposite."""
     scores = [word for table in ("table-2-scores", "table-4-scores") for word in words.get(table, ())]
     return [word for word in scores if word[0] in "▲▼"] + [w for w in words["effects-list"] if w[0] == "≠"]
 
@@ -159,5 +159,5 @@ def found_off(words):
 
 
 def found_effects(words):
-    """Share of effects that are found with the paper's direction."""
+    """Share of effects that are detected with the paper's direction."""
     return sum(word[0] == "=" for word in words["effects-list"]) / len(words["effects-list"])

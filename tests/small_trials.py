@@ -1,4 +1,4 @@
-"""Fixtures of real trials that take a second: a small data set, and settings that train on it."""
+"""Fixtures for real trials that take a second: a small data set and settings to train on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Words and numbers that outlive the names in the code: what seeds random numbers, what is stored, what a person types.
+"""Words and numbers that must not change with the names in the code: random seeds, stored keys, commands and options.
 
-`golden_words.json` holds them. With GOLDEN=write in the environment it is written anew: only for what was changed on purpose,
-since old workspaces are then not read, or not continued bit-equal.
+`golden_words.json` holds them. GOLDEN=write in the environment rewrites it: only for intended changes, after which old workspaces may
+not be readable, or not resumed bit for bit.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ search:
 
 @pytest.fixture(scope="module")
 def golden() -> Iterator[Golden]:
-    """Compares what is found with what is written down under a name; the order of keys counts."""
+    """Compares values with those stored under a name, the order of keys included."""
     known: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     writing = os.environ.get("GOLDEN") == "write"
 
@@ -82,7 +82,7 @@ def golden() -> Iterator[Golden]:
 
 
 class Lab:
-    """A workspace in which every kind of trial was run on the command line, and the seeds that torch was given meanwhile."""
+    """A workspace in which every kind of trial was run with the command line, and the seeds given to torch."""
 
     def __init__(self, root: Path, data: Path) -> None:
         self.root, self.data, self.seeds = root, data, dict[str, list[int]]()
@@ -91,7 +91,7 @@ class Lab:
         cli.main([*words, "--workspace", str(self.root)], standalone_mode=False)
 
     def train(self, name: str, settings: str) -> None:
-        """One trial with all that it builds on."""
+        """Train one trial and those it builds on."""
         words = [word for one in f"{SMALL} model.mfa=false {settings}".split() for word in ("--set", one)]
         given, seed = self.seeds.setdefault(name, []), torch.manual_seed
         with pytest.MonkeyPatch.context() as patch:
@@ -99,7 +99,7 @@ class Lab:
             self.run("train", *words, "--data", str(self.data), "--accelerator", "cpu", "--threads", "1", "--json")
 
     def results(self) -> dict[str, tuple[Path, dict[str, Any]]]:
-        """Folder and result of each trial, by its words."""
+        """Folder and result of each trial, by phase and seed."""
         found = ((path.parent, read(path)) for path in self.root.glob("trials/*/result.json"))
         return dict(sorted((f"{r['phase']}, seed {r['settings']['seed']}", (folder, r)) for folder, r in found))
 
@@ -139,13 +139,13 @@ def sha(content: bytes | str) -> str:
 
 
 def hashed(lines: Iterable[str]) -> list[Any]:
-    """A list in short: how long, its SHA-256, both ends."""
+    """A list in short: length, SHA-256, first and last entries."""
     listed = list(lines)
     return [len(listed), sha("\n".join(listed)), *listed[:2], *listed[-2:]]
 
 
 def keys(value: Any, before: str = "") -> list[str]:
-    """The dotted names of a stored value's keys in their order, of lists those of the first entry."""
+    """The dotted names of the keys of a stored value, in order; for lists, those of the first entry."""
     if isinstance(value, list):
         return keys(value[0], f"{before}[].") if value else []
     names = {name: re.sub(r"^[0-9a-f]{12,}$", "#", name) for name in value} if isinstance(value, dict) else {}
@@ -159,7 +159,7 @@ def test_random_numbers_are_seeded_and_drawn_as_ever(lab: Lab, golden: Golden) -
     after_many_steps = {name for name in losses if re.search("(finetune|distill|quantize) 1$", name)}
     golden(
         "later losses", {name: losses.pop(name) for name in sorted(after_many_steps)}, within=1e-2
-    )  # by the CPU's kind
+    )  # depends on the CPU
     golden("losses", losses, within=2e-4)
     torch.manual_seed(3)
     state = Network(ModelConfig(width=8)).state_dict()
@@ -265,7 +265,7 @@ def test_data_keep_their_stamp_their_cache_and_their_contents_names(lab: Lab, go
     (subset,), (responses,) = prepared.glob("subset-*.txt"), prepared.glob("impulse-responses-*.npy")
     golden("subset", [subset.name, f"subset-{sha(subset.read_bytes())[:32]}.txt"])
     assert responses.name == f"impulse-responses-{sha(np.load(responses).tobytes())[:32]}.npy"
-    with pytest.raises(ZeroDivisionError):  # as if it were killed
+    with pytest.raises(ZeroDivisionError):  # as if killed
         prepare(data, tmp_path, lambda done, total: done / 0)
     assert Workspace.at("s3://bucket/lab/").root.name == sha("s3://bucket/lab")[:16]  # a machine's copy of it
     (journal,) = tmp_path.glob(".building-*/*.jsonl")
@@ -273,7 +273,7 @@ def test_data_keep_their_stamp_their_cache_and_their_contents_names(lab: Lab, go
 
 
 def walk(command: click.Command, path: str) -> Iterator[tuple[str, list[Any]]]:
-    """Every command below one, with its arguments and options as they are typed."""
+    """A command and its subcommands, with their arguments and options as typed."""
     typed = [[*p.opts, p.envvar] if isinstance(p, click.Option) else [p.metavar] for p in command.params]
     usual = [repr(p.to_info_dict()["default"] or None) for p in command.params]
     kinds = [

@@ -1,6 +1,6 @@
-"""The structure of the code: rooms and their order, names that mean one thing, modules that a person can hold in the head.
+"""The structure of the code: order of packages, unique names, short modules and functions.
 
-The order of the rooms and the one door to each library stand in pyproject.toml, for import-linter.
+The order of the packages and the only importer of each library are contracts of import-linter in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The code of the product, to plant imports in."""
+    """A copy of the product's code to plant imports in."""
     for name in ("asc_sweeps", "analysis", "search_spaces"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -1,6 +1,6 @@
-"""All figures of the README's table of speed, measured again: `python -m tests.benchmarks`, or only some: `... networks step`.
+"""Measure the speeds in tests/README.md again: `python -m tests.benchmarks`, or some of them: `... networks step`.
 
-Each is a process of its own, with the arguments that the README's figures were taken with; it prints its own table.
+Each benchmark runs in its own process, with the arguments used for tests/README.md, and prints its own table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ARGUMENTS: dict[str, list[str]] = {
 
 
 def machine() -> str:
-    """What figures are of: processor, cores that may be used, versions."""
+    """The machine: processor, available cores, versions."""
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else []
     model = next(
@@ -40,18 +40,19 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Measure and print; the first benchmark that fails ends it with its exit code."""
+    """Run the benchmarks; stops at the first one that fails, with its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="*", help=f"of {', '.join(ARGUMENTS)}; all without one")
+    parser.add_argument("name", nargs="*", help=f"benchmark to run: {', '.join(ARGUMENTS)} (default: all)")
     names = parser.parse_args().name
     if unknown := set(names) - set(ARGUMENTS):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ARGUMENTS)}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; known: {', '.join(ARGUMENTS)}")
     print(machine())
     for name in names or ARGUMENTS:
         print(f"\n## {name}\n", flush=True)
         began = time.monotonic()
         ended = subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *ARGUMENTS[name]])
         if ended.returncode:
+            print(f"\n{name} failed with exit code {ended.returncode}", file=sys.stderr)
             sys.exit(ended.returncode)
         print(f"\n{name} took {time.monotonic() - began:.0f} s", flush=True)
 

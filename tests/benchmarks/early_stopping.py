@@ -1,8 +1,8 @@
-"""What early stopping saves and what it misses: `python -m tests.benchmarks.early_stopping --searches 4`.
+"""Epochs saved and quality lost by early stopping: `python -m tests.benchmarks.early_stopping --searches 4`.
 
-One search of learning rate, mixup and width is run twice by the command, in full and with ASHA, each in a workspace of its own and
-with the same points (a random sampler learns nothing from what has ended), on generated data. The best configuration of the full
-search is trained with further seeds: the standard deviation of its validation log loss is the noise that differences are held to.
+Runs a search over learning rate, mixup and width twice, in full and with ASHA, in separate workspaces on generated data; a random
+sampler gives both the same points. The best configuration of the full search is trained with more seeds: the standard deviation of
+its validation log loss is the noise to compare differences with.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ASHA = "scheduler: {name: asha, grace_epochs: 1, reduction: 3}\n"
 
 
 def sweep(path: Path, text: str, workspace: Path) -> list[TrialResult]:
-    """Run a study by the command; what the workspace then holds."""
+    """Run a study with the command; returns the results in the workspace."""
     path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "asc_sweeps", "sweep", str(path), "--workspace", str(workspace)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -56,26 +56,26 @@ def sweep(path: Path, text: str, workspace: Path) -> list[TrialResult]:
 
 
 def epochs_of(workspace: Path) -> int:
-    """Epochs trained: of trials that ended, and of those that were stopped."""
+    """Epochs trained, by finished and by stopped trials."""
     done = sum(len(result.history) for result in load_results(Workspace(workspace)))
     stopped = workspace.glob(f"trials/*/{CHECKPOINT}")
     return done + sum(json.loads(path.read_text(encoding="utf-8"))["epochs_done"] for path in stopped)
 
 
 def log_loss(result: TrialResult) -> float:
-    """Of the validation split, which a search looks at."""
+    """Validation log loss, the objective of the search."""
     score = result.micro("validation")
     assert score is not None
     return float(score.log_loss)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", type=int, default=4)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--seeds", type=int, default=5, help="of the best configuration, for the noise")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the best configuration, to estimate the noise")
     given = parser.parse_args()
     print("| search | epochs in full | with ASHA | share | best in full | with ASHA | difference | noise of seeds |")
     print("|---|---|---|---|---|---|---|---|")
@@ -85,7 +85,7 @@ def main() -> None:
         for seed in range(given.searches):
             search = f"study: early\n{settings}{SEARCH.format(trials=given.trials, seed=seed)}"
             full, early = root / f"full-{seed}", root / f"asha-{seed}"
-            for folder in (full, early):  # the data are prepared once
+            for folder in (full, early):  # both share the prepared data
                 folder.mkdir()
                 (root / "prepared").mkdir(exist_ok=True)
                 (folder / "prepared").symlink_to(root / "prepared")
@@ -105,7 +105,7 @@ def main() -> None:
                 if {**result.settings, "seed": 0} == {**chosen, "seed": 0}
             ]
             if len(repeated) != given.seeds:
-                raise RuntimeError(f"{len(repeated)} of {given.seeds} repetitions have a result")
+                raise RuntimeError(f"{len(repeated)} of {given.seeds} seeds of the best configuration have a result")
             noise = statistics.stdev(repeated)
             print(
                 f"| {seed} | {epochs} | {spent} | {spent / epochs:.0%} | {log_loss(best):.3f} | {log_loss(found):.3f} "

@@ -1,10 +1,10 @@
-"""Memory of real trials: how much of the data k of them hold together, and what a trial needs for itself.
+"""Memory of real trials: the waveforms that several of them share, and the peak of one.
 
     python -m tests.benchmarks.memory
 
-The first table is of `asc-sweeps train` processes on one prepared data set, looked at while they train: PSS counts a page that
-n processes share as 1/n in each, RSS counts it in full in each. The second is the peak of one process that trains the paper's network
-on mini-batches of 512, in one to sixteen parts (`compute.parts`).
+The first table observes `asc-sweeps train` processes on one prepared data set: PSS counts a page shared by n processes as 1/n in
+each, RSS counts it in full in each. The second table is the peak memory of one process that trains the paper's network on
+mini-batches of 512, in one to sixteen parts (`compute.parts`).
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def start(workspace: Path, seed: int) -> subprocess.Popen[bytes]:
-    """A trial in a process of its own."""
+    """Start a trial in its own process."""
     sets = [word for name, value in {**SMALL, "seed": seed}.items() for word in ("--set", f"{name}={value}")]
     command = [sys.executable, "-m", "asc_sweeps", "train", "--workspace", str(workspace), "--threads", "1", *sets]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def held(process: int) -> tuple[int, int]:
-    """Bytes of the waveforms that a process holds, as PSS and as RSS."""
+    """PSS and RSS of the waveforms in a process, in bytes."""
     try:
         maps = Path(f"/proc/{process}/smaps").read_text()
     except OSError:
@@ -61,13 +61,13 @@ def held(process: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its tables."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
-        start(workspace, 0).wait()  # which generates and prepares the data
+        start(workspace, 0).wait()  # generates and prepares the data
         size = sum(path.stat().st_size for path in workspace.glob(f"prepared/*/{ARRAY}"))
         print(f"waveforms on disk: {size / 1e6:.0f} MB")
-        print("| trials | PSS of the waveforms in all of them | RSS, as if each had its own |\n|---|---|---|")
+        print("| trials | PSS of the waveforms, all trials | RSS, as if each had its own copy |\n|---|---|---|")
         for trials in (1, 2, 4):
             running = [start(workspace, 100 * trials + n) for n in range(trials)]
             most = (0, 0)
@@ -77,7 +77,7 @@ def main() -> None:
                 most = max(most, (pss, rss), key=lambda found: found[1])
                 time.sleep(0.05)
             print(f"| {trials} | {most[0] / 1e6:.0f} MB | {most[1] / 1e6:.0f} MB |", flush=True)
-    print("\n| BC-Res2Net-40 w/ MFA & FPM, mini-batch 512 | peak beside what is imported |\n|---|---|")
+    print("\n| BC-Res2Net-40 w/ MFA & FPM, mini-batch 512 | peak memory above the imports |\n|---|---|")
     for parts in (1, 4, 16):
         done = subprocess.run([sys.executable, "-c", STEP, str(parts)], capture_output=True, text=True, check=True)
         before, peak = map(int, done.stdout.split())

@@ -1,10 +1,9 @@
-"""How fast the networks train and predict on a CPU, beside the plain form of the same computation.
+"""Training and prediction speed of the compiled networks on a CPU, compared with their plain layers.
 
     python -m tests.benchmarks.networks [--batch 64] [--threads 1] [--seconds 30]
 
-Outputs and gradients of both forms, with the same weights, are found equal first. Then each form has a process of its own, and they
-take turns. Times are a process's own (CPU) time over its threads, medians over the turns: other programs disturb them less than the
-clock's.
+First checks that both forms have equal outputs and gradients for the same weights. Then each form runs in its own process, and they
+take turns. Times are CPU times over the threads, medians over the turns: other programs affect them less than wall time.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ CLOSE = 1e-4
 
 
 def awake(module: nn.Module) -> nn.Module:
-    """Norms with statistics and weights of their own, so that nothing cancels out."""
+    """Randomize weights and norm statistics, so that no error cancels out."""
     for m in module.modules():
         if isinstance(m, nn.BatchNorm2d):
             nn.init.normal_(m.running_mean)
@@ -49,9 +48,9 @@ def awake(module: nn.Module) -> nn.Module:
 
 
 def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, str]:
-    """The largest difference between both forms, relative to the scale of what differs, and its name.
+    """The largest relative difference between both forms, and its name.
 
-    Of outputs, gradients (of the input and of each parameter) and running statistics.
+    Compares outputs, gradients (of the input and of each parameter) and running statistics.
     """
     compiled.MIN_STEM_VALUES = 0
     compiled.DTYPES = (
@@ -82,7 +81,7 @@ def differences(config: ModelConfig, x: Tensor, training: bool) -> tuple[float, 
 def work(
     pipe: Connection, form: Callable[[ModelConfig], Network], settings: dict[str, Any], batch: int, threads: int
 ) -> None:
-    """A process: for each "train" or "eval" that comes, the CPU seconds of a step."""
+    """Process that answers each "train" or "eval" with the CPU seconds of a step."""
     torch.set_num_threads(threads)
     network, x = form(ModelConfig(**settings)), torch.randn(batch, 1, N_MELS, FRAMES)
     while (mode := pipe.recv()) != "end":
@@ -96,7 +95,7 @@ def work(
 
 
 def measure(settings: dict[str, Any], batch: int, threads: int, seconds: float) -> dict[str, list[float]]:
-    """Median CPU seconds of a step of each mode, in the plain form and in ours, the first three turns left out."""
+    """Median CPU seconds of a step by mode, plain and compiled, without the first three turns."""
     context = multiprocessing.get_context("spawn")
     pipes, taken = [], {}
     for form in (Network, build_network):
@@ -117,7 +116,7 @@ def measure(settings: dict[str, Any], batch: int, threads: int, seconds: float) 
 
 
 def matmul_rate() -> float:
-    """GFLOP a second of a large product of matrices, the best of some."""
+    """GFLOP/s of a large matrix product, the best of several."""
     n = 2048
     a, b = torch.randn(n, n), torch.randn(n, n)
     times = []
@@ -129,12 +128,12 @@ def matmul_rate() -> float:
 
 
 def main() -> None:
-    """Check, measure, print."""
+    """Check that both forms agree, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--seconds", type=float, default=30, help="of measuring, for each network's training and prediction"
+        "--seconds", type=float, default=30, help="seconds to measure each network's training and prediction"
     )
     options = parser.parse_args()
     torch.manual_seed(0)

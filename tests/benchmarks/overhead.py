@@ -1,8 +1,8 @@
-"""What a sweep costs beside its training: `python -m tests.benchmarks.overhead --trials 50 --seconds 4`.
+"""Overhead of a sweep over its training: `python -m tests.benchmarks.overhead --trials 50 --seconds 4`.
 
-The same trials of a few seconds are run by `asc-sweeps sweep`, by bare Ray Tune (a function a trial) and by plain
-Optuna (as many processes on one SQLite file), each with one trial a core. The ratio is wall time over the seconds that the trials
-themselves took, added up and divided by the number of workers; 1.00 would be no cost at all.
+Runs the same short trials with `asc-sweeps sweep`, with bare Ray Tune (one function per trial) and with plain Optuna (several
+processes on one SQLite file), each with one trial per core. The ratio is wall time divided by the total time of the trials per
+worker; 1.00 means no overhead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "
 
 
 def by_asc_sweeps(study: Path, configs: list[TrialConfig], folder: Path) -> None:
-    """The command, as a person gives it."""
+    """Run the trials with the command."""
     command = [sys.executable, "-m", "asc_sweeps", "sweep", str(study), "--workspace", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -54,7 +54,7 @@ def _tune(configs: list[str], folder: Path) -> None:
 
 
 def by_ray_tune(study: Path, configs: list[TrialConfig], folder: Path) -> None:
-    """Ray Tune as its first page shows it."""
+    """Run the trials with Ray Tune, as in its getting-started guide."""
     _apart(1, _tune, [config.model_dump_json() for config in configs], folder)
 
 
@@ -74,7 +74,7 @@ def _optimize(configs: list[str], folder: Path) -> None:
 
 
 def by_optuna(study: Path, configs: list[TrialConfig], folder: Path) -> None:
-    """Optuna as its page on parallel runs shows it."""
+    """Run the trials with Optuna, as in its guide to parallel runs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -83,7 +83,7 @@ def by_optuna(study: Path, configs: list[TrialConfig], folder: Path) -> None:
 
 
 def _apart(processes: int, work: Callable[..., None], *arguments: object) -> None:
-    """Run the same work in fresh processes, which import what they need as a script would."""
+    """Run the work in new processes, which import what they need as a script would."""
     context = multiprocessing.get_context("spawn")
     running = [context.Process(target=work, args=arguments) for _ in range(processes)]
     for process in running:
@@ -91,11 +91,11 @@ def _apart(processes: int, work: Callable[..., None], *arguments: object) -> Non
     for process in running:
         process.join()
         if process.exitcode:
-            raise RuntimeError(f"a process ended with {process.exitcode}")
+            raise RuntimeError(f"a worker process failed with exit code {process.exitcode}")
 
 
 def seconds_an_epoch(path: Path, study: str, root: Path) -> float:
-    """Of the small network, by training it for three epochs as often as trials will run at once; the first of them is left out."""
+    """Seconds per epoch of the small network, with one trial per core at once; the first epoch is not counted."""
     path.write_text(f"study: pace\n{study}\ngrid:\n  finetune: null\n  seed: {list(range(cores()))}\n")
     folder = root / "pace"
     folder.mkdir()
@@ -105,10 +105,10 @@ def seconds_an_epoch(path: Path, study: str, root: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=4, help="of a trial, about")
+    parser.add_argument("--seconds", type=float, default=4, help="approximate seconds per trial")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

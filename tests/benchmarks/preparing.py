@@ -1,6 +1,6 @@
-"""Clips a second from 24-bit WAV to the cache, beside what reading alone takes: `python -m tests.benchmarks.preparing`.
+"""Clips per second from 24-bit WAV to the cache, compared with decoding alone: `python -m tests.benchmarks.preparing`.
 
-Reading is soundfile's decoding of the same files in one process; nothing that prepares them can be faster a core.
+Decoding the same files with soundfile in one process is the upper bound per core.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from asc_sweeps.workspace.paths import cores
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         synthesize(root / "set", "small")
         files = sorted((root / "set" / "audio").glob("*.wav"))
-        print(f"{len(files):,} clips\n| | processes | clips a second | a core |\n|---|---|---|---|")
+        print(f"{len(files):,} clips\n| | processes | clips per second | per core |\n|---|---|---|---|")
         began = time.monotonic()
         for path in files:
             soundfile.read(path, dtype="float32")
         rate = len(files) / (time.monotonic() - began)
-        print(f"| reading alone | 1 | {rate:,.0f} | {rate:,.0f} |", flush=True)
+        print(f"| decoding alone | 1 | {rate:,.0f} | {rate:,.0f} |", flush=True)
         all_cores = os.sched_getaffinity(0)
         for workers in sorted({1, cores()}):
-            os.sched_setaffinity(0, sorted(all_cores)[:workers])  # as many processes as there are cores
+            os.sched_setaffinity(0, sorted(all_cores)[:workers])  # preparing starts one process per core
             began = time.monotonic()
             made = prepare(root / "set", root / f"prepared-{workers}")
             rate = len(made.waveforms) / (time.monotonic() - began)

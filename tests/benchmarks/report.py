@@ -1,6 +1,6 @@
-"""Seconds of the processor that a report of thousands of trials takes, by stage: `python -m tests.benchmarks.report --trials 5000`.
+"""CPU seconds of a report of thousands of trials, by stage: `python -m tests.benchmarks.report --trials 5000`.
 
-Plants a workspace whose one half is a grid's trials and the other a search's, each with a history and no predictions.
+Writes a workspace of which half are trials of a grid and half of a search, each with a history and no predictions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PARAMETERS = [
 
 
 def plant(workspace, trials):
-    """A grid of half of the trials, with five seeds a point, and a search of the other half."""
+    """Two studies: a grid of half of the trials, with five seeds per point, and a search of the other half."""
     random.seed(0)
     grid = itertools.product(range(16, 96, 8), (True, False), (True, False), range(1, trials), range(SEEDS))
     configs = [
@@ -61,13 +61,13 @@ def plant(workspace, trials):
 
 
 def config(width, mfa, fpm, learning_rate, seed):
-    """A trial of these settings."""
+    """A trial with these settings."""
     pretrain = PretrainConfig(epochs=EPOCHS, warmup_epochs=0, learning_rate=learning_rate)
     return TrialConfig(seed=seed, model=ModelConfig(width=width, mfa=mfa, fpm=fpm), pretrain=pretrain)
 
 
 def save(workspace, config, position):
-    """Save its result; its row in the record of its study."""
+    """Save the result of a trial; returns its row in the record of its study."""
     loss = 2.2 - config.model.width / 100 - 0.1 * config.model.mfa - 0.15 * config.model.fpm + random.gauss(0, 0.05)
     history = [
         {"phase": "pretrain", "epoch": epoch, "train_loss": loss * fall, "validation_log_loss": loss * fall + 0.1}
@@ -106,7 +106,7 @@ def stages(workspace):
 
 
 def timed(*arguments):
-    """Seconds of a Python process, by the clock and of the processor."""
+    """Wall and CPU seconds of a Python process."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     clock, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -127,7 +127,7 @@ def main():
             print(f"{time.process_time() - last:7.2f} s  {name}")
             last = time.process_time()
         size = Path(folder, "report.html").stat().st_size
-    print(f"{whole:7.2f} s  the whole command, {clock:.2f} s by the clock; {size / 1e6:.1f} MB")
+    print(f"{whole:7.2f} s  whole command, {clock:.2f} s wall time; {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Seconds that large studies and the real lists take before anything is trained: `python -m tests.benchmarks.scale`.
+"""Seconds that large studies and lists take before training: `python -m tests.benchmarks.scale`.
 
-The lists are those of TAU Urban Acoustic Scenes 2022 Mobile by number (230,350 segments, 139,620 for training, 29,680 for the test),
-made by rule, without audio. Of commands the whole process is timed.
+The lists have the sizes of TAU Urban Acoustic Scenes 2022 Mobile (230,350 segments, 139,620 for training, 29,680 for testing) and no
+audio. For commands, the whole process is timed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RECORDINGS = {
     "test": {"a": 330, "b": 329, "c": 329, **dict.fromkeys(("s1", "s2", "s3", "s4", "s5", "s6"), 330)},
     "unused": {"a": 4_185, "s4": 640, "s5": 640, "s6": 640},
 }
-"""Of ten pieces each; of the unused ones only the number is that of the set."""
+"""Recordings of ten pieces each; for the unused ones only the number is that of the real data set."""
 LOCATIONS = {"train": range(365), "test": range(365, 511), "unused": range(365)}
 STUDY = """study: large
 settings:
@@ -58,7 +58,7 @@ def rows() -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def plant(folder: Path) -> None:
-    """Write the lists of such a set."""
+    """Write the lists of such a data set."""
     (folder / "audio").mkdir(parents=True)
     (folder / "evaluation_setup").mkdir()
     lists = {name: ["\t".join(columns)] for name, columns in LIST_COLUMNS.items()}
@@ -74,7 +74,7 @@ def plant(folder: Path) -> None:
 
 
 def read_and_split(folder: Path) -> dict[str, int]:
-    """Segments of each split, as `data prepare` and a trial come to them."""
+    """Number of segments by split, read as by `data prepare` and by a trial."""
     findings = Findings()
     found = [s for s in read_folder(folder, findings) if s.split != "unused"]
     findings.raise_if_fatal(folder)
@@ -88,7 +88,7 @@ def read_and_split(folder: Path) -> dict[str, int]:
 
 
 def timed(work: Callable[[], object], runs: int) -> float:
-    """Median seconds, the first run left out: it may have to time a step, or to prepare data, once."""
+    """Median seconds without the first run, which may have to time a step or prepare data."""
     taken = []
     for _ in range(1 + runs):
         began = time.perf_counter()
@@ -98,7 +98,7 @@ def timed(work: Callable[[], object], runs: int) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=5_000)
     parser.add_argument("--runs", type=int, default=5)
@@ -108,7 +108,8 @@ def main() -> None:
         plant(root / "lists")
         print(f"lists of {sum(1 for _ in rows()):,} segments: {read_and_split(root / 'lists')}")
         print(
-            f"{timed(lambda: read_and_split(root / 'lists'), given.runs):7.2f} s  read, checked and split", flush=True
+            f"{timed(lambda: read_and_split(root / 'lists'), given.runs):7.2f} s  to read, check and split them",
+            flush=True,
         )
         synthesize(root / "set", DatasetPlan("mini", 2, 4, 1, scenes=SCENES[:3]), workers=1)
         seeds = list(range(-(-given.trials // len(WIDTHS))))

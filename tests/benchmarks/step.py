@@ -1,7 +1,7 @@
-"""Where a trial's time goes: `python -m tests.benchmarks.step --batch 64 --steps 8`.
+"""Where a trial spends its time: `python -m tests.benchmarks.step --batch 64 --steps 8`.
 
-Of the paper's three networks at full size, on one thread: how much of a training step is making its input (reading, rolling, log-mel,
-masks, mixup), and how much of an epoch is validation, for which a tenth of the segments is kept. Times are of the processor.
+For the paper's three networks at full size, on one thread: the share of a training step that prepares its input (reading, rolling,
+log-mel, masks, mixup), and the share of an epoch that is validation on a tenth of the segments. Times are CPU times.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ NETWORKS = {
     "BC-Res2Net-40 w/ MFA & FPM": ModelConfig(),
 }
 WARM = 2
-"""Steps that are not counted."""
+"""Warm-up steps that are not counted."""
 
 
 def measure(session: Session, batch: int, steps: int) -> tuple[float, float, float]:
-    """Seconds of a training step, of making its input, and of predicting as many segments; means over the steps."""
+    """Mean seconds of a training step, of preparing its input, and of predicting as many segments."""
     phase = Phase("pretrain", PretrainConfig(), mixup_alpha=0.3)
     optimizer = PlainAdamW(session.network.parameters(), lr=1e-3, weight_decay=0.05)
     rows = session.rows["train"]
@@ -61,7 +61,7 @@ def measure(session: Session, batch: int, steps: int) -> tuple[float, float, flo
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=8)
@@ -72,7 +72,7 @@ def main() -> None:
         synthesize(folder / "set", "tiny")
         data, config = prepare(folder / "set", folder / "prepared"), TrialConfig()
         kept = DataConfig().validation_share
-        print("| network | segments trained a second | input, of a step | validation, of an epoch |\n|---|---|---|---|")
+        print("| network | training segments per second | input, share of a step | validation, share of an epoch |\n|---|---|---|---|")
         for system, model in NETWORKS.items():
             session = Session(
                 trial=config, workspace=Workspace(folder), network=build_network(model), features=LogMel(config.features),

@@ -1,12 +1,12 @@
-"""How often the report says something false, and what it finds: `python -m tests.benchmarks.verdicts`.
+"""False-positive rate and power of the report's verdicts, simulated: `python -m tests.benchmarks.verdicts`.
 
-(a) One system under the names of several: predictions drawn with effects of seeds, places and both; and trained trials, seeds of
-one small network on generated data, relabelled at random. Share of reports with any verdict that two of them differ.
-(b) A faithful reproduction of Tables 2 and 4: the paper's numbers are one run of the systems whose further runs are the trials.
-Share of reports in which a score is called higher or lower, or an effect opposite.
+(a) One system under several names: predictions simulated with effects of seeds, places and both; and trained trials (seeds of one
+small network on generated data), relabelled at random. Share of reports with any verdict that two of them differ.
+(b) A faithful reproduction of Tables 2 and 4: the paper's numbers are one run of the same systems. Share of reports in which a score
+is called higher or lower, or an effect opposite.
 (c) Power: a reproduction that is off by 3 points and 0.08 (share of scores called so), one with the paper's effects (share found).
 
-A report stands for its verdicts on effects and on the scores of Tables 2 and 4, which its sections print.
+The verdicts counted are those on effects and on the scores of Tables 2 and 4.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ trained = []
 
 
 def one(kind: str, seeds: int, number: int) -> float:
-    """Of one report: whether it holds a false verdict, or the share that is found."""
+    """For one report: whether it has a false verdict, or the share that is detected."""
     make, measure = KINDS[kind]
     found = measure(verdicts(make(np.random.default_rng([seeds, number]), seeds)))
     return float(bool(found)) if isinstance(found, list) else found
 
 
 def one_relabelled(seeds: int, number: int) -> float:
-    """The same of trained trials under the names of Table 2's systems."""
+    """The same for trained trials under the names of Table 2's systems."""
     return float(bool(false_of_one_system(verdicts(relabelled(np.random.default_rng(number), trained, seeds)))))
 
 
 def train(folder: Path, seeds: int) -> None:
-    """Train that many seeds of one small network by the command, and keep each result with its predictions."""
+    """Train seeds of one small network with the command; returns each result with its predictions."""
     path = folder / "one_system.yaml"
     path.write_text(STUDY.format(seeds=list(range(seeds))), encoding="utf-8")
     command = [sys.executable, "-m", "asc_sweeps", "sweep", str(path), "--workspace", str(folder / "workspace")]
@@ -83,22 +83,22 @@ def train(folder: Path, seeds: int) -> None:
 
 
 def row(name: str, shares: dict[int, np.ndarray]) -> str:
-    """A line of the table: mean of each number of seeds, in percent."""
+    """A row of the table: the mean for each number of seeds, in percent."""
     return f"| {name} | " + " | ".join(f"{100 * shares[s].mean():.1f} %" if s in shares else "—" for s in SEEDS) + " |"
 
 
 def main() -> None:
-    """Simulate and print."""
+    """Run the simulations and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reports", type=int, default=400, help="for each number of seeds")
-    parser.add_argument("--trained", type=int, default=60, help="seeds of one network to train and relabel; 0 for none")
+    parser.add_argument("--reports", type=int, default=400, help="reports for each number of seeds")
+    parser.add_argument("--trained", type=int, default=60, help="seeds of one network to train and relabel; 0 to skip")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.trained:
             train(Path(folder), given.trained)
-        print("| share of reports, or of cells, at so many seeds a row | " + " | ".join(map(str, SEEDS)) + " |")
+        print("| share of reports or of cells, by number of seeds per row | " + " | ".join(map(str, SEEDS)) + " |")
         print("|---" * (1 + len(SEEDS)) + "|", flush=True)
-        with ProcessPoolExecutor(cores()) as pool:  # forked: the trained trials are there
+        with ProcessPoolExecutor(cores()) as pool:  # forked processes inherit the trained trials
             for kind in KINDS:
                 shares = {
                     s: np.array(list(pool.map(partial(one, kind, s), range(given.reports), chunksize=8))) for s in SEEDS
