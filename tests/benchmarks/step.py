@@ -72,7 +72,9 @@ def main() -> None:
         synthesize(folder / "set", "tiny")
         data, config = prepare(folder / "set", folder / "prepared"), TrialConfig()
         kept = DataConfig().validation_share
-        print("| network | training segments per second | input, share of a step | validation, share of an epoch |\n|---|---|---|---|")
+        print(
+            "| network | training segments per second | input, % of a step | validation, % of an epoch |\n|---|---|---|---|"
+        )
         for system, model in NETWORKS.items():
             session = Session(
                 trial=config, workspace=Workspace(folder), network=build_network(model), features=LogMel(config.features),
