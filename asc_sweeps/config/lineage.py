@@ -102,5 +102,7 @@ class Lineage(TrialSettings):
             return self.model_validate(nest_settings(settings))
         except ValidationError as error:
             detail = error.errors()[0]
-            rule = f"distill.teachers: {'.'.join(map(str, detail['loc']))}: {detail['msg']}; got {show_value(spec)}"
-            raise PydanticCustomError("teachers", rule) from None
+            name = "" if detail["loc"] == () else f"{'.'.join(map(str, detail['loc']))}: "
+            raise PydanticCustomError(
+                "teachers", f"distill.teachers {show_value(spec)}: {name}{detail['msg']}"
+            ) from None

@@ -150,7 +150,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if is_list:
         return numbers
     if numbers[0] > MAX_TRIALS:
-        raise ConfigError([f"--seeds {text}: may be at most {MAX_TRIALS:,} seeds; write the single seed as {text},"])
+        raise ConfigError(
+            [f"--seeds {text}: at most {MAX_TRIALS:,} seeds; the single seed {text} is written --seeds {text},"]
+        )
     return tuple(range(numbers[0]))
 
 

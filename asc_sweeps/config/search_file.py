@@ -25,6 +25,8 @@ Part = TypeVar("Part", Search, Scheduler)
 def read_search(node: Node) -> Search:
     """A search; where something in it is invalid, that is reported and the defaults take its place."""
     members = node.mapping("search", SEARCH_KEYS)
+    if not node.is_mapping:
+        return Search((), trials=1)
     values = {key: member.value for key, member in members.items()}
     if "parameters" in members:
         values["parameters"] = tuple(_read_parameters(members["parameters"], ""))
@@ -66,7 +68,7 @@ def _report_violation(detail: ErrorDetails, node: Node, name: str) -> None:
 
 def _read_points(node: Node) -> tuple[tuple[Setting, ...], ...]:
     if node.is_list:
-        return tuple(read_settings(point) for point in node.items())
+        return tuple(read_settings(point, "search.first") for point in node.items())
     node.report("search.first must be a list of points, each a mapping of settings to values")
     return ()
 

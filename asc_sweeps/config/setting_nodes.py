@@ -10,13 +10,13 @@ from asc_sweeps.config.trial_settings import PHASES
 from asc_sweeps.config.yaml_nodes import Node
 
 
-def setting_nodes(node: Node) -> dict[str, Node]:
+def setting_nodes(node: Node, section: str) -> dict[str, Node]:
     """Nodes by the dotted name of their setting, from groups nested or dotted.
 
     Settings that are unknown, given twice, or contradicted by `finetune: null` (or another phase's) are reported.
     """
     members: dict[str, Node] = {}
-    for name, member in _walk(node, ""):
+    for name, member in _walk(node, section):
         if name in members:
             member.report_duplicate(name, members[name])
         # A phase (`finetune`) has no value but null, alone or as the one value of an axis.
@@ -30,9 +30,10 @@ def setting_nodes(node: Node) -> dict[str, Node]:
     return members
 
 
-def read_settings(node: Node) -> tuple[Setting, ...]:
-    """The settings in a mapping, each at its key's location."""
-    return tuple(Setting(name, member.value, member.key_location) for name, member in setting_nodes(node).items())
+def read_settings(node: Node, section: str) -> tuple[Setting, ...]:
+    """The settings in a mapping, each at its key's location; `section` of the file names it in messages."""
+    nodes = setting_nodes(node, section)
+    return tuple(Setting(name, member.value, member.key_location) for name, member in nodes.items())
 
 
 def read_condition_node(node: Node, name: str) -> Condition | None:
@@ -44,9 +45,9 @@ def read_condition_node(node: Node, name: str) -> Condition | None:
         return None
 
 
-def _walk(node: Node, prefix: str) -> Iterator[tuple[str, Node]]:
-    for name, member in node.mapping("settings").items():
+def _walk(node: Node, section: str, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    for name, member in node.mapping(section).items():
         if member.is_mapping:
-            yield from _walk(member, f"{prefix}{name}.")
+            yield from _walk(member, section, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", member

@@ -69,6 +69,8 @@ def _read_sizes(text: str, file: str, mini: bool) -> dict[bool, SearchSpace]:
     if root is None:
         raise ConfigError([f"{file}: the file is empty; it needs `study`, and `grid` or `search`"])
     problems, full = root.problems, root.mapping("", KEYS)
+    if not root.is_mapping:
+        raise ConfigError(problems)
     small = full["mini"].mapping("mini", MINI_KEYS) if "mini" in full else {}
     if mini and "mini" not in full:
         problems.append(f"{file}: has no `mini` size; omit --mini, or add `mini` to the file")
@@ -133,14 +135,16 @@ def _checked(space: SearchSpace, problems: list[str]) -> SearchSpace:
 
 
 def _fixed(members: Mapping[str, Node]) -> tuple[Setting, ...]:
-    return read_settings(members["settings"]) if "settings" in members else ()
+    return read_settings(members["settings"], "settings") if "settings" in members else ()
 
 
 def _read_grid(node: Node) -> tuple[tuple[tuple[Setting, ...], ...], ...]:
     blocks = node.items()
     if not blocks:
         node.report("the grid is empty; `grid: {}` is one trial, of the settings alone")
-    return tuple(tuple(_read_axis(name, axis) for name, axis in setting_nodes(block).items()) for block in blocks)
+    return tuple(
+        tuple(_read_axis(name, axis) for name, axis in setting_nodes(block, "grid").items()) for block in blocks
+    )
 
 
 def _read_axis(name: str, node: Node) -> tuple[Setting, ...]:
@@ -176,7 +180,8 @@ def _read_track(node: Node) -> tuple[tuple[str, str], ...]:
     trackers = []
     for kind, member in node.mapping("track", TRACKERS).items():
         if not isinstance(member.value, bool | str) or member.value == "":
-            member.report(f"track.{kind} must be true, false, or a folder, a tracking URL or a project's name")
+            rule = "must be true, false, or a folder, a tracking URL or a project's name"
+            member.report(f"track.{kind} {rule}; got {show_value(member.value)}")
         elif member.value is not False:
             trackers.append((kind, "" if member.value is True else member.value))
     return tuple(trackers)
