@@ -102,7 +102,6 @@ class Lineage(TrialSettings):
             return self.model_validate(nest_settings(settings))
         except ValidationError as error:
             detail = error.errors()[0]
-            name = "" if detail["loc"] == () else f"{'.'.join(map(str, detail['loc']))}: "
-            raise PydanticCustomError(
-                "teachers", f"distill.teachers {show_value(spec)}: {name}{detail['msg']}"
-            ) from None
+            path = ".".join(map(str, detail["loc"]))
+            rule = detail["msg"] if detail["msg"].startswith(path) else f"{path}: {detail['msg']}"
+            raise PydanticCustomError("teachers", f"distill.teachers {show_value(spec)}: {rule}") from None

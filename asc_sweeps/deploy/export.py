@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.clips import clip_rows
@@ -55,7 +54,7 @@ def finished_trial_config(workspace: Workspace, signature: str) -> TrialConfig:
         raise WorkspaceError(
             f"{workspace.location}: no finished trial '{signature}'; `asc-sweeps plan` prints signatures"
         )
-    return stored_config(result.settings, folder)
+    return result.config
 
 
 def export_trial(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.models.complexity import count_complexity
@@ -49,14 +47,14 @@ def find_result(config: TrialConfig, workspace: Workspace) -> TrialResult | None
     """
     result = load_result(workspace, config.signature)
     if result is not None:
-        refuse_other_settings(result.settings, config, workspace)
+        refuse_other_settings(result.config, config, workspace)
     return result
 
 
-def refuse_other_settings(stored: dict[str, Any], config: TrialConfig, workspace: Workspace) -> None:
+def refuse_other_settings(stored: TrialConfig, config: TrialConfig, workspace: Workspace) -> None:
     """Raise WorkspaceError if the settings stored in a trial's folder are not the trial's."""
-    folder = workspace.trial(config.signature)
-    if stored_config(stored, folder) != config:
+    if stored != config:
+        folder = workspace.trial(config.signature)
         raise WorkspaceError(
             f"{folder}: holds a trial with other settings than {config.signature} has now (a default changed between "
             "versions); move the folder away to train it again"

@@ -21,6 +21,7 @@ from asc_sweeps.config.setting_groups import (
     QuantizeConfig,
     Settings,
 )
+from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.cache import Prepared
 from asc_sweeps.data.features import LogMel
@@ -175,9 +176,10 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
     workspace.storage.fetch(path)
     if (folder / CHECKPOINT).exists() and path.exists():
         try:
-            refuse_other_settings(json.loads(path.read_text(encoding="utf-8")), config, workspace)
+            stored = stored_config(json.loads(path.read_text(encoding="utf-8")), folder)
         except ValueError as error:
             raise WorkspaceError(f"{path}: not valid JSON ({error}); move its folder away to train anew") from None
+        refuse_other_settings(stored, config, workspace)
     settings = config.model_dump(mode="json")
     workspace.storage.write_json(path, settings)
     return settings
