@@ -83,6 +83,66 @@ def test_a_block_is_one_function_and_its_name_its_counts_follow_from_its_layers_
     assert (taken, int(params)) == ("False", counted["params"])
 
 
+POLISH_SETTINGS = '''
+class PolishConfig(Settings):
+    """Train on at a small learning rate."""
+
+    epochs: Count = setting(2, "Epochs, beyond the paper")
+    batch_size: Positive = setting(64, "Segments of a mini-batch, beyond the paper")
+    learning_rate: Rate = setting(1e-5, "Fixed learning rate of AdamW, beyond the paper")
+    weight_decay: Rate = setting(0.0, "Weight decay of AdamW, beyond the paper")
+
+'''
+POLISH = '''"""Training on at a small learning rate."""
+
+from asc_sweeps.config.setting_groups import PolishConfig
+from asc_sweeps.training.loop import Phase, Session, run_phases
+
+
+def polish(session: Session, config: PolishConfig) -> None:
+    """Train the session's network on."""
+    run_phases(session, Phase("polish", config))
+'''
+
+
+def test_a_phase_is_a_group_of_settings_a_module_and_its_line(copy):
+    config, training = copy / "asc_sweeps" / "config", copy / "asc_sweeps" / "training"
+    insert_before(config / "setting_groups.py", "class EvaluateConfig", POLISH_SETTINGS)
+    insert_before(
+        config / "trial_settings.py", "    evaluate: EvaluateConfig", "    polish: PolishConfig | None = None"
+    )
+    insert_before(config / "trial_settings.py", "    QuantizeConfig,", "    PolishConfig,")
+    phases = (
+        (config / "trial_settings.py")
+        .read_text()
+        .replace('"quantize", "evaluate")', '"quantize", "polish", "evaluate")')
+    )
+    (config / "trial_settings.py").write_text(phases)
+    (training / "polish.py").write_text(POLISH)
+    insert_before(
+        training / "run_trial.py", "from asc_sweeps.training.pretrain", "from asc_sweeps.training.polish import polish"
+    )
+    insert_before(training / "run_trial.py", "    QuantizeConfig,", "    PolishConfig,")
+    insert_before(training / "run_trial.py", "    QuantizeConfig: quantize,", "    PolishConfig: polish,")
+    small = [
+        "data.dataset=synthetic-tiny",
+        "features.n_mels=32",
+        "features.hop=1024",
+        "model.width=8",
+        "model.mfa=false",
+    ]
+    small += [
+        "model.fpm=false",
+        "pretrain.epochs=1",
+        "pretrain.warmup_epochs=0",
+        "pretrain.batch_size=64",
+        "polish.epochs=1",
+    ]
+    python(copy, "-m", "asc_sweeps", "train", *(word for setting in small for word in ("--set", setting)))
+    results = [json.loads(path.read_text()) for path in (copy / "workspace" / "trials").glob("*/result.json")]
+    assert sorted(row["phase"] for result in results for row in result["history"]) == ["polish", "pretrain"]
+
+
 def test_a_study_is_one_yaml_file(copy):
     study = "study: my_widths\nsettings:\n  data.dataset: synthetic-tiny\ngrid:\n  model.width: [8, 16]\nseeds: [0]\n"
     (copy / "search_spaces" / "my_widths.yaml").write_text(study)
