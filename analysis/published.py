@@ -1,6 +1,6 @@
-"""The paper's printed numbers, each with its table and row, and the arithmetic the paper does on them.
+"""The paper's printed numbers by table and row, and its statements about them; accuracies are 0..1, log losses natural.
 
-Nothing here was counted or measured by this project. Shares are 0..1, counts whole numbers, log losses natural.
+Nothing here was counted or measured by this project.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.page.formats import millions, signed, thousands
-from asc_sweeps.data.labels import DEVICES
+from asc_sweeps.data.labels import DEVICES, SEEN_DEVICES, UNSEEN_DEVICES
 
 WIDTH = 40
 """Base channels C of Tables 2 and 4."""
 EPOCHS = 300
-"""Of pretraining (Sec. 4.2)."""
+"""Pretraining epochs (Sec. 4.2)."""
 WIDTHS = (40, 48, 56, 64, 72, 80)
 """Figure 3: the paper says "from 40 to 80"; these are all that the Res2 split allows."""
 TRAIN_SEGMENTS, TEST_SEGMENTS = 139_970, 29_680
 """Sec. 4.1."""
 LISTED_TRAIN_SEGMENTS = 139_620
-"""What the data set's own lists hold, against the paper's figure."""
+"""Training segments in the data set's own lists, which differ from the paper's figure."""
 PARAMS_PRECISION, MACS_PRECISION = 50, 5_000
 """Half of the last printed digit: 0.1 K parameters, 0.01 M MACs."""
 BUDGET_PARAMS, BUDGET_MACS = 128_000, 30_000_000
@@ -41,11 +41,14 @@ class AblationRow:
     log_loss: float
     accuracy: float
     note: str = ""
-    """The project's own finding about a printed count that the counted network does not have."""
+    """Our remark on a printed count that differs from the counted network."""
 
 
-_RESNET = "The printed MACs fit no variant that was tried; the parameters fit with the attention unit kept in the stem."
-_MIDDLE = "The labels of the two middle rows look exchanged, or their counts misprinted."
+_RESNET = (
+    "The printed MACs are not reproduced by any variant we tried; the parameters match with the attention unit kept in "
+    "the stem."
+)
+_MIDDLE = "The labels of the two middle rows appear to be swapped, or their counts misprinted."
 TABLE2 = (
     AblationRow("BC-ResNet-40", "BC-ResNet-40", "bcresnet", False, False, 88_100, 17_210_000, 1.327, 0.571, _RESNET),
     AblationRow("BC-Res2Net-40", "BC-Res2Net-40", "bcres2net", False, False, 85_800, 15_890_000, 1.235, 0.591),
@@ -68,7 +71,7 @@ class DropRow:
     accuracy: float
 
     def mean(self, devices: tuple[str, ...]) -> float:
-        """Mean accuracy of these devices, each counting the same."""
+        """Mean accuracy over these devices, equally weighted."""
         return sum(self.devices[d] for d in devices) / len(devices)
 
 
@@ -92,18 +95,18 @@ TABLE3: dict[str, dict[int, tuple[float, float]]] = {
     "BC-Res2Net-40": {1: (1.235, 0.591), 2: (1.190, 0.603), 5: (1.185, 0.597), 10: (1.195, 0.587)},
     "BC-Res2Net-40 w/ MFA & FPM": {1: (1.167, 0.608), 2: (1.146, 0.616), 5: (1.172, 0.605), 10: (1.192, 0.595)},
 }
-"""Log loss and accuracy by system and seconds of a test clip."""
+"""Log loss and accuracy by system and duration of the test clips in seconds."""
 
 
 @dataclass(frozen=True)
 class ExtraRow:
-    """A result that Section 6 prints, all of INT8 networks; numbers are NaN in a row of ours that the paper has not."""
+    """A result of Section 6, all of INT8 networks; scores are NaN in a row that we add to the paper's."""
 
     name: str
     reg_lambda: float | None
     """None without fine-tuning; with it the drop rate is 0.9."""
     distilled: str
-    """``: no; `self`: the teacher is as large as the student; `others`: other teachers, e.g. several seeds."""
+    """Empty: no distillation; `self`: the teacher is as large as the student; `others`: other teachers, e.g. several seeds."""
     log_loss: float = float("nan")
     accuracy: float = float("nan")
 
@@ -116,10 +119,34 @@ SECTION6 = (
     ExtraRow("INT8, fine-tuning, lambda 0.4, distillation, other teachers", 0.4, "others"),
 )
 
+# Printed scores by row and by column of the frame of trials: rows of Table 2 and Section 6 by position, those of Table 3 by
+# system and seconds, those of Table 4 by drop rate.
+NO_FINETUNING = -1.0
+"""In place of the drop rate of the networks that fine-tuning starts from."""
+
+
+def scores(log_loss: float, accuracy: float) -> dict[str, float]:
+    """Printed scores by column."""
+    return {"log_loss": log_loss, "accuracy": accuracy}
+
+
+def _scores_by_device(row: DropRow) -> dict[str, float]:
+    by_device = {f"accuracy_{device}": accuracy for device, accuracy in row.devices.items()}
+    groups = {"accuracy_seen": row.mean(SEEN_DEVICES), "accuracy_unseen": row.mean(UNSEEN_DEVICES)}
+    return {**by_device, **groups, "log_loss": row.log_loss, "accuracy_devices": row.accuracy}
+
+
+TABLE2_PRINTED = {i: scores(row.log_loss, row.accuracy) for i, row in enumerate(TABLE2)}
+TABLE3_PRINTED = {(system, seconds): scores(*cell) for system, row in TABLE3.items() for seconds, cell in row.items()}
+TABLE4_PRINTED = {
+    NO_FINETUNING if row.max_drop_rate is None else row.max_drop_rate: _scores_by_device(row) for row in TABLE4
+}
+SECTION6_PRINTED = {i: scores(row.log_loss, row.accuracy) for i, row in enumerate(SECTION6)}
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A number of the paper's text or margin, and the same number worked out from its tables."""
+    """A number in the paper's text, and the same number computed from its tables."""
 
     about: str
     printed: str
@@ -128,14 +155,14 @@ class Claim:
 
 
 def claims() -> list[Claim]:
-    """What the paper says of its own tables, checked against them.
+    """The paper's statements about its own tables, checked against them.
 
     >>> [claim.about for claim in claims() if not claim.agrees]
     ['FPM alone, accuracy (Sec. 5, Table 2)', 'MFA and FPM together, against the sum of each alone (Table 2)']
     """
     resnet, base, mfa, fpm, both = TABLE2
     start, free, _, best, _ = TABLE4
-    found = [
+    checked = [
         _claim("Parameters of BC-Res2Net-40 against BC-ResNet-40 (Sec. 5)", "−2.6%", base.params / resnet.params - 1),
         _claim("MACs of BC-Res2Net-40 against BC-ResNet-40 (Sec. 5)", "−7.7%", base.macs / resnet.macs - 1),
         _claim("MFA alone, accuracy (Sec. 5, Table 2)", "+0.2%", mfa.accuracy - base.accuracy),
@@ -150,20 +177,20 @@ def claims() -> list[Claim]:
         name = "no fine-tuning" if row.max_drop_rate is None else f"drop rate {row.max_drop_rate:.2f}"
         printed, mean = f"{row.accuracy:.1%}", row.mean(DEVICES)
         about = f"Average accuracy is the mean of the nine devices (Table 4, {name})"
-        found.append(Claim(about, printed, f"{mean:.2%}", f"{mean:.1%}" == printed))
+        checked.append(Claim(about, printed, f"{mean:.2%}", f"{mean:.1%}" == printed))
     params, macs = mfa.params + fpm.params - base.params, mfa.macs + fpm.macs - base.macs
     about = "MFA and FPM together, against the sum of each alone (Table 2)"
-    found.append(
-        Claim(about, _size(both.params, both.macs), _size(params, macs), (params, macs) == (both.params, both.macs))
-    )
-    return found
+    agrees = (params, macs) == (both.params, both.macs)
+    checked.append(Claim(about, size_text(both.params, both.macs), size_text(params, macs), agrees))
+    return checked
 
 
 def _claim(about: str, printed: str, computed: float) -> Claim:
-    """A claim in percent or, where the print has no percent sign, in log loss."""
+    """A claim in percent or, if printed without a percent sign, in log loss."""
     text = f"{signed(100 * computed, 1)}%" if printed.endswith("%") else signed(computed, 3)
     return Claim(about, printed, text, printed == text)
 
 
-def _size(params: int, macs: int) -> str:
+def size_text(params: int, macs: int) -> str:
+    """Parameters and MACs as the paper prints them."""
     return f"{thousands(params)} / {millions(macs)}"

@@ -39,8 +39,8 @@ def said(evidence):
 def verdicts(evidence):
     """The same for the effects and Tables 2 and 4, without building tables and figures."""
     found = {"effects-list": effects(evidence)["verdict"].tolist()}
-    for name, judged in (("table-2-scores", table2.table2_judged), ("table-4-scores", table4.table4_judged)):
-        found[name] = list(evidence.cached(judged).texts.values())
+    for name, table in (("table-2-scores", table2.TABLE2_SCORES), ("table-4-scores", table4.TABLE4_SCORES)):
+        found[name] = list(evidence.cached(table.measure).verdicts.texts.values())
     return found
 
 
@@ -110,7 +110,7 @@ def predicted(generator, seeds, places=146, recordings=4, gain=0.0):
             results.append(made)
             stored[made.signature] = p
     evidence = Evidence(results, [], [])
-    evidence._read.update(stored)
+    evidence._predictions.update(stored)
     return evidence
 
 
@@ -137,7 +137,7 @@ def relabelled(generator, trials, seeds):
             results.append(made)
             stored[made.signature] = predictions
     evidence = Evidence(results, [], [])
-    evidence._read.update(stored)
+    evidence._predictions.update(stored)
     return evidence
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of, for the file to carry: enough to run every study again, and to read every score elsewhere."""
+"""The data embedded in a report: enough to run every study again and to read every score elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMAT = 1
 
 
 def embedded_json(evidence: Evidence) -> str:
-    """Studies with their trials as search spaces, results without their training curves, failures; as JSON."""
+    """JSON of studies with their trials as search spaces, results without training curves, and failures."""
     studies = [
         {**vars(record), "name": record.name, "space": evidence.spaces.get(record.name, "")}
         for record in evidence.studies
@@ -20,9 +20,8 @@ def embedded_json(evidence: Evidence) -> str:
     names = [field.name for field in dataclasses.fields(TrialResult)]
     trials = [
         {
-            **{
-                STORED_NAMES.get(name, name): getattr(result, name) for name in names
-            },  # not `asdict`, which copies all that is in it
+            # `asdict` would copy everything
+            **{STORED_NAMES.get(name, name): getattr(result, name) for name in names},
             "complexity": vars(result.complexity),
             "scores": [vars(score) for score in result.scores],
             "history": len(result.history),
@@ -30,5 +29,4 @@ def embedded_json(evidence: Evidence) -> str:
         for result in evidence.results
     ]
     failures = [vars(failure) for failure in evidence.failures]
-    whole = {"format": FORMAT, "studies": studies, "trials": trials, "failures": failures}
-    return compact_json(whole)
+    return compact_json({"format": FORMAT, "studies": studies, "trials": trials, "failures": failures})

@@ -1,4 +1,4 @@
-"""What systems are compared by: a column of the frame of trials, how it is written, and how the segments weigh in it."""
+"""The scores by which systems are compared: a column of the frame of trials, how it is written, how devices weigh in it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Measure:
     """A score of the test split."""
 
     column: str
-    """Of `frames.trials_frame`."""
+    """In `frames.trials_frame`."""
     title: str
     scale: int = 100
     digits: int = 1
     devices: tuple[str, ...] = ()
-    """Those whose means are averaged; without any, each segment counts the same."""
+    """Devices averaged with equal weight; empty: all segments weigh the same."""
 
     @property
     def lower_is_better(self) -> bool:
-        """Of log loss."""
+        """Whether it is a log loss."""
         return self.column == "log_loss"
 
     @property
@@ -32,11 +32,11 @@ class Measure:
 
     @property
     def unit(self) -> str:
-        """Behind a difference, within a sentence."""
+        """After a difference, within a sentence."""
         return f"in {self.name}" if self.lower_is_better else f"points of {self.name}"
 
     def amount(self, value: float) -> str:
-        """A size of a difference, as it is written."""
+        """The size of a difference as it is written."""
         return fixed(self.scale * value, self.digits)
 
 

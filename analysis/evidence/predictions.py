@@ -1,4 +1,4 @@
-"""What a trial predicted for each test segment, as it was stored: so questions that come later need no network."""
+"""Stored predictions of a trial for each test segment, so that later questions need no network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asc_sweeps.workspace.paths import Workspace
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one trial, segment by segment, in the order of the test list."""
+    """Predictions of one trial, segment by segment, in the order of the test list."""
 
     filenames: np.ndarray
-    """`audio/<scene>-<city>-<location>-<recording>-<piece>-<device>.wav`."""
+    """`audio/<scene>-<city>-<location>-<recording>-<segment>-<device>.wav`."""
     scenes: np.ndarray
     """True scene, as an index into SCENES."""
     log_probability: np.ndarray
@@ -24,7 +24,7 @@ class Predictions:
 
     @property
     def log_loss(self) -> np.ndarray:
-        """Of each segment."""
+        """Log loss of each segment."""
         return -self.log_probability[np.arange(len(self.scenes)), self.scenes].astype(float)
 
     @property
@@ -38,13 +38,22 @@ class Predictions:
         return np.array([_parts(name)[-1] for name in self.filenames.tolist()])
 
     @cached_property
+    def device_groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The distinct devices, sorted; the device of each segment as an index into them; the segments of each."""
+        return np.unique(self.devices, return_inverse=True, return_counts=True)
+
+    @cached_property
     def places(self) -> np.ndarray:
-        """Where each segment was recorded: its scene and the identifier of `meta.csv`. Recordings of one place are alike."""
+        """Recording place of each segment (scene and identifier of `meta.csv`); segments of one place are alike."""
         return np.array(["-".join(_parts(name)[:3]) for name in self.filenames.tolist()])
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self.places, return_inverse=True)
 
     @property
     def place_names(self) -> np.ndarray:
-        """The different places, sorted."""
+        """The distinct places, sorted."""
         return self._places[0]
 
     @property
@@ -52,18 +61,9 @@ class Predictions:
         """Place of each segment as an index into `place_names`."""
         return self._places[1]
 
-    @cached_property
-    def device_groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The different devices, sorted; that of each segment as an index into them; their segments."""
-        return np.unique(self.devices, return_inverse=True, return_counts=True)
-
-    @cached_property
-    def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.unique(self.places, return_inverse=True)
-
 
 def load_predictions(workspace: Workspace, signature: str) -> Predictions | None:
-    """The stored predictions of a finished trial, None where they are not there or not readable."""
+    """The stored predictions of a finished trial, None if missing or unreadable."""
     path = workspace.trial(signature) / "test_predictions.npz"
     workspace.storage.fetch(path)
     try:

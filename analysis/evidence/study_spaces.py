@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from asc_sweeps.config.replay import space_as_yaml
 from asc_sweeps.config.settings import stored_config
 from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.errors import WorkspaceError
-from asc_sweeps.workspace.records import StudyRecord, TrialResult
+from asc_sweeps.workspace.records import StudyRecord, TrialResult, TrialRow
 
 LONGEST_NAME = 64
-"""Of a study, in a search space."""
+"""Maximum length of a study's name in a search space."""
 
 
 def spaces(studies: Sequence[StudyRecord], results: Mapping[str, TrialResult]) -> dict[str, str]:
-    """By a study's name its trials as a search space, each with every setting, those of several workspaces together.
+    """Search spaces by study name that list each trial with all its settings, merged over workspaces.
 
-    `results` by signature. Studies of which no trial is known are left out.
+    `results` by signature. Studies without any known trial are left out.
     """
-    found = {
-        name: _space([r for r in studies if r.name == name], results) for name in dict.fromkeys(r.name for r in studies)
-    }
-    return {name: text for name, text in found.items() if text}
+    by_name: dict[str, list[StudyRecord]] = {}
+    for study in studies:
+        by_name.setdefault(study.name, []).append(study)
+    texts = {name: _space(records, results) for name, records in by_name.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _space(records: Sequence[StudyRecord], results: Mapping[str, TrialResult]) -> str:
-    """The search space of one study's records; empty where none of its trials is known."""
+    """The search space of one study's records; empty if none of its trials is known."""
     rows = {row.get("signature", ""): row for record in records for row in record.trials}
-    known = [config for s, row in rows.items() if (config := _config(row, results.get(s)))]
+    known = [config for signature, row in rows.items() if (config := _config(row, results.get(signature)))]
     first = records[0]
-    about = f"{len(known)} trials as they were run by: {first.command}"
-    named = first.name if len(first.name) <= LONGEST_NAME else f"{first.study[: LONGEST_NAME - 5]}-mini"
-    return space_as_yaml(named, about, known) if known else ""
+    about = f"{len(known)} trials as run by: {first.command}"
+    name = first.name if len(first.name) <= LONGEST_NAME else f"{first.study[: LONGEST_NAME - 5]}-mini"
+    return space_as_yaml(name, about, known) if known else ""
 
 
-def _config(row: Mapping[str, Any], result: TrialResult | None) -> TrialConfig | None:
-    """A trial's settings by its result, else by what the study wrote down; None where neither is of this version."""
+def _config(row: TrialRow, result: TrialResult | None) -> TrialConfig | None:
+    """A trial's settings from its result or else from the study's record; None if not readable by this version."""
     settings = row.get("settings")
     try:
         if result:

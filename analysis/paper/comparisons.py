@@ -1,4 +1,4 @@
-"""Two systems on the same test places: their difference with seeds and places as the two sources of its variance."""
+"""Two systems on the same test places: their difference, with seeds and places as the two sources of its variance."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from analysis.evidence.measures import LOG_LOSS, MEASURES, Measure
 from analysis.evidence.predictions import Predictions
 from analysis.statistics import difference
 
-COLUMNS = ("measure", "difference", "low", "high", "p", "seeds", "places", "of")
+COMPARISON_COLUMNS = ("measure", "difference", "low", "high", "p", "seeds", "places", "of")
 
 
 def compare(first: Sequence[Predictions], second: Sequence[Predictions]) -> pd.DataFrame:
-    """First minus second for each measure, each a list of its seeds in the same order, paired by seed.
+    """First minus second for each measure, paired by seed: both lists hold the same seeds in the same order.
 
     Columns: measure, difference, low, high (95 %), p (two-sided, uncorrected), seeds, places, and `of`: `systems`, or `networks`
-    for one seed each, whose interval is over places alone and says nothing of the systems. Below three seeds and above one there
-    is no interval and no p. Raises ValueError for lists of different lengths, or systems that were not tested at the same places.
+    for one seed each, whose interval is over places alone. Two seeds have no interval and no p. Raises ValueError for lists of
+    different lengths, or predictions of different test places.
     """
     if len(first) != len(second) or not first:
         raise ValueError(
-            f"both systems need the same seeds, one at least; got {len(first)} and {len(second)} predictions"
+            f"both systems need the same seeds, at least one; got {len(first)} and {len(second)} predictions"
         )
     rows = []
     for measure in MEASURES.values():
-        sides = [[mean_of(p, measure) for p in side] for side in (first, second)]
+        by_seed = [mean_of(a, measure) - mean_of(b, measure) for a, b in zip(first, second, strict=True)]
         influence = influences(list(zip(first, second, strict=True)), measure)
         if influence is None:
-            raise ValueError("the two systems must have been tested at the same places")
-        found = difference(np.subtract(*sides).tolist(), influence)
+            raise ValueError("both systems must have been tested at the same places")
+        found = difference(by_seed, influence)
         of = "networks" if found.seeds == 1 else "systems"
         ends = (found.mean - found.half, found.mean + found.half)
         rows.append((measure.column, found.mean, *ends, found.p, found.seeds, found.places, of))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).dropna(subset="difference", ignore_index=True)
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).dropna(subset="difference", ignore_index=True)
 
 
 def place_error(predictions: Predictions, measure: Measure) -> float:
-    """Standard error of one network's score over the test places; NaN where a device that it averages has no segment."""
+    """Standard error of one network's score over the test places; NaN if a device that it averages has no segment."""
     influence = _influence(predictions, measure)
     places = len(influence)
     return float(np.sqrt(places / (places - 1) * (influence**2).sum())) if places > 1 else float("nan")
 
 
 def influences(pairs: Sequence[tuple[Predictions, Predictions]], measure: Measure) -> np.ndarray | None:
-    """What each place adds to each pair's difference beyond its share of the mean, [pairs, places]; None for other places."""
+    """Influence of each place on each pair's difference, shape [pairs, places]; None if places differ."""
     if not pairs:
         return None
     names = pairs[0][0].place_names
@@ -56,18 +56,18 @@ def influences(pairs: Sequence[tuple[Predictions, Predictions]], measure: Measur
 
 
 def mean_of(predictions: Predictions, measure: Measure) -> float:
-    """The measure over all test segments; NaN where a device that it averages has none."""
+    """The measure over all test segments; NaN if a device that it averages has none."""
     weights, _ = _weights(predictions, measure)
     return float(weights @ values_of(predictions, measure))
 
 
 def values_of(predictions: Predictions, measure: Measure) -> np.ndarray:
-    """Of each segment."""
+    """The measure of each segment."""
     return predictions.log_loss if measure is LOG_LOSS else predictions.correct.astype(float)
 
 
 def _influence(predictions: Predictions, measure: Measure) -> np.ndarray:
-    """By place: the weighted sum of how far its segments are from the mean of their device, or of all."""
+    """By place, the weighted sum of its segments' deviations from the mean of their device, or of all."""
     weights, group = _weights(predictions, measure)
     values = values_of(predictions, measure)
     sums, sizes = np.bincount(group, weights * values), np.bincount(group, weights)
@@ -76,7 +76,7 @@ def _influence(predictions: Predictions, measure: Measure) -> np.ndarray:
 
 
 def _weights(predictions: Predictions, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
-    """Of each segment its weight in the measure, which sum to 1, and its group: its device, or one for all."""
+    """For each segment its weight in the measure (the sum is 1), and its group: its device, or one for all."""
     count = len(predictions.scenes)
     if not measure.devices:
         return np.full(count, 1 / count), np.zeros(count, np.int64)

@@ -1,32 +1,32 @@
-"""What each change does, beside what the paper found it to do: differences of two rows that share their seeds.
+"""What each change does, beside what the paper reports for it: differences of two rows, paired by seed.
 
-Effects come before scores: a printed score is one run, whose own noise no number of seeds here removes, while most of what seeds
-and places add to two rows alike drops out of their difference.
+Effects come before scores: a printed score is one run, whose noise no number of seeds here removes, while most of what seeds and
+places add to both rows cancels in their difference.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.evidence.loading import Evidence
-from analysis.evidence.measures import ACCURACY, LOG_LOSS, PRIMARY, PRIMARY_BY_DEVICE, UNSEEN_ACCURACY, Measure
+from analysis.evidence.measures import Measure
 from analysis.paper.comparisons import influences
-from analysis.paper.families import Family
-from analysis.paper.section6 import section6_family, section6_rows
-from analysis.paper.table2 import table2_family, table2_rows
-from analysis.paper.table3 import table3_family, table3_rows
-from analysis.paper.table4 import NO_FINETUNING, table4_family, table4_rows
+from analysis.paper.paper_table import MeasuredTable, PaperTable
+from analysis.paper.section6 import SECTION6_SCORES
+from analysis.paper.table2 import TABLE2_SCORES
+from analysis.paper.table3 import TABLE3_SCORES
+from analysis.paper.table4 import TABLE4_SCORES
 from analysis.paper.verdicts import effect_verdict, scores_by_seed
-from analysis.published import DURATIONS, SECTION6, TABLE2, TABLE3, TABLE4, DropRow
-from analysis.statistics import Difference, holm, seed_spread, smallest_effect
-from analysis.statistics import difference as difference_of
+from analysis.published import DURATIONS, NO_FINETUNING, TABLE3, TABLE4, scores
+from analysis.statistics import Difference, difference, holm, seed_spread, smallest_effect
 
-Row = Hashable
-COLUMNS = (
+EFFECT_COLUMNS = (
     *("table", "effect", "name", "measure", "paper", "difference", "by_seed", "low", "high", "p", "p_holm", "verdict"),
     *("resolves", "seeds", "seed_numbers", "left_out", "places", "generated"),
 )
@@ -39,31 +39,24 @@ class Effect:
     key: str
     """Its name in commands."""
     name: str
-    first: Row
-    second: Row
-    alike: str = ""
-    """Effects of one such name scatter alike, and pool their differences' spread. Without it the table's rows are trained apart from
-    each other, and pool what is left of their scores once what a seed does to all of them is taken out."""
+    first: Hashable
+    second: Hashable
+    kind: str = ""
+    """Effects of one kind pool the spread of their differences. Effects without a kind pool what remains of the spread of the
+    table's scores, whose rows are trained independently, after the common effect of each seed is removed."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """One of the paper's tables: its effects, and its rows as printed and as measured."""
+class TableEffects:
+    """A measured table with the effects of its rows."""
 
-    table: str
-    measures: tuple[Measure, ...]
-    """Primary outcomes."""
+    measured: MeasuredTable[Any]
     effects: Sequence[Effect]
-    printed: Mapping[Row, Mapping[str, float]]
-    rows: Mapping[Row, pd.DataFrame]
-    family: Family | None
-    """None without a trial."""
-    group: Mapping[Row, object] = field(default_factory=dict)
-    """Of rows in which a seed means something else: seeds of two groups have nothing in common."""
 
-    def printed_effect(self, effect: Effect, measure: Measure) -> float:
-        """Of the paper; NaN where it prints one row only."""
-        first, second = (self.printed.get(row, {}).get(measure.column, np.nan) for row in (effect.first, effect.second))
+    def printed(self, effect: Effect, measure: Measure) -> float:
+        """The paper's effect; NaN unless it prints both rows."""
+        rows = self.measured.paper.printed
+        first, second = (rows.get(row, {}).get(measure.column, np.nan) for row in (effect.first, effect.second))
         return round(float(first - second), 6)
 
 
@@ -79,36 +72,40 @@ class MeasuredEffect:
     seeds: tuple[int, ...]
     """Those that both rows have."""
     left_out: tuple[int, ...]
-    """Those that one row has alone."""
+    """Those that only one row has."""
     generated: bool
 
 
-def sources(evidence: Evidence) -> list[Source]:
-    """The paper's tables with the effects of their rows, and of drop rates that trials add."""
+def effects_by_table(evidence: Evidence) -> list[TableEffects]:
+    """The effects of the paper's tables, including those of drop rates that only trials have."""
+    tables: tuple[PaperTable[Any], ...] = (TABLE4_SCORES, TABLE2_SCORES, TABLE3_SCORES, SECTION6_SCORES)
+    four, two, three, six = (evidence.cached(table.measure) for table in tables)
+    six = _with_float_networks(six, evidence.frame)
     return [
-        _table4(evidence.cached(table4_family), evidence.cached(table4_rows)),
-        _table2(evidence.cached(table2_family), evidence.cached(table2_rows)),
-        _table3(evidence.cached(table3_family), evidence.cached(table3_rows)),
-        _section6(evidence.cached(section6_family), evidence.cached(section6_rows), evidence.frame),
+        TableEffects(four, _drop_rate_effects([rate for rate in four.rows if rate != NO_FINETUNING])),
+        TableEffects(two, _ablation_effects()),
+        TableEffects(three, _duration_effects()),
+        TableEffects(six, _int8_effects()),
     ]
 
 
-def papers_sources() -> list[Source]:
-    """The same as printed, without any trial."""
-    return sources(Evidence([], [], []))
+def printed_effects() -> list[TableEffects]:
+    """The effects that the paper prints, without any trial."""
+    return effects_by_table(Evidence([], [], []))
 
 
-def _table2(family: Family | None, rows: Mapping[int, pd.DataFrame]) -> Source:
-    names = {1: ("res2net", "BC-Res2Net minus BC-ResNet"), 2: ("mfa", "MFA minus none"), 3: ("fpm", "FPM minus none")}
-    names[4] = ("mfa-fpm", "MFA & FPM minus none")
-    effects = [Effect(key, name, row, 0 if row == 1 else 1) for row, (key, name) in names.items()]
-    printed = {i: {m.column: getattr(row, m.column) for m in PRIMARY} for i, row in enumerate(TABLE2)}
-    return Source("Table 2", PRIMARY, effects, printed, rows, family)
+def _ablation_effects() -> list[Effect]:
+    return [
+        Effect("res2net", "BC-Res2Net minus BC-ResNet", 1, 0),
+        Effect("mfa", "MFA minus none", 2, 1),
+        Effect("fpm", "FPM minus none", 3, 1),
+        Effect("mfa-fpm", "MFA & FPM minus none", 4, 1),
+    ]
 
 
-def _table3(family: Family | None, rows: Mapping[tuple[str, int], pd.DataFrame]) -> Source:
-    short = {"BC-ResNet-40": "resnet", "BC-Res2Net-40": "res2net", "BC-Res2Net-40 w/ MFA & FPM": "mfa-fpm"}
-    effects = [
+def _duration_effects() -> list[Effect]:
+    short = dict(zip(TABLE3, ("resnet", "res2net", "mfa-fpm"), strict=True))
+    return [
         Effect(
             f"{seconds}s-{short[system]}",
             f"{system.replace('-40', '')}: {seconds} s minus 1 s",
@@ -119,129 +116,130 @@ def _table3(family: Family | None, rows: Mapping[tuple[str, int], pd.DataFrame])
         for system in TABLE3
         for seconds in DURATIONS[1:]
     ]
-    cells = {(system, d): numbers for system, row in TABLE3.items() for d, numbers in row.items()}
-    printed = {cell: {LOG_LOSS.column: n, ACCURACY.column: a} for cell, (n, a) in cells.items()}
-    return Source("Table 3", PRIMARY, effects, printed, rows, family, {cell: cell[0] for cell in cells})
 
 
-def _table4(family: Family | None, rows: Mapping[float, pd.DataFrame]) -> Source:
-    printed = {NO_FINETUNING if row.max_drop_rate is None else row.max_drop_rate: _printed(row) for row in TABLE4}
-    rates = [rate for rate in dict.fromkeys((*printed, *rows)) if rate != NO_FINETUNING]
-    effects = [
+def _drop_rate_effects(rates: Sequence[float]) -> list[Effect]:
+    tuned = [
         Effect(
             f"finetuning-{rate:g}", f"fine-tuned, drop rate {rate:.2f}, minus its start", rate, NO_FINETUNING, "start"
         )
         for rate in rates
     ]
-    effects += [
-        Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, "drop") for rate in rates if rate
-    ]
-    return Source("Table 4", PRIMARY_BY_DEVICE, effects, printed, rows, family)
+    drops = [Effect(f"drop-{rate:g}", f"drop rate {rate:.2f} minus 0.00", rate, 0.0, "drop") for rate in rates if rate]
+    return [*tuned, *drops]
 
 
-def _printed(row: DropRow) -> dict[str, float]:
-    return {
-        LOG_LOSS.column: row.log_loss,
-        "accuracy_devices": row.accuracy,
-        UNSEEN_ACCURACY.column: row.mean(UNSEEN_ACCURACY.devices),
-    }
-
-
-def _section6(family: Family | None, rows: Mapping[int, pd.DataFrame], frame: pd.DataFrame) -> Source:
-    numbers = {i: {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy} for i, row in enumerate(SECTION6)}
-    printed: dict[Row, dict[str, float]] = dict(numbers)
-    start, tuned = (next(row for row in TABLE4 if row.max_drop_rate == rate) for rate in (None, 0.9))
-    for i, row in ((0, start), (2, tuned)):  # lambda 0.04 was printed as INT8 alone
-        printed["float", i] = {LOG_LOSS.column: row.log_loss, ACCURACY.column: row.accuracy}
+def _int8_effects() -> list[Effect]:
     kinds = {"": "no fine-tuning", "-lambda-0.04": "fine-tuned, lambda 0.04", "-lambda-0.4": "fine-tuned, lambda 0.4"}
-    effects = [
-        Effect(f"int8{key}", f"INT8 minus float: {kind}", i, ("float", i), "int8")
-        for i, (key, kind) in enumerate(kinds.items())
-    ]
-    effects += [
+    return [
+        *(
+            Effect(f"int8{key}", f"INT8 minus float: {kind}", i, ("float", i), "int8")
+            for i, (key, kind) in enumerate(kinds.items())
+        ),
         Effect("distilled", "INT8: distilled (teacher as large as the student) minus not", 3, 2, "distilled"),
         Effect("distilled-others", "INT8: distilled (other teachers) minus not", 4, 2, "distilled"),
     ]
-    measured: dict[Row, pd.DataFrame] = dict(rows)
-    for i in range(len(kinds)):
-        measured["float", i] = frame[frame["signature"].isin(rows[i]["start"])]
-    return Source("Section 6", PRIMARY, effects, printed, measured, family)
 
 
-def found_effects(evidence: Evidence) -> list[MeasuredEffect]:
-    """Every effect whose rows are both measured, for each primary outcome; also where they share no seed."""
-    return [
-        one for source in sources(evidence) if source.family is not None for one in _of(source, source.family, evidence)
-    ]
+def _with_float_networks(measured: MeasuredTable[Any], frame: pd.DataFrame) -> MeasuredTable[Any]:
+    """Section 6 with further rows: the floating-point networks that its first three start from."""
+    floats = {("float", i): frame[frame["signature"].isin(measured.rows[i]["start"])] for i in range(3)}
+    rows = {0: TABLE4[0], 2: TABLE4[3]}  # with lambda 0.04 the paper prints the INT8 network alone
+    printed = {("float", i): scores(row.log_loss, row.accuracy) for i, row in rows.items()}
+    paper = dataclasses.replace(measured.paper, printed={**measured.paper.printed, **printed})
+    return dataclasses.replace(measured, paper=paper, rows={**measured.rows, **floats})
 
 
-def _of(source: Source, family: Family, evidence: Evidence) -> list[MeasuredEffect]:
-    columns = ["signature", "seed", *(measure.column for measure in source.measures)]
-    by_row = {row: its[columns].drop_duplicates("seed").set_index("seed") for row, its in source.rows.items()}
-    measured = [effect for effect in source.effects if effect.first in by_row and effect.second in by_row]
-    found: dict[str, list[MeasuredEffect]] = {effect.key: [] for effect in measured}
-    for measure in source.measures:
-        by_seed = {
-            effect.key: (by_row[effect.first][measure.column] - by_row[effect.second][measure.column])
-            .dropna()
-            .sort_index()
-            for effect in measured
-        }
-        pooled = _pooled(source, measure, measured, by_seed)
-        for effect in measured:
-            values, sides = by_seed[effect.key], (by_row[effect.first], by_row[effect.second])
-            if any(side[measure.column].dropna().empty for side in sides):
+def measured_effects(evidence: Evidence) -> list[MeasuredEffect]:
+    """Every effect whose rows are both measured, for each primary outcome, even if they share no seed."""
+    return [effect for table in effects_by_table(evidence) for effect in _measured(table, evidence)]
+
+
+def _measured(table: TableEffects, evidence: Evidence) -> list[MeasuredEffect]:
+    measured, measures = table.measured, table.measured.paper.measures
+    if measured.family is None:
+        return []
+    columns = ["signature", "seed", *(measure.column for measure in measures)]
+    by_row = {row: part[columns].drop_duplicates("seed").set_index("seed") for row, part in measured.rows.items()}
+    found: dict[Effect, list[MeasuredEffect]] = {
+        effect: [] for effect in table.effects if effect.first in by_row and effect.second in by_row
+    }
+    for measure in measures:
+        differences = {e: _by_seed(by_row[e.first], by_row[e.second], measure) for e in found}
+        pooled = _pooled(measured, measure, differences)
+        for effect, by_seed in differences.items():
+            first, second = by_row[effect.first], by_row[effect.second]
+            if first[measure.column].dropna().empty or second[measure.column].dropna().empty:
                 continue
             pairs = [
-                tuple(evidence.predictions(side.loc[seed, "signature"]) for side in sides) for seed in values.index
+                (
+                    evidence.predictions(first.loc[seed, "signature"]),
+                    evidence.predictions(second.loc[seed, "signature"]),
+                )
+                for seed in by_seed.index
             ]
             stored = [(a, b) for a, b in pairs if a is not None and b is not None]
-            difference = difference_of(values.tolist(), influences(stored, measure), pooled[effect.key])
-            alone = tuple(sorted((set(sides[0].index) | set(sides[1].index)) - set(values.index)))
-            told = (source.table, effect, measure, source.printed_effect(effect, measure), difference)
-            found[effect.key].append(MeasuredEffect(*told, tuple(values.index), alone, family.generated))
-    return [one for effect in measured for one in found[effect.key]]
+            found[effect].append(
+                MeasuredEffect(
+                    measured.paper.title,
+                    effect,
+                    measure,
+                    table.printed(effect, measure),
+                    difference(by_seed.tolist(), influences(stored, measure), pooled[effect]),
+                    tuple(by_seed.index),
+                    tuple(sorted((set(first.index) | set(second.index)) - set(by_seed.index))),
+                    measured.family.generated,
+                )
+            )
+    return [one for effects_of_measures in found.values() for one in effects_of_measures]
+
+
+def _by_seed(first: pd.DataFrame, second: pd.DataFrame, measure: Measure) -> pd.Series:
+    """First minus second, by the seeds that both have."""
+    return (first[measure.column] - second[measure.column]).dropna().sort_index()
 
 
 def _pooled(
-    source: Source, measure: Measure, measured: Sequence[Effect], by_seed: Mapping[str, pd.Series]
-) -> dict[str, tuple[float, float]]:
-    """For each effect the variance of one seed's difference and its degrees of freedom, pooled as `Effect.alike` says."""
-    rows = seed_spread(scores_by_seed(source.rows, measure.column, source.group))
-    pooled = {effect.key: (2 * rows.residual, rows.residual_freedom) for effect in measured}
-    for name in {effect.alike for effect in measured if effect.alike}:
-        alike = [effect for effect in measured if effect.alike == name]
-        group = {effect.key: source.group.get(effect.first) for effect in alike}
-        differences = {effect.key: by_seed[effect.key].rename("difference").reset_index() for effect in alike}
-        spread = seed_spread(scores_by_seed(differences, "difference", group))
-        pooled |= {effect.key: (spread.variance, spread.freedom) for effect in alike}
+    measured: MeasuredTable[Any], measure: Measure, differences: Mapping[Effect, pd.Series]
+) -> dict[Effect, tuple[float, float]]:
+    """For each effect the variance of one seed's difference and its degrees of freedom, pooled as `Effect.kind` says."""
+    rows = measured.seed_spread(measure)
+    pooled = {effect: (2 * rows.residual, rows.residual_freedom) for effect in differences}
+    for kind in {effect.kind for effect in differences if effect.kind}:
+        similar = {effect: by_seed for effect, by_seed in differences.items() if effect.kind == kind}
+        groups = {effect: measured.paper.groups.get(effect.first) for effect in similar}
+        frames = {effect: by_seed.rename("difference").reset_index() for effect, by_seed in similar.items()}
+        spread = seed_spread(scores_by_seed(frames, "difference", groups))
+        pooled |= dict.fromkeys(similar, (spread.variance, spread.freedom))
     return pooled
 
 
 def effects(evidence: Evidence) -> pd.DataFrame:
-    """One row an effect and primary outcome, in the order of the report.
+    """One row per effect and primary outcome, in the order of the report.
 
-    Columns (COLUMNS): `paper` is NaN where it prints none; `difference` is first minus second, the mean over the `seeds` that both
-    rows have, `by_seed` its values; `low` and `high` its 95 % interval, NaN below three seeds; `p_holm` is corrected over all rows;
-    `verdict` is empty on generated data; `resolves` would be found with 80 % power at 5 %; `places` is 0 where predictions are not
-    stored.
+    Columns (EFFECT_COLUMNS): `paper` is NaN where it prints none; `difference` is first minus second, the mean over the `seeds`
+    that both rows have, `by_seed` its values; `low` and `high` its 95 % interval, NaN below three seeds; `p_holm` is corrected over
+    all rows; `verdict` is empty on generated data; `resolves` is the effect detected with 80 % power at 5 %; `places` is 0 without
+    stored predictions.
     """
-    found = found_effects(evidence)
-    judged = [not one.generated and one.difference.seeds > 1 for one in found]
-    nothing = [one.difference.p if ok else np.nan for one, ok in zip(found, judged, strict=True)]
+    measured = measured_effects(evidence)
+    judged = [not one.generated and one.difference.seeds > 1 for one in measured]
+    nothing = [one.difference.p if ok else np.nan for one, ok in zip(measured, judged, strict=True)]
     beside = [
-        one.difference.beside(one.printed) if ok else (np.nan, np.nan) for one, ok in zip(found, judged, strict=True)
+        one.difference.beside(one.printed) if ok else (np.nan, np.nan) for one, ok in zip(measured, judged, strict=True)
     ]
     corrected = (holm(nothing), holm([other for other, _ in beside]), holm([same for _, same in beside]))
-    rows = []
-    for one, *p_holm in zip(found, *corrected, strict=True):
-        d = one.difference
-        verdict = "" if one.generated else effect_verdict(one.measure, d, one.printed, *p_holm)
-        ends, p, resolves = (np.nan, np.nan), np.nan, np.nan
-        if d.seeds > 1:  # one seed compares two networks, and the table is of systems
-            ends, p = (d.mean - d.half, d.mean + d.half), d.p
-            resolves = smallest_effect(d.error, d.freedom) if d.error > 0 else np.nan
-        names = (one.table, one.effect.key, one.effect.name, one.measure.column)
-        told = (one.printed, d.mean, d.by_seed, *ends, p, p_holm[0], verdict, resolves)
-        rows.append((*names, *told, d.seeds, one.seeds, one.left_out, d.places, one.generated))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [_row(one, p_holm) for one, *p_holm in zip(measured, *corrected, strict=True)]
+    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
+
+
+def _row(measured: MeasuredEffect, p_holm: Sequence[float]) -> tuple[object, ...]:
+    d, effect = measured.difference, measured.effect
+    verdict = "" if measured.generated else effect_verdict(measured.measure, d, measured.printed, *p_holm)
+    ends, p, resolves = (np.nan, np.nan), np.nan, np.nan
+    if d.seeds > 1:  # one seed compares two networks, and the table is of systems
+        ends, p = (d.mean - d.half, d.mean + d.half), d.p
+        resolves = smallest_effect(d.error, d.freedom) if d.error > 0 else np.nan
+    names = (measured.table, effect.key, effect.name, measured.measure.column)
+    values = (measured.printed, d.mean, d.by_seed, *ends, p, p_holm[0], verdict, resolves)
+    return (*names, *values, d.seeds, measured.seeds, measured.left_out, d.places, measured.generated)

@@ -1,12 +1,12 @@
-"""Which trials fill a table: those that differ in nothing but the table's axes and the seed, never a mixture.
+"""Which trials fill a table: only those that differ in nothing but the table's axes and the seed, so that settings never mix.
 
 Knows settings by their dotted names; knows no table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,42 +14,42 @@ import pandas as pd
 
 from analysis.evidence.frames import setting_columns
 from analysis.page.formats import listed, plural
-from analysis.published import EPOCHS, WIDTH
+from analysis.published import EPOCHS, TABLE2, WIDTH
 from analysis.statistics import mean_interval
 from asc_sweeps.config.trial_settings import setting_fields
 
-NAMED = ("data.dataset", "data.fingerprint", "model.block", "model.mfa", "model.fpm", "model.width")
-NAMED += ("pretrain.epochs", "features.n_mels", "finetune.epochs")
-"""Settings that a family's description, or the name of a system, says in words of its own."""
+DESCRIBED = {"data.dataset", "data.fingerprint", "model.block", "model.mfa", "model.fpm", "model.width"}
+DESCRIBED |= {"pretrain.epochs", "features.n_mels", "finetune.epochs", "seed"}
+"""Settings that `Family.describe`, or the name of a system, states in words."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Trials of one table; column `row` says which row each fills."""
+    """Trials of one table; column `row` holds the row that each trial fills."""
 
     trials: pd.DataFrame
     others: int = 0
-    """Families left out."""
-    axes: tuple[str, ...] = field(default=())
+    """Number of families not shown."""
+    axes: tuple[str, ...] = ()
 
     @property
     def generated(self) -> bool:
-        """Whether the data were generated: then nothing is said about the paper's scores."""
+        """Whether the data are generated; then nothing is said about the paper's scores."""
         return bool(self.trials["generated"].any())
 
     @property
     def width(self) -> int | None:
-        """Base channels of all its networks, None where they differ."""
+        """Base channels of all networks, None where they differ."""
         widths = self.trials["model.width"].unique()
         return int(widths[0]) if len(widths) == 1 else None
 
     @property
     def caveat(self) -> str:
-        """What a figure's caption begins with."""
+        """Beginning of a figure's caption."""
         return "Generated data. " if self.generated else ""
 
     def describe(self) -> str:
-        """Width, epochs, mel bands, data, seeds, every other setting not at its default, and what is left out."""
+        """Width, epochs, mel bands, data, seeds, other settings that differ from their defaults, and what is not shown."""
         first = self.trials.iloc[0]
         seeds = sorted(int(seed) for seed in self.trials["seed"].unique())
         parts = [
@@ -61,24 +61,33 @@ class Family:
             f"({int(first['train_segments']):,} training and {int(first['test_segments']):,} test segments)",
             f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}",
         ]
-        unusual = [
+        changed = [
             f"{name} {_values(self.trials[name])}"
             for name, known in setting_fields().items()
-            if name not in {*NAMED, *self.axes, "seed"} and (self.trials[name].dropna() != known.default).any()
+            if name not in {*DESCRIBED, *self.axes} and (self.trials[name].dropna() != known.default).any()
         ]
         text = f"Shown: {', '.join(parts)}. "
-        text += f"Not at their default: {', '.join(unusual)}." if unusual else "Everything else is at its default."
+        text += (
+            f"Non-default settings: {', '.join(changed)}." if changed else "All other settings are at their defaults."
+        )
         if self.others:
-            text += f" Left out: {plural(self.others, 'other family')} of settings, whose trials stand under Trials."
+            text += f" Not shown: {plural(self.others, 'other family')} of settings, listed under Trials."
         return text
 
 
-def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
-    """For each trial its settings but the axes and the seed, and its data, as one text: equal in a family.
+def paper_systems(frame: pd.DataFrame) -> pd.Series:
+    """The system of Table 2, at any width, that each trial's network is; None for networks that the paper does not have."""
+    systems = {(row.block, row.mfa, row.fpm, True): row.system for row in TABLE2}
+    keys = zip(*(frame[f"model.{name}"] for name in ("block", "mfa", "fpm", "stem_attention")), strict=True)
+    return pd.Series([systems.get(key) for key in keys], index=frame.index, dtype=object)
 
-    What is the same for all of them is left out, which is nearly everything.
+
+def family_keys(frame: pd.DataFrame, axes: Iterable[str]) -> pd.Series:
+    """For each trial a text of its data and its settings except the axes and the seed: equal within a family.
+
+    Settings that are equal for all trials, nearly all of them, are left out.
     """
-    columns = [c for c in setting_columns(frame) if c not in axes] + ["data_name", "data_fingerprint"]
+    columns = [*set(setting_columns(frame)).difference(axes), "data_name", "data_fingerprint"]
     parts = []
     for name in sorted(columns):
         if all_same(frame[name]):
@@ -92,24 +101,21 @@ def family_keys(frame: pd.DataFrame, axes: Sequence[str]) -> pd.Series:
 
 
 def all_same(column: pd.Series) -> bool:
-    """Whether numbers are plainly all the same, or all missing: told in a tenth of the time that it takes to list their values."""
+    """Whether a numeric column is evidently constant or all missing; ten times as fast as listing its values."""
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else np.array([])
     return len(values) > 0 and bool((values == values[0]).all() or (values != values).all())
 
 
-def best_family(candidates: pd.DataFrame, axes: Sequence[str]) -> Family | None:
-    """The family that comes nearest to the paper's table; None where there is no trial.
+def best_family(trials: pd.DataFrame, axes: tuple[str, ...], keys: pd.Series | None = None) -> Family | None:
+    """The family that comes nearest to the paper's table, of those in `keys` (`family_keys` by default); None without trials.
 
-    Real data before generated, the paper's width, most rows, epochs up to the paper's, then most segments and trials.
+    Real data before generated, the paper's width, most rows, epochs up to the paper's, then most segments and trials; ties go to
+    the first key.
     """
-    return choose(candidates, family_keys(candidates, axes), axes)
-
-
-def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family | None:
-    """The best of the families that `keys` names, trial by trial; of equal ones the first by its key."""
     if trials.empty:
         return None
-    marks = pd.DataFrame(
+    keys = family_keys(trials, axes) if keys is None else keys
+    ranked = pd.DataFrame(
         {
             "real": ~trials["generated"].astype(bool),
             "of_width": trials["model.width"] == WIDTH,
@@ -120,8 +126,8 @@ def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family
             "key": keys,
         }
     )
-    by_key = marks.groupby("key", sort=True)
-    ranks = pd.DataFrame(  # not by `agg`, which takes three times as long
+    by_key = ranked.groupby("key", sort=True)
+    ranks = pd.DataFrame(  # `agg` would take three times as long
         {
             "real": by_key["real"].all(),
             "of_width": by_key["of_width"].any(),
@@ -132,21 +138,42 @@ def choose(trials: pd.DataFrame, keys: pd.Series, axes: Sequence[str]) -> Family
         }
     )
     best = ranks.sort_values(list(ranks.columns), ascending=False, kind="stable").index[0]
-    return Family(trials[keys == best], len(ranks) - 1, tuple(axes))
+    return Family(trials[keys == best], len(ranks) - 1, axes)
 
 
-def summarise(trials: pd.DataFrame, measures: Sequence[str]) -> dict[str, Any]:
+def best_family_with_starts(
+    trials: pd.DataFrame, axes: tuple[str, ...], phases: tuple[str, ...], own_axes: Iterable[str]
+) -> Family | None:
+    """The best family of fine-tuned trials together with the trials of the networks that they start from.
+
+    Fine-tuned trials of a family have equal settings except `own_axes`, its other trials except all those of `phases`. A start
+    belongs to every family that is tuned from it, or is a family by itself.
+    """
+    tuned = trials["finetuned"].astype(bool)
+    base = family_keys(trials, [c for c in setting_columns(trials) if c.startswith(phases)])
+    keys = base[tuned] + family_keys(trials[tuned], own_axes)
+    families = pd.DataFrame({"base": base[tuned], "key": keys}).drop_duplicates()
+    starts = base[~tuned].rename("base").rename_axis("trial").reset_index().merge(families, on="base", how="left")
+    starts["key"] = starts["key"].fillna(starts["base"])
+    together = pd.concat([trials.loc[starts["trial"]], trials[tuned]], ignore_index=True)
+    return best_family(together, axes, pd.concat([starts["key"], keys], ignore_index=True))
+
+
+def summarise(trials: pd.DataFrame, measures: Iterable[str]) -> dict[str, Any]:
     """Mean over seeds of each measure, and as `<measure>_sd`, `_low`, `_high`, `_half` and `_by_seed` its spread.
 
-    Sample standard deviation; the ends and half the width of the 95 % t interval, NaN below three seeds; the values by seed.
+    Sample standard deviation; ends and half-width of the 95 % t interval, NaN below three seeds; values in the order of the seeds.
     """
-    means: dict[str, Any] = {m: float(trials[m].mean(skipna=False)) if len(trials) else float("nan") for m in measures}
+    means: dict[str, Any] = {}
+    spreads: dict[str, Any] = {}
+    by_seed = trials.sort_values("seed")
     for m in measures:
-        values = trials.sort_values("seed")[m].tolist()
+        means[m] = float(trials[m].mean(skipna=False)) if len(trials) else float("nan")
+        values = by_seed[m].tolist()
         interval = mean_interval(values)
-        means |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)), f"{m}_by_seed": tuple(values)}
-        means |= {f"{m}_low": interval.low, f"{m}_high": interval.high, f"{m}_half": interval.half}
-    return means
+        spreads |= {f"{m}_sd": float(trials[m].std(ddof=1, skipna=False)), f"{m}_by_seed": tuple(values)}
+        spreads |= {f"{m}_low": interval.low, f"{m}_high": interval.high, f"{m}_half": interval.half}
+    return means | spreads
 
 
 def _values(column: pd.Series) -> str:

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 
 from analysis.evidence.loading import Evidence
+from analysis.evidence.measures import ACCURACY, LOG_LOSS
 from analysis.page import charts
-from analysis.page.elements import (
-    Cell,
-    Plot,
-    Section,
-    Table,
-    Text,
-    number_heads,
-    paper_cell,
-    row_group,
-    text_head,
-    two_row_head,
-)
+from analysis.page.elements import Cell, Plot, Section, Table, Text, paper_cell, text_head
 from analysis.page.formats import MISSING, listed, millions, percent, signed, thousands
 from analysis.page.style import BLUE, PAPER, VERMILLION, paper_marker, styled
 from analysis.paper import missing
-from analysis.paper.families import Family, best_family, summarise
-from analysis.paper.scores import measured_cell, score_heads, score_notes, seeds_cell
+from analysis.paper.families import Family, best_family, paper_systems, summarise
+from analysis.paper.paper_table import MeasuredTable, PaperTable
+from analysis.paper.scores import Columns, Rows, log_loss_cell, make_table, measured_cell, notes_below, seeds_column
 from analysis.published import BUDGET_MACS, BUDGET_PARAMS, TABLE2, WIDTH, WIDTHS
 
-STUDY = "figure3_widths"
-AXES = ("model.block", "model.width")
-NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
+BLOCK_NAMES = {"bcresnet": "BC-ResNet", "bcres2net": "BC-Res2Net"}
+PLAIN = {(row.block, WIDTH): row for row in TABLE2 if not (row.mfa or row.fpm)}
+"""The paper's networks without MFA and FPM, by block and width."""
 PANELS = (("params", 1e3, "Parameters, K", BUDGET_PARAMS), ("macs", 1e6, "MACs of one segment, M", BUDGET_MACS))
 TICKS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
 """Of logarithmic axes, in K parameters and M MACs."""
@@ -37,38 +30,41 @@ TICKS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
 
 def figure3_family(frame: pd.DataFrame) -> Family | None:
     """The trials that Figure 3 shows: pretrained plain networks that differ in block and width alone."""
-    plain = (
-        ~frame["finetuned"] & frame["plain"] & frame["model.stem_attention"] & ~frame["model.mfa"] & ~frame["model.fpm"]
-    )
-    trials = frame[plain]
-    rows = [f"{block}-{width}" for block, width in zip(trials["model.block"], trials["model.width"], strict=True)]
-    return best_family(trials.assign(row=rows), AXES)
+    plain = paper_systems(frame).isin([row.system for row in PLAIN.values()])
+    trials = frame[~frame["finetuned"] & frame["plain"] & plain]
+    rows = list(zip(trials["model.block"], trials["model.width"].astype(int), strict=True))
+    return best_family(trials.assign(row=pd.Series(rows, trials.index, dtype=object)), ("model.block", "model.width"))
+
+
+FIGURE3_SCORES = PaperTable(
+    "Figure 3",
+    "figure3_widths",
+    {key: {"params": row.params, "macs": row.macs, "accuracy": row.accuracy} for key, row in PLAIN.items()},
+    figure3_family,
+    (ACCURACY, LOG_LOSS),
+    ("accuracy", "log_loss"),
+    open=True,
+)
 
 
 def figure3_points(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points of Figure 3 by block and width, the paper's two at width 40 always among them; accuracy 0..1.
+    """The points of Figure 3 by block and width, always including the paper's two at width 40; accuracy 0..1."""
+    return _points(FIGURE3_SCORES.measure(frame))
 
-    Those two are rows of Table 2, where verdicts on them stand.
-    """
-    family = figure3_family(frame)
-    trials = frame.iloc[:0] if family is None else family.trials
-    printed = {(row.block, WIDTH): row for row in TABLE2 if not (row.mfa or row.fpm)}
-    measured = zip(trials["model.block"], trials["model.width"], strict=True)
+
+def _points(measured: MeasuredTable[tuple[str, int]]) -> pd.DataFrame:
     rows = []
-    for block, width in sorted(
-        {*printed, *((b, int(w)) for b, w in measured)}, key=lambda k: (k[0] != "bcresnet", k[1])
-    ):
-        these = trials[(trials["model.block"] == block) & (trials["model.width"] == width)]
-        row = printed.get((block, width))
+    for block, width in sorted(measured.rows, key=lambda row: (row[0] != "bcresnet", row[1])):
+        trials, printed = measured.rows[block, width], measured.paper.printed.get((block, width), {})
         rows.append(
             {
                 "block": block,
                 "width": width,
-                **{f"paper_{n}": getattr(row, n, float("nan")) for n in ("params", "macs", "accuracy")},
-                **{n: these[n].iloc[0] if len(these) else float("nan") for n in ("params", "macs")},
-                **summarise(these, ("accuracy", "log_loss")),
-                "seeds": len(these),
-                "seed_numbers": tuple(sorted(these["seed"])),
+                **{f"paper_{name}": printed.get(name, float("nan")) for name in ("params", "macs", "accuracy")},
+                **{name: trials[name].iloc[0] if len(trials) else float("nan") for name in ("params", "macs")},
+                **summarise(trials, measured.paper.summarised),
+                "seeds": len(trials),
+                "seed_numbers": tuple(sorted(trials["seed"])),
             }
         )
     return pd.DataFrame(rows)
@@ -79,22 +75,8 @@ def figure3(frame: pd.DataFrame) -> charts.Figure:
     points = figure3_points(frame)
     figure = charts.make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
     for column, (size, unit, title, budget) in enumerate(PANELS, start=1):
-        once = column == 1
-        printed = points[points["paper_accuracy"].notna()]
-        figure.add_trace(
-            charts.Scatter(
-                x=(printed[f"paper_{size}"] / unit).tolist(),
-                y=(100 * printed["paper_accuracy"]).round(3).tolist(),
-                text=[NAMES[block] for block in printed["block"]],
-                name=f"paper, width {WIDTH}",
-                showlegend=once,
-                mode="markers",
-                marker=paper_marker(12),
-                hovertemplate="paper, %{text}-40: %{y:.1f} %<extra></extra>",
-            ),
-            *(1, column),
-        )
-        for block, colour, symbol, place in (
+        figure.add_trace(_printed_points(points, size, unit, column == 1), *(1, column))
+        for block, colour, symbol, side in (
             ("bcresnet", VERMILLION, "square", "bottom right"),
             ("bcres2net", BLUE, "circle", "top left"),
         ):
@@ -105,15 +87,15 @@ def figure3(frame: pd.DataFrame) -> charts.Figure:
                     y=(100 * line["accuracy"]).round(3).tolist(),
                     error_y={"array": (100 * line["accuracy_half"]).fillna(0).tolist(), "thickness": 1, "width": 4},
                     text=[f"C = {width}" for width in line["width"]],
-                    textposition=place,
+                    textposition=side,
                     cliponaxis=False,
                     textfont_color=colour,
-                    name=NAMES[block],
-                    showlegend=once and len(line) > 0,
+                    name=BLOCK_NAMES[block],
+                    showlegend=column == 1 and len(line) > 0,
                     mode="lines+markers+text",
                     line={"color": colour, "width": 2},
                     marker={"size": 9, "symbol": symbol},
-                    hovertemplate=f"{NAMES[block]}, %{{text}}: %{{y:.1f}} %<extra></extra>",
+                    hovertemplate=f"{BLOCK_NAMES[block]}, %{{text}}: %{{y:.1f}} %<extra></extra>",
                 ),
                 *(1, column),
             )
@@ -124,8 +106,22 @@ def figure3(frame: pd.DataFrame) -> charts.Figure:
     return figure
 
 
+def _printed_points(points: pd.DataFrame, size: str, unit: float, legend: bool) -> charts.Scatter:
+    printed = points[points["paper_accuracy"].notna()]
+    return charts.Scatter(
+        x=(printed[f"paper_{size}"] / unit).tolist(),
+        y=(100 * printed["paper_accuracy"]).round(3).tolist(),
+        text=[BLOCK_NAMES[block] for block in printed["block"]],
+        name=f"paper, width {WIDTH}",
+        showlegend=legend,
+        mode="markers",
+        marker=paper_marker(12),
+        hovertemplate="paper, %{text}-40: %{y:.1f} %<extra></extra>",
+    )
+
+
 def _size_axis(figure: charts.Figure, column: int, title: str, low: float, high: float, limit: float) -> None:
-    """Scale one panel to its sizes, logarithmic where they differ much, with the challenge's limit if in sight."""
+    """Scale one panel to its sizes, logarithmic over a wide range, and draw the challenge's limit if in range."""
     log = high > 8 * low
     scale = math.log10 if log else float
     start, end = scale(low), scale(high)
@@ -134,67 +130,77 @@ def _size_axis(figure: charts.Figure, column: int, title: str, low: float, high:
     figure.update_xaxes(title_text=title, range=(start - margin, end + margin), row=1, col=column, **axis)
     if scale(limit) <= end + margin:
         side = "right" if scale(limit) > end else "left"
-        place = {"x": scale(limit), "xanchor": side, "y": 0, "yref": "y domain", "yanchor": "bottom"}
+        position = {"x": scale(limit), "xanchor": side, "y": 0, "yref": "y domain", "yanchor": "bottom"}
         figure.add_vline(limit, line={"color": PAPER, "dash": "dash", "width": 1.5}, row=1, col=column)
-        figure.add_annotation(text=f"limit {limit:g}", showarrow=False, row=1, col=column, **place)
+        figure.add_annotation(text=f"limit {limit:g}", showarrow=False, row=1, col=column, **position)
 
 
 def section(evidence: Evidence) -> Section:
     """Figure 3 in the report."""
-    points, family = evidence.cached(figure3_points), evidence.cached(figure3_family)
+    measured = evidence.cached(FIGURE3_SCORES.measure)
+    points = _points(measured)
     done = points[points["seeds"] > 0]
-    found = "; ".join(
-        f"{NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}"
+    scores = "; ".join(
+        f"{BLOCK_NAMES[p['block']]}-{p['width']} {percent(p['accuracy'])} % at {thousands(p['params'])}"
         for _, p in done.iterrows()
     )
-    label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {found or 'nothing yet'}."
-    caption = family.caveat if family else ""
+    label = f"Accuracy against parameters and against MACs of the plain networks. Measured: {scores or 'nothing yet'}."
+    caption = measured.family.caveat if measured.family else ""
     caption += (
         "A dot is the mean over seeds of one width C, its bar the 95 % t interval from three seeds on; a dashed line is the "
-        "challenge's limit. Open diamonds are the two points the paper prints numbers of; "
-        "its other widths it only draws."
+        "challenge's limit. Open diamonds are the two points whose numbers the paper prints; its other widths are only plotted."
     )
     return Section(
         "figure-3",
         "Figure 3",
         "At the same size, is BC-Res2Net more accurate than BC-ResNet? Networks without MFA and FPM, narrow to wide.",
-        (_table(points, family, evidence), Plot("plot-figure-3", label, figure3(evidence.frame), caption)),
+        (_table(points, measured, evidence), Plot("plot-figure-3", label, figure3(evidence.frame), caption)),
     )
 
 
-def _table(points: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
+def _table(points: pd.DataFrame, measured: MeasuredTable[tuple[str, int]], evidence: Evidence) -> Table:
     # Rows without a trial are the paper's own, of width 40: small networks on generated data never fill them.
-    fill = missing.commands(STUDY, False if family else None, evidence)
-    compare = family is not None and not family.generated
+    fill = missing.commands(FIGURE3_SCORES.study, False if measured.family else None, evidence)
+    columns = [
+        Columns("Parameters", partial(_size_cells, "params", thousands), ("paper", "measured")),
+        Columns("MACs of one segment", partial(_size_cells, "macs", millions), ("paper", "measured")),
+        Columns[pd.Series](
+            "Accuracy, %",
+            lambda point: _accuracy_cells(point, measured.compared),
+            ("paper", "measured", *(["difference"] if measured.compared else [])),
+        ),
+        Columns[pd.Series]("Log loss, measured", lambda point: [log_loss_cell(point, "log_loss")]),
+        seeds_column(points),
+    ]
     groups = []
     for _, point in points.iterrows():
-        done, system = point["seeds"] > 0, f"{NAMES[point['block']]}-{point['width']}"
+        system = f"{BLOCK_NAMES[point['block']]}-{point['width']}"
         failures = missing.failures_of(evidence.failures, system, "pretraining", point["width"])
-        cells = []
-        for size, written in (("params", thousands), ("macs", millions)):
-            printed = point[f"paper_{size}"]
-            cells.append(paper_cell(MISSING if pd.isna(printed) else written(printed)))
-            cells.append(Cell(f"{int(point[size]):,}" if done else MISSING))
-        cells.append(paper_cell(percent(point["paper_accuracy"])))
-        cells.append(measured_cell(point, "accuracy", 100, 1))
-        if compare:
-            known = done and not pd.isna(point["paper_accuracy"])
-            difference = 100 * (point["accuracy"] - point["paper_accuracy"])
-            cells.append(Cell(signed(difference, 1) if known else MISSING))
-        cells += [measured_cell(point, "log_loss", 1, 3), seeds_cell(point["seed_numbers"], points["seed_numbers"])]
-        groups.append(row_group(text_head(system), [cells], missing.remark(failures, done, fill if family else ())))
-    scores = score_heads(compare)[: 3 if compare else 2]
-    top = [(text_head("Network"), 1), ("Parameters", 2), ("MACs of one segment", 2), ("Accuracy, %", len(scores))]
-    top += [("Log loss, measured", 1), ("Seeds", 1)]
-    head = two_row_head(*top, below=[*number_heads(*("paper", "measured") * 2), *scores])
-    notes = score_notes(family, fill, ("accuracy", "log_loss"))
-    if family and not family.generated and (absent := _absent(points)):
+        remark = missing.remark(failures, point["seeds"] > 0, fill if measured.family else ())
+        groups.append(Rows(text_head(system), [point], remark))
+    notes = notes_below(measured, fill)
+    if measured.compared and (absent := _absent(points)):
         notes += (Text(f"Not measured yet: {listed(absent)}; run", fill),)
-    notes += (Text("Verdicts on the points of width 40 stand in Table 2."),) if compare else ()
-    return Table("figure-3-points", "Figure 3, its points", head, groups, notes)
+    notes += (Text("Verdicts on the points of width 40 are in Table 2."),) if measured.compared else ()
+    return make_table("figure-3-points", "Figure 3, its points", "Network", columns, groups, notes)
+
+
+def _size_cells(size: str, written: Callable[[float], str], point: pd.Series) -> list[Cell]:
+    printed = point[f"paper_{size}"]
+    return [
+        paper_cell(MISSING if pd.isna(printed) else written(printed)),
+        Cell(f"{int(point[size]):,}" if point["seeds"] else MISSING),
+    ]
+
+
+def _accuracy_cells(point: pd.Series, compare: bool) -> list[Cell]:
+    cells = [paper_cell(percent(point["paper_accuracy"])), measured_cell(point, "accuracy", 100, 1)]
+    difference = 100 * (point["accuracy"] - point["paper_accuracy"])
+    known = point["seeds"] and not pd.isna(point["paper_accuracy"])
+    return [*cells, Cell(signed(difference, 1) if known else MISSING)] if compare else cells
 
 
 def _absent(points: pd.DataFrame) -> list[str]:
-    """Networks of the paper's widths without a trial, those apart that have a row of their own."""
+    """Networks of the paper's widths that have neither a trial nor a row."""
     there = set(zip(points["block"], points["width"], strict=True))
-    return [f"{name}-{width}" for block, name in NAMES.items() for width in WIDTHS if (block, width) not in there]
+    return [f"{name}-{width}" for block, name in BLOCK_NAMES.items() for width in WIDTHS if (block, width) not in there]

@@ -1,4 +1,4 @@
-"""Notes on the paper: what its text says of its tables, worked out again from the tables."""
+"""Notes on the paper: its statements about its tables, computed again from the tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asc_sweeps.data.labels import SEEN_DEVICES, UNSEEN_DEVICES
 
 
 def section(_: Evidence) -> Section:
-    """Notes on the paper in the report; the same whatever was measured."""
+    """Notes on the paper in the report, independent of what was measured."""
     groups = []
     for claim in claims():
         verdict = Cell("= agrees", "verdict-fits") if claim.agrees else Cell("≠ differs", "verdict-differs")
@@ -20,11 +20,14 @@ def section(_: Evidence) -> Section:
     means = []
     for row in TABLE4:
         name = "X" if row.max_drop_rate is None else f"{row.max_drop_rate:.2f}"
-        means.append(
-            [[text_head(name), *(paper_cell(percent(row.mean(group))) for group in (SEEN_DEVICES, UNSEEN_DEVICES))]]
-        )
+        cells = (paper_cell(percent(row.mean(devices))) for devices in (SEEN_DEVICES, UNSEEN_DEVICES))
+        means.append([[text_head(name), *cells]])
     head = [number_heads(text_head("Drop rate"), "Seen devices, %", "Unseen devices, %")]
-    note = "The paper prints no such means: they show that most of what drop adds is added on the unseen devices."
+    note = (
+        "The paper does not report these means; they show that most of the gain from dropping is on the unseen devices."
+    )
     groups_table = Table("notes-means", "Mean accuracy of the paper's Table 4", head, means, (Text(note),))
-    sentence = "What the paper says of its own numbers, checked by arithmetic; nothing here was trained or counted."
+    sentence = (
+        "The paper's statements about its own numbers, checked by arithmetic; nothing here was trained or counted."
+    )
     return Section("notes", "Notes on the paper", sentence, (arithmetic, groups_table))

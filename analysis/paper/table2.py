@@ -2,214 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.evidence.counts import Verdict, count_of, macs_verdict, params_verdict, remark
+from analysis.evidence.counts import Size, count_of, count_remark, size_verdict
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import PRIMARY
 from analysis.page import charts
-from analysis.page.elements import (
-    MISSING_CELL,
-    Cell,
-    Plot,
-    Section,
-    Table,
-    Text,
-    number_heads,
-    paper_cell,
-    row_group,
-    text_cell,
-    text_head,
-    two_row_head,
-)
-from analysis.page.formats import MISSING, fixed, listed, millions, percent, thousands
+from analysis.page.elements import MISSING_CELL, Cell, Plot, Section, Table, Text, paper_cell, text_cell, text_head
+from analysis.page.formats import MISSING, listed, millions, thousands
 from analysis.page.style import BLUE, escaped, paper_marker, styled
 from analysis.paper import missing
-from analysis.paper.families import Family, best_family, summarise
+from analysis.paper.families import Family, best_family, paper_systems
+from analysis.paper.paper_table import MeasuredTable, PaperTable
 from analysis.paper.scores import (
-    explained,
-    measured_cell,
-    score_cells,
-    score_heads,
-    score_notes,
-    seeds_cell,
-    verdict_columns,
+    MACRO_COLUMN,
+    Columns,
+    Rows,
+    make_table,
+    notes_above,
+    notes_below,
+    score_columns,
+    scores_in_words,
+    seeds_column,
 )
-from analysis.paper.verdicts import Judged, judge_rows
-from analysis.published import TABLE2, WIDTH
-
-STUDY = "table2_ablation"
-AXES = ("model.block", "model.mfa", "model.fpm")
-MEASURES = ("log_loss", "accuracy")
-SHOWN = (*MEASURES, "log_loss_macro")
+from analysis.published import TABLE2, TABLE2_PRINTED, WIDTH, AblationRow
+from asc_sweeps.workspace.records import CountRow
 
 
 def table2_family(frame: pd.DataFrame) -> Family | None:
-    """The trials that fill Table 2: pretrained only, the stem's attention unit kept."""
-    rows = {(row.block, row.mfa, row.fpm): position for position, row in enumerate(TABLE2)}
-    keys = zip(*(frame[axis] for axis in AXES), strict=True)
-    candidates = frame.assign(row=[rows.get(key) for key in keys])
-    keep = ~frame["finetuned"] & frame["plain"] & frame["model.stem_attention"] & candidates["row"].notna()
-    return best_family(candidates[keep], AXES)
+    """The trials that fill Table 2: pretrained only, with the attention unit in the stem."""
+    rows = {row.system: position for position, row in enumerate(TABLE2)}
+    trials = frame.assign(row=paper_systems(frame).map(rows))
+    keep = ~frame["finetuned"] & frame["plain"] & trials["row"].notna()
+    return best_family(trials[keep], ("model.block", "model.mfa", "model.fpm"))
 
 
-def table2_rows(frame: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    """Its trials by row, in the order of TABLE2."""
-    family = table2_family(frame)
-    trials = frame.iloc[:0].assign(row=[]) if family is None else family.trials
-    return {row: trials[trials["row"] == row] for row in range(len(TABLE2))}
+TABLE2_SCORES = PaperTable("Table 2", "table2_ablation", TABLE2_PRINTED, table2_family)
 
 
-def table2_judged(frame: pd.DataFrame) -> Judged:
-    """Verdicts on its scores (`verdicts.judge`); none where there are no real data."""
-    family = table2_family(frame)
-    printed = {i: {name: getattr(row, name) for name in MEASURES} for i, row in enumerate(TABLE2)}
-    return judge_rows(table2_rows(frame) if family and not family.generated else {}, printed, MEASURES)
-
-
-def table2(frame: pd.DataFrame, counts: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def table2(frame: pd.DataFrame, counts: Sequence[CountRow]) -> pd.DataFrame:
     """Table 2 by the paper's systems: `paper_*` printed, `counted_*` at the paper's size, the rest from the trials.
 
-    `trial` is the system that stands in the row (another width where that is shown), `params` and `macs` its size;
-    `log_loss`, `accuracy` (0..1) and `log_loss_macro` are means over `seeds` trials of the test split, `*_by_seed` their values,
-    `*_sd` their sample deviations, `*_low` and `*_high` their 95 % intervals from three seeds on. On real data `*_verdict` says
-    whether the printed number is one more run of the measured system (`verdicts.judge`), and `*_p` is that test's p value.
+    `trial` is the system shown in the row (its width may differ from the paper's), `params` and `macs` its size; `log_loss`,
+    `accuracy` (0..1) and `log_loss_macro` are means over `seeds` trials on the test split, `*_by_seed` their values, `*_sd` their
+    sample standard deviations, `*_low` and `*_high` their 95 % intervals from three seeds on. On real data `*_verdict` says whether
+    the printed number is one more run of the measured system (`verdicts.judge`), and `*_p` is that test's p value.
     """
-    by_row, judged = table2_rows(frame), table2_judged(frame)
+    return _numbers(TABLE2_SCORES.measure(frame), counts)
+
+
+def _numbers(measured: MeasuredTable[int], counts: Sequence[CountRow]) -> pd.DataFrame:
     rows = []
     for position, row in enumerate(TABLE2):
-        counted = count_of(row, counts)
-        trials = by_row[position]
-        size = trials.iloc[0] if len(trials) else {"system": None, "params": None, "macs": None}
-        rows.append(
-            {
-                "paper_params": row.params,
-                "counted_params": counted and counted["params"],
-                "paper_macs": row.macs,
-                "counted_macs": counted and counted["macs"],
-                "trial": size["system"],
-                **{name: size[name] for name in ("params", "macs")},
-                **{f"paper_{name}": getattr(row, name) for name in MEASURES},
-                **summarise(trials, SHOWN),
-                **verdict_columns(judged, position, MEASURES),
-                "seeds": len(trials),
-                "seed_numbers": tuple(sorted(trials["seed"])),
-                "signatures": ", ".join(sorted(trials["signature"])),
-            }
-        )
-    integers = {name: "Int64" for name in ("counted_params", "counted_macs", "params", "macs")}
+        counted, trials = count_of(row, counts), measured.rows[position]
+        sizes = {
+            "paper_params": row.params,
+            "counted_params": counted and counted["params"],
+            "paper_macs": row.macs,
+            "counted_macs": counted and counted["macs"],
+        }
+        shown = {
+            column: trials[name].iloc[0] if len(trials) else None
+            for column, name in (("trial", "system"), ("params", "params"), ("macs", "macs"))
+        }
+        rows.append({**sizes, **shown, **measured.numbers(position)})
+    integers = dict.fromkeys(("counted_params", "counted_macs", "params", "macs"), "Int64")
     return pd.DataFrame(rows, index=pd.Index([row.system for row in TABLE2], name="system")).astype(integers)
 
 
 def section(evidence: Evidence) -> Section:
     """Table 2 in the report."""
-    numbers = table2(evidence.frame, evidence.counts)
-    family = evidence.cached(table2_family)
-    blocks = [_sizes(evidence), *explained(evidence.cached(table2_judged)), _scores(numbers, family, evidence)]
-    if family:
-        blocks.append(_plot(numbers, family))
+    measured = evidence.cached(TABLE2_SCORES.measure)
+    numbers = _numbers(measured, evidence.counts)
+    plots = [_plot(numbers, measured.family)] if measured.family else []
     return Section(
         "table-2",
         "Table 2",
-        "Cutting the blocks in four makes the network smaller; MFA and FPM then buy accuracy with parameters and MACs. "
-        "Sizes are counted and compared exactly, which needs no training; scores come from the trials.",
-        tuple(blocks),
+        "Splitting the blocks into four scales makes the network smaller; MFA and FPM then trade parameters and MACs for accuracy. "
+        "Sizes are counted and compared exactly, without training; scores come from the trials.",
+        (_sizes(evidence), *notes_above(measured), _scores(numbers, measured, evidence), *plots),
     )
 
 
 def _sizes(evidence: Evidence) -> Table:
-    counts = evidence.counts
+    counted = {row.system: count_of(row, evidence.counts) for row in TABLE2}
+
+    def cells(row: AblationRow, size: Size, written: Callable[[float], str]) -> list[Cell]:
+        printed, count = (row.params if size == "params" else row.macs), counted[row.system]
+        if not count:
+            return [paper_cell(written(printed)), MISSING_CELL, MISSING_CELL]
+        verdict = size_verdict(size, printed, count[size])
+        kind = "verdict-fits" if verdict.matches else "verdict-differs"
+        return [paper_cell(written(printed)), Cell(f"{count[size]:,}"), Cell(verdict.text, kind)]
+
     groups = []
     for row in TABLE2:
-        counted = count_of(row, counts)
-        params, macs, text = [MISSING_CELL, MISSING_CELL], [MISSING_CELL, MISSING_CELL], ""
-        if counted:
-            params = [Cell(f"{counted['params']:,}"), _chip(params_verdict(row.params, counted["params"]))]
-            macs = [Cell(f"{counted['macs']:,}"), _chip(macs_verdict(row.macs, counted["macs"]))]
-            text = remark(row, counted)
-        cells = [paper_cell(thousands(row.params)), *params, paper_cell(millions(row.macs)), *macs]
-        groups.append(row_group(text_head(row.system), [cells], Cell(text, "remark") if text else None))
-    names = number_heads("paper", "counted", text_head("verdict"))
-    head = two_row_head((text_head("System"), 1), ("Parameters", 3), ("MACs of one segment", 3), below=[*names, *names])
-    notes = [Text("Counted on one input of 1 x 256 x 32; a count fits when it rounds to the printed digits.")]
-    absent = [row.label for row in TABLE2 if not count_of(row, counts)]
+        count = counted[row.system]
+        remark = count_remark(row, count) if count else ""
+        groups.append(Rows(text_head(row.system), [row], Cell(remark, "remark") if remark else None))
+    names = ("paper", "counted", text_head("verdict"))
+    columns = [
+        Columns[AblationRow]("Parameters", lambda row: cells(row, "params", thousands), names),
+        Columns[AblationRow]("MACs of one segment", lambda row: cells(row, "macs", millions), names),
+    ]
+    notes = [Text("Counted for one input of 1 x 256 x 32; a count matches if it rounds to the printed digits.")]
+    absent = [row.label for row in TABLE2 if not counted[row.system]]
     if absent:
-        notes.append(
-            Text(f"Not counted yet: {listed(absent)}; run", missing.commands(missing.COUNTING, True, evidence))
-        )
-    return Table("table-2-sizes", "Table 2, sizes: printed and counted", head, groups, tuple(notes))
+        fill = missing.commands(TABLE2_SCORES.study, True, evidence)
+        notes.append(Text(f"Not counted yet: {listed(absent)}; run", fill))
+    return make_table("table-2-sizes", "Table 2, sizes: printed and counted", "System", columns, groups, tuple(notes))
 
 
-def _chip(verdict: Verdict) -> Cell:
-    return Cell(verdict.text, "verdict-fits" if verdict.fits else "verdict-differs")
-
-
-def _scores(numbers: pd.DataFrame, family: Family | None, evidence: Evidence) -> Table:
-    compare = family is not None and not family.generated
-    resized = family is not None and family.width != WIDTH
-    fill = missing.commands(STUDY, family and family.generated, evidence)
+def _scores(numbers: pd.DataFrame, measured: MeasuredTable[int], evidence: Evidence) -> Table:
+    family = measured.family
+    fill = measured.commands(evidence)
+    columns = [*(score_columns(measure, measured.compared) for measure in PRIMARY), MACRO_COLUMN, seeds_column(numbers)]
+    if family and family.width != WIDTH:
+        columns.insert(0, Columns(text_head("Trial shown", small="parameters / MACs"), _trial_cells))
     groups = []
     for system, row in numbers.iterrows():
-        failures = missing.failures_of(evidence.failures, str(system), "pretraining", family and family.width)
-        done = row["seeds"] > 0
-        cells = []
-        if resized:
-            cells.append(
-                text_cell(row["trial"], small=f"{row['params']:,} / {row['macs']:,}") if done else text_cell(MISSING)
-            )
-        for measure in PRIMARY:
-            cells += score_cells(row, measure, compare)
-        cells += [measured_cell(row, "log_loss_macro", 1, 3), seeds_cell(row["seed_numbers"], numbers["seed_numbers"])]
-        groups.append(
-            row_group(text_head(str(system)), [cells], missing.remark(failures, done, fill if family else ()))
-        )
-    names = score_heads(compare)
-    shown_trial = [(text_head("Trial shown", small="parameters / MACs"), 1)] if resized else []
-    top = [(text_head("System"), 1), *shown_trial, ("Log loss", len(names)), ("Accuracy, %", len(names))]
-    head = two_row_head(*top, ("Macro log loss", 1), ("Seeds", 1), below=[*names, *names])
-    notes = score_notes(family, fill, MEASURES)
-    notes += (Text("Macro log loss is the mean over scenes, by which the challenge ranks; the paper prints none."),)
-    return Table("table-2-scores", "Table 2, scores on the test split", head, groups, notes)
+        failures = missing.failures_of(evidence.failures, str(system), "pretraining", measured.width)
+        remark = missing.remark(failures, row["seeds"] > 0, fill if family else ())
+        groups.append(Rows(text_head(str(system)), [row], remark))
+    notes = notes_below(measured, fill)
+    notes += (
+        Text("Macro log loss is the mean over scenes, by which the challenge ranks; the paper does not report it."),
+    )
+    return make_table("table-2-scores", "Table 2, scores on the test split", "System", columns, groups, notes)
+
+
+def _trial_cells(row: pd.Series) -> list[Cell]:
+    if not row["seeds"]:
+        return [text_cell(MISSING)]
+    return [text_cell(row["trial"], small=f"{row['params']:,} / {row['macs']:,}")]
 
 
 def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
     labels = [escaped(system.replace("-40", "")) for system in numbers.index]
     figure = charts.make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
-    for column, (measure, scale, digits) in enumerate((("log_loss", 1, 3), ("accuracy", 100, 1)), start=1):
-        trials = family.trials
-        once = column == 1
+    trials = family.trials
+    names = [f"{escaped(s)} (seed {seed})" for s, seed in zip(trials["signature"], trials["seed"], strict=True)]
+    for column, measure in enumerate(PRIMARY, start=1):
         figure.add_trace(
             charts.Scatter(
-                x=(scale * trials[measure]).tolist(),
+                x=(measure.scale * trials[measure.column]).tolist(),
                 y=[labels[int(row)] for row in trials["row"]],
-                text=[
-                    f"{s} (seed {seed})"
-                    for s, seed in zip(trials["signature"].map(escaped), trials["seed"], strict=True)
-                ],
+                text=names,
                 name="one seed",
-                showlegend=once,
+                showlegend=column == 1,
                 mode="markers",
                 marker={"symbol": "line-ns-open", "size": 12, "color": BLUE, "line": {"width": 1.5}},
-                hovertemplate=f"%{{text}}<br>%{{x:.{digits}f}}<extra></extra>",
+                hovertemplate=f"%{{text}}<br>%{{x:.{measure.digits}f}}<extra></extra>",
             ),
             *(1, column),
         )
-        for name, values, marker in (
-            ("measured, mean over seeds", numbers[measure], {"size": 10, "color": BLUE}),
-            ("paper", numbers[f"paper_{measure}"], paper_marker()),
+        for name, source, marker in (
+            ("measured, mean over seeds", measure.column, {"size": 10, "color": BLUE}),
+            ("paper", f"paper_{measure.column}", paper_marker()),
         ):
             figure.add_trace(
                 charts.Scatter(
-                    x=[None if pd.isna(v) else scale * v for v in values],
+                    x=[None if pd.isna(v) else measure.scale * v for v in numbers[source]],
                     y=labels,
                     name=name,
-                    showlegend=once,
+                    showlegend=column == 1,
                     mode="markers",
                     marker=marker,
-                    hovertemplate=f"%{{y}}: %{{x:.{digits}f}}<extra>{name}</extra>",
+                    hovertemplate=f"%{{y}}: %{{x:.{measure.digits}f}}<extra>{name}</extra>",
                 ),
                 *(1, column),
             )
@@ -217,9 +178,6 @@ def _plot(numbers: pd.DataFrame, family: Family) -> Plot:
     figure.update_xaxes(title_text="Log loss (lower is better)", tickformat=".2f", nticks=6, col=1)
     figure.update_xaxes(title_text="Accuracy, % (higher is better)", col=2)
     figure.update_yaxes(categoryorder="array", categoryarray=labels[::-1], range=[-0.5, len(labels) - 0.5])
-    done = numbers[numbers["seeds"] > 0]
-    found = "; ".join(
-        f"{system} {fixed(r['log_loss'], 3)}, {percent(r['accuracy'])} %" for system, r in done.iterrows()
-    )
+    label = f"Log loss and accuracy of each row of Table 2. Measured: {scores_in_words(numbers)}."
     caption = f"{family.caveat}Dots are means over seeds, strokes single seeds, open diamonds the paper's numbers."
-    return Plot("plot-table-2", f"Log loss and accuracy of each row of Table 2. Measured: {found}.", figure, caption)
+    return Plot("plot-table-2", label, figure, caption)

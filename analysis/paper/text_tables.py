@@ -12,36 +12,26 @@ from analysis.page.table_files import to_latex, to_markdown
 from analysis.paper import effects, effects_section, figure3, section6, table2, table3, table4
 from asc_sweeps.workspace.paths import Workspace
 
-SHOWN: dict[str, Callable[[Evidence], Section]] = {
-    "effects": effects_section.section,
-    "2": table2.section,
-    "3": table3.section,
-    "4": table4.section,
-    "section6": section6.section,
-    "figure3": figure3.section,
+TABLES: dict[str, tuple[Callable[[Evidence], Section], Callable[[Evidence], pd.DataFrame]]] = {
+    "effects": (effects_section.section, effects.effects),
+    "2": (table2.section, lambda evidence: table2.table2(evidence.frame, evidence.counts).reset_index()),
+    "3": (table3.section, lambda evidence: table3.table3(evidence.frame).reset_index()),
+    "4": (table4.section, lambda evidence: table4.table4(evidence.frame).reset_index()),
+    "section6": (section6.section, lambda evidence: section6.section6(evidence.frame).reset_index()),
+    "figure3": (figure3.section, lambda evidence: figure3.figure3_points(evidence.frame)),
 }
-NUMBERS: dict[str, Callable[[Evidence], pd.DataFrame]] = {
-    "effects": effects.effects,
-    "2": lambda evidence: table2.table2(evidence.frame, evidence.counts).reset_index(),
-    "3": lambda evidence: table3.table3(evidence.frame).reset_index(),
-    "section6": lambda evidence: section6.section6(evidence.frame).reset_index(),
-    "4": lambda evidence: table4.table4(evidence.frame).reset_index(),
-    "figure3": lambda evidence: figure3.figure3_points(evidence.frame),
-}
+"""By name the section of the report, and all its numbers."""
 
 
 def print_table(workspaces: Workspace | Sequence[Workspace], which: str, form: str) -> str:
-    """`effects`, Table `2`, `3` or `4`, `section6`, or the points of `figure3`.
-
-    `form` is markdown or latex as the report shows it, csv or json in full.
-    """
-    several = [workspaces] if isinstance(workspaces, Workspace) else workspaces
-    evidence = load_evidence(*several)
+    """One of TABLES as text; `form` is markdown or latex as in the report, csv or json with all numbers."""
+    evidence = load_evidence(*([workspaces] if isinstance(workspaces, Workspace) else workspaces))
+    section, numbers = TABLES[which]
     if form == "csv":
-        return NUMBERS[which](evidence).to_csv(index=False)
+        return numbers(evidence).to_csv(index=False)
     if form == "json":
-        return NUMBERS[which](evidence).to_json(orient="records", indent=1) + "\n"
-    blocks = SHOWN[which](evidence).blocks
+        return numbers(evidence).to_json(orient="records", indent=1) + "\n"
+    blocks = section(evidence).blocks
     if form == "latex":
         return "\n".join(to_latex(block) for block in blocks if isinstance(block, Table))
     return "\n\n".join(_markdown(block) for block in blocks if isinstance(block, Table | Text)).rstrip() + "\n"

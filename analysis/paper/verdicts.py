@@ -1,10 +1,11 @@
-"""What is said of measured scores beside the paper's, each of which is one run."""
+"""Verdicts on measured scores and effects beside the paper's, each printed number of which is one run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,131 +23,141 @@ from analysis.statistics import (
     seed_spread,
 )
 
-MARGINS = {"accuracy": 0.01, "log_loss": 0.03}
-"""Within so much of the printed number a score counts as reproduced."""
-TABLES = 4
-"""Whose verdicts are corrected together: Tables 2, 3 and 4 and Section 6 share the level in equal parts."""
+R = TypeVar("R", bound=Hashable)
+"""Key of a row."""
+JUDGED_TABLES = 4
+"""Tables 2, 3 and 4 and Section 6 share the level of their verdicts in equal parts."""
 CANNOT = "? cannot be shown"
-"""By any number of seeds, at the level of the last of Holm's steps."""
+"""With any number of seeds, at the level of the last of Holm's steps."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a table's primary cells are found to be, by row and measure."""
+class ScoreVerdicts(Generic[R]):
+    """Verdicts on a table's primary cells, by row and measure."""
 
-    texts: Mapping[tuple[object, str], str]
-    p_values: Mapping[tuple[object, str], float]
-    """Of the printed number being a run of another system, after Holm."""
+    texts: Mapping[tuple[R, str], str]
+    p_values: Mapping[tuple[R, str], float]
+    """Of the printed number being a run of another system, Holm-corrected."""
     spreads: Mapping[str, SeedSpread]
     """By measure, pooled over the table's rows."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A mean over seeds beside a printed number, with the variance of one run and its degrees of freedom."""
+
+    mean: float
+    count: int
+    printed: float
+    variance: float
+    freedom: float
+    margin: float
+
+    def p_values(self) -> tuple[float, float]:
+        """Of the printed run being of another system, and of both systems being equal within the margin; NaN for one seed."""
+        if self.count < 2:
+            return math.nan, math.nan
+        known, spread = (self.mean, self.count, self.printed), (self.variance, self.freedom)
+        return new_observation_p(*known, *spread), new_observation_equivalence_p(*known, self.margin, *spread)
+
+    def verdict(self, other: float, same: float, level: float) -> str:
+        """By the corrected p values of `p_values`."""
+        if self.count < 2:
+            return "? one seed"
+        if math.isnan(other):
+            return "? seeds do not differ"
+        if same < level:
+            return "= reproduced"
+        if other < level:
+            return "▲ higher" if self.mean > self.printed else "▼ lower"
+        within_noise = abs(self.mean - self.printed) < noise_of_one_run(self.variance, level)
+        if within_noise and self.margin < least_margin(self.variance, level):
+            return CANNOT  # with infinitely many seeds the printed run would still be too noisy
+        return f"? {self.count} seeds are too few" if self.count < 5 else "? undecided"
 
 
 def judge(
     scores: Mapping[str, np.ndarray],
     printed: Mapping[str, Sequence[float]],
-    rows: Sequence[object] | None = None,
-    level: float = LEVEL,
-) -> Judged:
-    """Verdicts on a table's cells: is the printed number one more run of the system that was measured?
+    rows: Sequence[R],
+    level: float,
+) -> ScoreVerdicts[R]:
+    """Verdicts on a table's cells: is the printed number one more run of the measured system?
 
-    `scores`: by measure an array of shape [rows, seeds], NaN where a row lacks a seed; rows in which a seed means nothing in
-    common have columns of their own. `printed`: by measure the row's number, NaN where there is none. Seeds' spread is pooled over
-    rows, Holm's correction is over all cells, at `level`. `rows` names the rows, 0, 1, ... by default.
+    `scores`: by measure an array of shape [rows, seeds], NaN where a row lacks a seed; rows whose seeds have nothing in common
+    have columns of their own. `printed`: by measure the row's number, NaN for none. The spread of seeds is pooled over rows,
+    Holm's correction is over all cells, at `level`. `rows` names the rows.
     """
-    arrays = {measure: np.asarray(values, float) for measure, values in scores.items()}
-    spreads = {measure: seed_spread(values) for measure, values in arrays.items()}
-    cells, tested = [], []
-    for measure, values in arrays.items():
-        for row in range(len(values)):
-            found = values[row][~np.isnan(values[row])]
-            number = float(printed[measure][row])
-            if len(found) and not math.isnan(number):
-                cells.append((row, measure))
-                tested.append((float(found.mean()), len(found), number))
-    differs, same = [], []
-    for (row, measure), known in zip(cells, tested, strict=True):
-        spread, one_seed = spreads[measure].for_row(row), known[1] < 2
-        differs.append(math.nan if one_seed else new_observation_p(*known, *spread))
-        margin = margin_of(measure)
-        same.append(math.nan if one_seed else new_observation_equivalence_p(*known, margin, *spread))
-    names = range(max((len(values) for values in arrays.values()), default=0)) if rows is None else rows
-    texts, p_values = {}, {}
-    for (row, measure), known, other, equal in zip(cells, tested, holm(differs), holm(same), strict=True):
-        key = (names[row], measure)
-        variance, _ = spreads[measure].for_row(row)
-        hidden = abs(known[0] - known[2]) < noise_of_one_run(variance, level)
-        never = hidden and margin_of(measure) < least_margin(variance, level)
-        texts[key], p_values[key] = _text(*known, other, equal, never, level), other
-    return Judged(texts, p_values, spreads)
-
-
-def _text(mean: float, count: int, printed: float, other: float, same: float, never: bool, level: float) -> str:
-    if count < 2:
-        return "? one seed"
-    if math.isnan(other):
-        return "? seeds do not differ"
-    if same < level:
-        return "= reproduced"
-    if other < level:
-        return "▲ higher" if mean > printed else "▼ lower"
-    if never:  # with infinitely many seeds the printed run would still be too noisy to tell either way
-        return CANNOT
-    return f"? {count} seeds are too few" if count < 5 else "? undecided"
+    spreads = {measure: seed_spread(values) for measure, values in scores.items()}
+    cells: dict[tuple[R, str], _Cell] = {}
+    for measure, values in scores.items():
+        for row, seeds in enumerate(np.asarray(values, float)):
+            known, number = seeds[~np.isnan(seeds)], float(printed[measure][row])
+            if len(known) and not math.isnan(number):
+                spread = spreads[measure].for_row(row)
+                cell = _Cell(float(known.mean()), len(known), number, *spread, margin_of(measure))
+                cells[rows[row], measure] = cell
+    p_values = [cell.p_values() for cell in cells.values()]
+    others, sames = holm([other for other, _ in p_values]), holm([same for _, same in p_values])
+    corrected = dict(zip(cells, zip(others, sames, strict=True), strict=True))
+    texts = {key: cell.verdict(*corrected[key], level) for key, cell in cells.items()}
+    return ScoreVerdicts(texts, {key: other for key, (other, _) in corrected.items()}, spreads)
 
 
 def judge_rows(
-    trials: Mapping[object, pd.DataFrame],
-    printed: Mapping[object, Mapping[str, float]],
+    trials: Mapping[R, pd.DataFrame],
+    printed: Mapping[R, Mapping[str, float]],
     measures: Sequence[str],
-    group: Mapping[object, object] | None = None,
-) -> Judged:
-    """Verdicts on one of the paper's tables: by row its trials and its printed numbers; seeds of other `group`s are others."""
-    scores = {}
-    for measure in measures:  # a row in which a seed lacks it has no mean to judge
-        whole = {row: its if its[measure].notna().all() else its.iloc[:0] for row, its in trials.items()}
-        scores[measure] = scores_by_seed(whole, measure, group)
-    numbers = {measure: [float(printed[row][measure]) for row in trials] for measure in measures}
-    return judge(scores, numbers, list(trials), LEVEL / TABLES)
+    groups: Mapping[R, Hashable],
+) -> ScoreVerdicts[R]:
+    """Verdicts on one of the paper's tables: its trials and printed numbers by row; see `scores_by_seed` for `groups`."""
+    scores, numbers = {}, {}
+    for measure in measures:
+        # A row in which a trial lacks the measure has no mean to judge.
+        complete = {row: part if part[measure].notna().all() else part.iloc[:0] for row, part in trials.items()}
+        scores[measure] = scores_by_seed(complete, measure, groups)
+        numbers[measure] = [printed[row][measure] if row in printed else math.nan for row in trials]
+    return judge(scores, numbers, list(trials), LEVEL / JUDGED_TABLES)
 
 
 def scores_by_seed(
-    trials: Mapping[object, pd.DataFrame], measure: str, group: Mapping[object, object] | None = None
+    trials: Mapping[R, pd.DataFrame], measure: str, groups: Mapping[R, Hashable] | None = None
 ) -> np.ndarray:
-    """Scores by row and seed, shape [rows, seeds], NaN where a row lacks a seed; seeds of other groups are other columns."""
-    keys = {row: [((group or {}).get(row), seed) for seed in its["seed"]] for row, its in trials.items()}
+    """Scores by row and seed, shape [rows, seeds], NaN where a row lacks a seed; seeds of other `groups` are other columns."""
+    keys = {row: [((groups or {}).get(row), seed) for seed in part["seed"]] for row, part in trials.items()}
     columns = {key: i for i, key in enumerate(dict.fromkeys(key for row in keys.values() for key in row))}
     table = np.full((len(trials), len(columns)), np.nan)
-    for i, (row, its) in enumerate(trials.items()):
-        table[i, [columns[key] for key in keys[row]]] = its[measure]
+    for i, (row, part) in enumerate(trials.items()):
+        table[i, [columns[key] for key in keys[row]]] = part[measure]
     return table
 
 
 def effect_verdict(
-    measure: Measure, found: Difference, printed: float, p_holm: float, other_holm: float, same_holm: float
+    measure: Measure, effect: Difference, printed: float, p_holm: float, other_holm: float, same_holm: float
 ) -> str:
-    """What an effect is beside the paper's, or without a printed one whether it is for better or worse.
+    """Verdict on an effect beside the paper's, or without a printed one whether it is for better or worse.
 
-    A direction is that of a difference which is not zero (`p_holm`). The size is the paper's where it is within half of it
-    (`same_holm`). `opposite` takes an effect that is neither zero nor one of which the paper's could be a run (`other_holm`).
+    `p_holm`: of no difference, needed for any direction. `same_holm`: of the size being within half of the paper's effect.
+    `other_holm`: of the paper's effect being no run of this one, needed for `opposite`.
     """
-    if found.seeds < FEWEST_SEEDS:
-        return ("? no seed in common", "? one seed", "? two seeds")[found.seeds]
+    if effect.seeds < FEWEST_SEEDS:
+        return ("? no seed in common", "? one seed", "? two seeds")[effect.seeds]
     if math.isnan(p_holm):
         return "? seeds do not differ"
     if not p_holm < LEVEL:
         return "? cannot tell"
     if math.isnan(printed) or printed == 0:
-        return "▲ better" if (found.mean < 0) == measure.lower_is_better else "▼ worse"
-    if (found.mean > 0) == (printed > 0):
+        return "▲ better" if (effect.mean < 0) == measure.lower_is_better else "▼ worse"
+    if (effect.mean > 0) == (printed > 0):
         return "= same direction and size" if same_holm < LEVEL else "= same direction"
     return "≠ opposite" if other_holm < LEVEL else "? cannot tell: paper's effect within one run's noise"
 
 
 def least_margin(variance: float, level: float) -> float:
-    """Within which infinitely many seeds that agree with one run would show equivalence, by two one-sided tests at `level`."""
+    """Smallest margin within which infinitely many seeds that agree with one run could show equivalence at `level`."""
     return noise_of_one_run(variance, 2 * level)
 
 
 def margin_of(measure: str) -> float:
-    """Within which a score counts as reproduced (MARGINS)."""
-    return MARGINS["log_loss" if measure == "log_loss" else "accuracy"]
+    """Difference from the printed number within which a score counts as reproduced."""
+    return 0.03 if measure == "log_loss" else 0.01

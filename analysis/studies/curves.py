@@ -22,9 +22,9 @@ from analysis.page.elements import (
 )
 from analysis.page.formats import fixed
 from analysis.page.style import BLUE, DASHES, GRID, SERIES, VERMILLION, escaped, panels, styled
-from analysis.paper.figure3 import figure3_family
-from analysis.paper.table2 import table2_family
-from analysis.paper.table4 import table4_family
+from analysis.paper.figure3 import FIGURE3_SCORES
+from analysis.paper.table2 import TABLE2_SCORES
+from analysis.paper.table4 import TABLE4_SCORES
 
 MAX_PANELS = 16
 PANELS_PER_ROW = 4
@@ -57,13 +57,13 @@ def section(evidence: Evidence) -> Section:
 
 def _pretraining_epochs(evidence: Evidence) -> pd.DataFrame:
     """Epochs of the trials of Table 2 and Figure 3."""
-    families = [family for family in (evidence.cached(table2_family), evidence.cached(figure3_family)) if family]
-    return evidence.curves(signature for family in families for signature in family.trials["signature"])
+    families = (evidence.cached(TABLE2_SCORES.measure).family, evidence.cached(FIGURE3_SCORES.measure).family)
+    return evidence.curves(signature for family in families if family for signature in family.trials["signature"])
 
 
 def _finetuning_epochs(evidence: Evidence) -> pd.DataFrame:
     """Epochs of Table 4's fine-tuned trials, with their maximum drop rate."""
-    family = evidence.cached(table4_family)
+    family = evidence.cached(TABLE4_SCORES.measure).family
     trials = evidence.frame.iloc[:0] if family is None else family.trials[family.trials["finetuned"]]
     return evidence.curves(trials["signature"]).merge(trials[["signature", "finetune.max_drop_rate"]], on="signature")
 

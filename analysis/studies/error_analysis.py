@@ -14,9 +14,9 @@ from analysis.page import charts
 from analysis.page.elements import Cell, Plot, Section, Table, Text, number_heads, simple_table, text_head, two_row_head
 from analysis.page.formats import percent, plural
 from analysis.page.style import BLUE, INK, PAPER, styled
-from analysis.paper.table2 import table2_family
-from analysis.paper.table4 import NO_FINETUNING, table4_family
-from analysis.published import TABLE2
+from analysis.paper.table2 import TABLE2_SCORES
+from analysis.paper.table4 import TABLE4_SCORES
+from analysis.published import NO_FINETUNING, TABLE2
 from analysis.statistics import Interval
 from analysis.studies.calibration import CONFIDENCE_BINS, calibration, calibration_interval
 from asc_sweeps.data.labels import DEVICES, SCENES, SEEN_DEVICES, UNSEEN_DEVICES
@@ -44,7 +44,7 @@ class AnalysedSystem:
 
 def analysed_system(evidence: Evidence) -> AnalysedSystem | None:
     """Table 4's row of drop rate 0.90, else its next lower one, else Table 2's last; None without stored predictions."""
-    table4, table2 = evidence.cached(table4_family), evidence.cached(table2_family)
+    table4, table2 = evidence.cached(TABLE4_SCORES.measure).family, evidence.cached(TABLE2_SCORES.measure).family
     candidates = []
     if table4:
         rates = sorted({float(r) for r in table4.trials["row"]}, key=lambda r: (r > PREFERRED_DROP_RATE, -r))

@@ -16,7 +16,8 @@ from analysis.paper.verdicts import scores_by_seed
 from analysis.statistics import mean_interval, seed_spread
 from asc_sweeps.workspace.records import StudyRecord
 
-PAPER_STUDIES = {module.STUDY for module in (table2, table3, table4, section6, figure3)}
+PAPER_STUDIES = {table2.TABLE2_SCORES.study, table3.TABLE3_SCORES.study, table4.TABLE4_SCORES.study}
+PAPER_STUDIES |= {section6.SECTION6_SCORES.study, figure3.FIGURE3_SCORES.study}
 SCORES = (LOG_LOSS, ACCURACY)
 SUMMARY_COLUMNS = {
     "system": ("System", {"model.block", "model.mfa", "model.fpm", "model.width"}),

@@ -12,9 +12,8 @@ import pandas as pd
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import MEASURES
 from analysis.page.formats import MISSING, plural
-from analysis.paper.effects import found_effects, papers_sources, sources
-from analysis.paper.verdicts import scores_by_seed
-from analysis.statistics import LEVEL, NAN, POWER, places_needed, seed_spread, seeds_needed
+from analysis.paper.effects import effects_by_table, measured_effects, printed_effects
+from analysis.statistics import LEVEL, NAN, POWER, places_needed, seeds_needed
 
 MIN_FREEDOM = 4
 """Residual degrees of freedom that a table needs for its spread to be used instead of the published one."""
@@ -52,29 +51,30 @@ class TargetEffect:
 def paper_effects() -> list[TargetEffect]:
     """All nonzero effects that the paper prints, on its primary outcomes."""
     targets = [
-        TargetEffect(effect.key, source.table, measure.column, source.printed_effect(effect, measure))
-        for source in papers_sources()
-        for effect in source.effects
-        for measure in source.measures
+        TargetEffect(effect.key, table.measured.paper.title, measure.column, table.printed(effect, measure))
+        for table in printed_effects()
+        for effect in table.effects
+        for measure in table.measured.paper.measures
     ]
     return [target for target in targets if target.effect and not math.isnan(target.effect)]
 
 
 def measured_spreads(evidence: Evidence) -> dict[tuple[str, str], ScoreSpread]:
     """Spreads by table and measure, for tables of the workspace whose rows share enough seeds (MIN_FREEDOM)."""
-    effects, spreads = found_effects(evidence), {}
-    for source in sources(evidence):
-        for measure in source.measures if source.family is not None else ():
-            spread = seed_spread(scores_by_seed(source.rows, measure.column, source.group))
+    effects, spreads = measured_effects(evidence), {}
+    for table in (table_effects.measured for table_effects in effects_by_table(evidence)):
+        title = table.paper.title
+        for measure in table.paper.measures if table.family is not None else ():
+            spread = table.seed_spread(measure)
             if not (spread.residual_freedom >= MIN_FREEDOM and spread.variance > 0):
                 continue
-            of_measure = [e.difference for e in effects if (e.table, e.measure) == (source.table, measure)]
+            of_measure = [e.difference for e in effects if (e.table, e.measure) == (title, measure)]
             pairs = [difference for difference in of_measure if difference.seeds > 1 and difference.places]
             place_variance = float(np.mean([pair.place_variance * pair.places for pair in pairs])) if pairs else 0.0
-            spreads[source.table, measure.column] = ScoreSpread(
+            spreads[title, measure.column] = ScoreSpread(
                 math.sqrt(spread.variance),
                 tuple(dict.fromkeys((round(spread.correlation, 2), 0.0))),
-                f"{source.table} of this workspace, {plural(round(spread.freedom), 'degree')} of freedom",
+                f"{title} of this workspace, {plural(round(spread.freedom), 'degree')} of freedom",
                 math.sqrt(place_variance) if place_variance > 0 else NAN,
                 max((pair.places for pair in pairs), default=0),
             )

@@ -66,12 +66,12 @@ def test_the_notes_show_what_the_papers_text_and_tables_say_of_each_other(empty)
 def test_counts_are_compared_with_the_printed_ones_within_the_printed_digits():
     sizes = page(studies=[record()])
     assert sizes.row("table-2-sizes", "BC-Res2Net-40")[0][1:] == [
-        *("85.8K", "85,830", "= fits"),
-        *("15.89M", "15,890,000", "= fits"),
+        *("85.8K", "85,830", "= matches"),
+        *("15.89M", "15,890,000", "= matches"),
     ]
     resnet, remark = sizes.row("table-2-sizes", "BC-ResNet-40")
-    assert resnet[1:] == ["88.1K", "88,140", "= fits", "17.21M", "16,108,000", "≠ differs by −1.10M"]
-    assert "fit no variant" in remark[0][0]
+    assert resnet[1:] == ["88.1K", "88,140", "= matches", "17.21M", "16,108,000", "≠ differs by −1.10M"]
+    assert "not reproduced by any variant" in remark[0][0]
     mfa, remark = sizes.row("table-2-sizes", "BC-Res2Net-40 w/ MFA")
     assert mfa[1:] == ["123.6K", "93,580", "≠ differs by −30.0K", "17.45M", "17,057,000", "≠ differs by −0.39M"]
     assert "Equals the row printed “w/ FPM” (93.6K / 17.06M)" in remark[0][0]
@@ -96,7 +96,7 @@ def test_only_networks_of_the_papers_size_are_compared():
 
 def test_sizes_are_compared_even_where_all_data_are_generated():
     sizes = page([trial(settings(width=8), generated=True)], studies=[record(mini=True)])
-    assert sizes.row("table-2-sizes", "BC-Res2Net-40 w/ MFA & FPM")[0][2:4] == ["126,590", "= fits"]
+    assert sizes.row("table-2-sizes", "BC-Res2Net-40 w/ MFA & FPM")[0][2:4] == ["126,590", "= matches"]
 
 
 # -- scores
@@ -225,7 +225,7 @@ def test_trials_of_other_settings_are_never_averaged():
     assert set(table2_family(frame).trials["pretrain.epochs"]) == {300}
     text = page([*short, *long]).text
     assert "Shown: width 40, 300 epochs, 256 mel bands, data tau2022" in text
-    assert "Left out: 1 other family of settings" in text
+    assert "Not shown: 1 other family of settings" in text
 
 
 def test_a_family_of_short_trials_is_not_shown_for_its_many_seeds():
@@ -405,7 +405,7 @@ def test_generated_data_are_named_at_the_top_and_no_verdict_is_drawn():
     assert re.match(r'<p class="warning"[^>]*>Generated data: synthetic-small\.', body)
     generated = Page(html)
     assert not any("difference" in row for row in generated.tables["table-2-scores"])
-    assert "no differences from the paper are drawn" in generated.text
+    assert "no comparison with the paper" in generated.text
     assert "Generated data." in generated.text.split("Figure 3, its points")[1]
 
 

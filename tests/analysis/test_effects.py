@@ -12,7 +12,7 @@ from planted import Page, page, settings, trial
 from analysis.evidence.loading import Evidence
 from analysis.evidence.measures import ACCURACY, LOG_LOSS
 from analysis.paper.comparisons import place_error
-from analysis.paper.effects import effects, papers_sources
+from analysis.paper.effects import effects, printed_effects
 from analysis.paper.precision import precision
 from analysis.paper.verdicts import effect_verdict
 from analysis.published import TABLE2
@@ -55,10 +55,10 @@ def difference(mean, deviation=0.01, seeds=5):
 
 def test_the_papers_effects_are_differences_of_its_printed_rows():
     printed = {
-        (effect.key, measure.column): source.printed_effect(effect, measure)
-        for source in papers_sources()
-        for effect in source.effects
-        for measure in source.measures
+        (effect.key, measure.column): table.printed(effect, measure)
+        for table in printed_effects()
+        for effect in table.effects
+        for measure in table.measured.paper.measures
     }
     assert printed["finetuning-0", "log_loss"] == pytest.approx(-0.084)
     assert printed["drop-0.9", "log_loss"] == pytest.approx(-0.007)
@@ -79,7 +79,7 @@ def test_effects_open_the_report_and_their_primary_outcomes_stand_above_the_tabl
     assert SECTIONS[0](evidence).id == "effects"
     above, table = SECTIONS[0](evidence).blocks
     assert "log loss and mean accuracy" in above.text
-    assert "Holm's correction is over its 2 tests" in above.text  # accuracies are equal: p = 1
+    assert "Holm's correction is over all 2 tests" in above.text  # accuracies are equal: p = 1
     assert table.id == "effects-list"
 
 
@@ -134,7 +134,7 @@ def test_one_seed_compares_networks_and_two_show_their_values_without_verdict_or
 def test_rows_are_compared_on_the_seeds_that_they_share_and_say_which():
     found, text = rows_of(seeds_of(TABLE2[0], 1.3, range(6)) + seeds_of(TABLE2[1], 1.2, range(2, 9)))
     assert found["BC-Res2Net minus BC-ResNet"][-2:] == ["42, 3, 4, 5", "—"]
-    assert "Rows have different seeds, which the column Seeds names" in text
+    assert "Rows have different seeds, listed in the column Seeds" in text
     apart = effects(Evidence(seeds_of(TABLE2[0], 1.3, range(3)) + seeds_of(TABLE2[1], 1.2, range(3, 6)), [], []))
     assert set(apart["verdict"]) == {"? no seed in common"}
     assert rows_of(seeds_of(TABLE2[0], 1.3, [0]) + seeds_of(TABLE2[1], 1.2, [1]))[0]["BC-Res2Net minus BC-ResNet"][
@@ -202,7 +202,7 @@ def test_the_lines_of_a_small_run_name_errors_over_places_and_what_is_not_resolv
 
 def test_a_standard_error_over_places_is_what_it_says():
     evidence = predicted(np.random.default_rng(0), 1, places=60)
-    p = next(iter(evidence._read.values()))
+    p = next(iter(evidence._predictions.values()))
     by_place = [p.correct[p.place_numbers == i].mean() for i in range(60)]  # places are equally large
     error = 100 * np.std(by_place, ddof=1) / math.sqrt(60)
     assert 100 * place_error(p, ACCURACY) == pytest.approx(error)

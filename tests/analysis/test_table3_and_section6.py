@@ -13,7 +13,7 @@ from planted import Page, page, settings, trial
 from analysis.evidence.frames import trials_frame
 from analysis.evidence.loading import Evidence
 from analysis.evidence.predictions import Predictions
-from analysis.paper.clip_pieces import controls, mean_of_pieces
+from analysis.paper.clip_control import controls, mean_of_segments
 from analysis.paper.section6 import section6, section6_family
 from analysis.paper.table2 import table2
 from analysis.paper.table3 import table3, table3_family
@@ -84,12 +84,12 @@ def test_the_control_of_a_clip_is_the_mean_of_its_pieces_probabilities():
     names = np.array([f"audio/bus-paris-1-{r}-{piece}-a.wav" for r in (7, 8) for piece in range(10)])
     segments = Predictions(names, np.ones(20, int), np.log(probability).astype(np.float32))
     clips_of = Predictions(names[::5], np.ones(4, int), np.zeros((4, 10)))
-    control = mean_of_pieces(clips_of, segments, 5)
+    control = mean_of_segments(clips_of, segments, 5)
     assert np.exp(control.log_probability) == pytest.approx(probability.reshape(4, 5, 10).mean(axis=1), rel=1e-5)
-    assert mean_of_pieces(clips_of, segments, 6) is None  # a piece beyond the recording's end
+    assert mean_of_segments(clips_of, segments, 6) is None  # a piece beyond the recording's end
     result, longer = clips("BC-ResNet-40", 1), clips("BC-ResNet-40", 5)
     evidence = Evidence([result, longer], [], [])
-    evidence._read.update({result.signature: segments, longer.signature: clips_of})
+    evidence._predictions.update({result.signature: segments, longer.signature: clips_of})
     found = controls(evidence.frame, evidence)
     assert found["log_loss"].tolist() == pytest.approx(
         [-np.log(probability.reshape(4, 5, 10).mean(axis=1)[:, 1]).mean()]
