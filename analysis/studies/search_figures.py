@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from analysis.page import charts
 from analysis.page.elements import Plot
 from analysis.page.formats import fixed, plural
 from analysis.page.style import BLUE, GRID, PAPER, VERMILLION, escaped, object_array, panels, paper_marker, styled
+from analysis.paper.families import setting_text
 from analysis.published import BUDGET_MACS, TABLE2
 from analysis.studies.search_result import LOSS, SearchResult
 from asc_sweeps.sweep.searches.importance import IMPORTANCE_METHOD
@@ -126,7 +126,8 @@ def parallel_plot(result: SearchResult, key: str) -> Plot:
     values = points[result.objective]
     axes = [_axis(parameter, points[parameter["name"]]) for parameter in result.search["parameters"]]
     low, high = values.min(), values.max()
-    axes.append(_Axis(OBJECTIVE_TITLES[result.objective], _scaled(values, low, high), f"{low:.4g} … {high:.4g}"))
+    title = f"{OBJECTIVE_TITLES[result.objective]}\n{low:.4g} … {high:.4g}"
+    axes.append((title, _scaled(values, low, high)))
     figure = charts.Figure()
     for name, rows, line in (
         ("other trials", ~best, {"color": GRID, "width": 1}),
@@ -134,11 +135,11 @@ def parallel_plot(result: SearchResult, key: str) -> Plot:
     ):
         chosen = [i for i, drawn in enumerate(rows) if drawn]
         xs = object_array(x for _ in chosen for x in (*range(len(axes)), None))
-        ys = object_array(y for i in chosen for y in (*(axis.positions[i] for axis in axes), None))
+        ys = object_array(y for i in chosen for y in (*(positions[i] for _, positions in axes), None))
         figure.add_scatter(x=xs, y=ys, mode="lines", name=name, line=line, hoverinfo="skip")
     styled(figure, 380).update_layout(legend_y=-0.3)
     ticks = {"tickvals": list(range(len(axes))), "tickfont_size": 11}
-    ticks["ticktext"] = [f"{escaped(axis.title)}<br>{escaped(axis.ends)}" for axis in axes]
+    ticks["ticktext"] = [escaped(title).replace("\n", "<br>") for title, _ in axes]
     figure.update_xaxes(range=[-0.3, len(axes) - 0.7], **ticks)
     figure.update_yaxes(visible=False, range=[-0.05, 1.05])
     for i in range(len(axes)):
@@ -155,7 +156,7 @@ def slices_plot(result: SearchResult, key: str) -> Plot:
     for i, parameter in enumerate(parameters):
         name, panel = parameter["name"], {"row": i // columns + 1, "col": i % columns + 1}
         sampled = points[points[name].notna()]
-        x = [escaped(_choice_text(v)) for v in sampled[name]] if "choices" in parameter else sampled[name]
+        x = [escaped(setting_text(v)) for v in sampled[name]] if "choices" in parameter else sampled[name]
         dots = _dots(sampled, x, sampled[result.objective], "", 0.6)
         figure.add_trace(dots.update(showlegend=False), **panel)
         axis = {"type": "log", "dtick": 1} if parameter.get("log") else {}
@@ -168,31 +169,22 @@ def slices_plot(result: SearchResult, key: str) -> Plot:
     return _plot(result, f"{key}-slices", label, figure, caption)
 
 
-class _Axis(NamedTuple):
-    """An axis of parallel coordinates."""
-
-    title: str
-    positions: list[float | None]
-    """Where each trial crosses it, 0..1."""
-    ends: str
-    """The values of its two ends."""
-
-
-def _axis(parameter: ParameterRecord, values: pd.Series) -> _Axis:
+def _axis(parameter: ParameterRecord, values: pd.Series) -> tuple[str, list[float | None]]:
+    """An axis of parallel coordinates: its title with the values of its ends, and where each trial crosses it, 0..1."""
     name = parameter["name"]
     if "choices" in parameter:
-        texts = [None if pd.isna(value) else _choice_text(value) for value in values]
+        texts = [None if pd.isna(value) else setting_text(value) for value in values]
         sampled = [text for text in texts if text is not None]
-        choices = list(dict.fromkeys([*map(_choice_text, parameter["choices"]), *sampled]))
+        choices = list(dict.fromkeys([*map(setting_text, parameter["choices"]), *sampled]))
         top = max(len(choices) - 1, 1)
         positions = [None if text is None else choices.index(text) / top for text in texts]
-        return _Axis(name, positions, " … ".join(dict.fromkeys([choices[0], choices[-1]])))
+        return f"{name}\n{' … '.join(dict.fromkeys([choices[0], choices[-1]]))}", positions
     low, high = parameter["low"], parameter["high"]
     numbers = pd.Series(pd.to_numeric(values), dtype=float)
+    title = f"{name}\n{low:g} … {high:g}"
     if parameter["log"]:
-        positions = _scaled(numbers.map(math.log10), math.log10(low), math.log10(high))
-        return _Axis(name, positions, f"{low:g} … {high:g}, log")
-    return _Axis(name, _scaled(numbers, low, high), f"{low:g} … {high:g}")
+        return f"{title}, log", _scaled(numbers.map(math.log10), math.log10(low), math.log10(high))
+    return title, _scaled(numbers, low, high)
 
 
 def _scaled(values: pd.Series, low: float, high: float) -> list[float | None]:
@@ -234,7 +226,3 @@ def _score_text(result: SearchResult, best: pd.Series, objective: str) -> str:
 
 def _rounded(values: pd.Series) -> list[float | None]:
     return [None if pd.isna(value) else round(float(value), 5) for value in values]
-
-
-def _choice_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
