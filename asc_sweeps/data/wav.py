@@ -21,7 +21,7 @@ from asc_sweeps.data.labels import PIECES
 
 WAV_RATE = 44_100
 FRAMES = 44_100
-MISSING = "listed file does not exist"
+NO_FILE = "listed file does not exist"
 UNREADABLE = "unreadable audio file"
 
 
@@ -52,7 +52,7 @@ def stat_wav(path: Path | str) -> os.stat_result:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise WavError(MISSING, "") from None
+        raise WavError(NO_FILE, "") from None
     except (OSError, ValueError) as error:  # ValueError: a list may contain names that no file can have
         raise WavError(UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(status.st_mode):
@@ -110,7 +110,7 @@ def _opened(path: Path | str) -> Iterator[io.FileIO]:
         with open(path, "rb", buffering=0) as file:
             yield file
     except FileNotFoundError:
-        raise WavError(MISSING, "") from None
+        raise WavError(NO_FILE, "") from None
     except OSError as error:
         raise WavError(UNREADABLE, error.strerror or str(error)) from None
 

@@ -36,14 +36,14 @@ ALWAYS = AugmentConfig(impulse_response_probability=1.0, impulse_responses="/som
 OWN = {"per_device.epochs": 1, "per_device.batch_size": 16, "per_device.learning_rate": 1e-2}
 
 
-def asked(**settings):
+def requested(**settings):
     return make_config([Setting(k, v) for k, v in {**SMALL, **settings}.items()])
 
 
 def opened(workspace, **settings):
     """A trial of these settings, bound to the workspace's data as a sweep binds it."""
     (bound,) = resolve_data(
-        [asked(**{"data.dataset": str(workspace.data / "set")}, **settings)], workspace, lambda *row: None
+        [requested(**{"data.dataset": str(workspace.data / "set")}, **settings)], workspace, lambda *row: None
     )
     return bound
 
@@ -77,11 +77,11 @@ def test_a_segment_is_convolved_with_a_response_and_stays_where_it_was(responses
     (responses / "plain.wav").unlink()
     bank = load_responses(store_responses(str(responses), workspace), workspace)
     sound = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 16_000)).astype(np.float32))
-    heard = apply_impulse_response(sound, bank, ALWAYS)
+    filtered = apply_impulse_response(sound, bank, ALWAYS)
     energy = np.sqrt(0.5**2 + 0.25**2)
     expected = 0.5 / energy * sound
     expected[:, 160:] += 0.25 / energy * sound[:, :-160]
-    torch.testing.assert_close(heard, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(filtered, expected, rtol=0, atol=1e-4)
 
 
 def test_a_response_that_is_one_sample_changes_nothing(responses, workspace):
@@ -153,7 +153,7 @@ def test_what_is_no_impulse_response_is_named(responses, workspace, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         store_responses(str(tmp_path / "nowhere"), workspace)
     with pytest.raises(ConfigError, match=r"needs augment\.impulse_responses"):
-        asked(**{"augment.impulse_response_probability": 0.5})
+        requested(**{"augment.impulse_response_probability": 0.5})
     gone = {"augment.impulse_response_probability": 0.5, "augment.impulse_responses_content": "0" * 32}
     with pytest.raises(DataError, match=r"--set augment\.impulse_responses=DIR"):
         opened(workspace, **gone)
@@ -166,12 +166,12 @@ def test_the_subsets_are_nested_whole_recordings_of_about_their_share(workspace,
     chosen = {}
     for percent in (5, 10, 25, 50, 100):
         config = opened(workspace, **{"data.subset": percent})
-        heard = fetch_data(workspace, config.data)
-        rows = np.flatnonzero(heard.splits == "train")
+        trial_data = fetch_data(workspace, config.data)
+        rows = np.flatnonzero(trial_data.splits == "train")
         chosen[percent] = set(rows.tolist())
         assert len(rows) % 10 == 0
-        assert len(np.unique(heard.recordings[rows])) * 10 == len(rows)
-        assert (heard.splits == "test").sum() == (data.splits == "test").sum()
+        assert len(np.unique(trial_data.recordings[rows])) * 10 == len(rows)
+        assert (trial_data.splits == "test").sum() == (data.splits == "test").sum()
     sizes = [len(rows) for rows in chosen.values()]
     recordings = [len(np.unique(data.recordings[(data.splits == "train") & (data.scenes == s)])) for s in range(3)]
     assert sizes == [10 * sum(math.ceil(n * p / 100) for n in recordings) for p in chosen]
@@ -194,10 +194,10 @@ def test_a_trial_learns_from_its_subset_alone_and_is_scored_on_all(workspace):
 
 def test_validation_is_taken_from_the_subset_too(workspace):
     config = opened(workspace, **{"data.subset": 50, "data.validation_share": 0.5})
-    heard = fetch_data(workspace, config.data)
-    rows = split_rows(heard, config.data)
+    trial_data = fetch_data(workspace, config.data)
+    rows = split_rows(trial_data, config.data)
     assert len(rows["validation"])
-    assert set(rows["train"]) | set(rows["validation"]) == set(np.flatnonzero(heard.splits == "train"))
+    assert set(rows["train"]) | set(rows["validation"]) == set(np.flatnonzero(trial_data.splits == "train"))
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_a_list_of_other_content_is_another_trial_and_a_wrong_one_is_refused(own
     with pytest.raises(DataError, match=r"has no split50\.csv"):
         opened(own_workspace, **{"data.subset": 50})
     with pytest.raises(ConfigError, match=r"data\.subset must be 5, 10, 25, 50 or 100"):
-        asked(**{"data.subset": 30})
+        requested(**{"data.subset": 30})
 
 
 # -- known devices
@@ -241,8 +241,10 @@ def test_each_known_device_gets_a_network_of_its_own(specialized, workspace):
     for name, value in networks.general.state_dict().items():
         assert torch.equal(value, general[name])  # it is left as it was
     weights = {device: networks.own[device].classifier.weight for device in SEEN_DEVICES}
-    heard = fetch_data(workspace, config.data)
-    known = {DEVICES[d] for d in heard.devices[split_rows(heard, config.data)["train"]]}  # the small set lacks two
+    trial_data = fetch_data(workspace, config.data)
+    known = {
+        DEVICES[d] for d in trial_data.devices[split_rows(trial_data, config.data)["train"]]
+    }  # the small set lacks two
     assert len({weights[device].sum().item() for device in known}) == len(known) > 2
     assert all(torch.equal(weights[d], networks.general.classifier.weight) for d in set(SEEN_DEVICES) - known)
     assert networks.of(DEVICES.index("s5")) is networks.general is networks.of(-1)
@@ -251,9 +253,9 @@ def test_each_known_device_gets_a_network_of_its_own(specialized, workspace):
 def test_a_devices_network_learns_from_its_segments_alone(workspace, specialized):
     """The same settings with another device's segments gone leave a device's network as it is, but for what chance draws."""
     config, result, networks = specialized
-    heard = fetch_data(workspace, config.data)
-    rows = split_rows(heard, config.data)["train"]
-    steps = {d: -(-int((heard.devices[rows] == i).sum()) // 16) for i, d in enumerate(SEEN_DEVICES)}
+    trial_data = fetch_data(workspace, config.data)
+    rows = split_rows(trial_data, config.data)["train"]
+    steps = {d: -(-int((trial_data.devices[rows] == i).sum()) // 16) for i, d in enumerate(SEEN_DEVICES)}
     for device, count in steps.items():  # running statistics count the mini-batches that a network has seen
         seen = networks.own[device].stem[1].num_batches_tracked - networks.general.stem[1].num_batches_tracked
         assert int(seen) == count
@@ -262,13 +264,13 @@ def test_a_devices_network_learns_from_its_segments_alone(workspace, specialized
 
 def test_each_test_segment_is_asked_of_its_devices_network(specialized, workspace):
     config, result, networks = specialized
-    heard = fetch_data(workspace, config.data)
-    rows = split_rows(heard, config.data)["test"]
+    trial_data = fetch_data(workspace, config.data)
+    rows = split_rows(trial_data, config.data)["test"]
     features = LogMel(config.features)
     for i, device in enumerate(DEVICES):
-        its = rows[heard.devices[rows] == i]
+        its = rows[trial_data.devices[rows] == i]
         own = networks.own[device] if device in SEEN_DEVICES else networks.general
-        by_hand = predict(own, features, heard, its, "cpu")[np.arange(len(its)), heard.scenes[its]]
+        by_hand = predict(own, features, trial_data, its, "cpu")[np.arange(len(its)), trial_data.scenes[its]]
         (score,) = (s for s in result.scores if (s.split, s.by, s.name) == ("test", "device", device))
         assert score.log_loss == pytest.approx(-by_hand.mean(), abs=1e-5)
 
@@ -287,19 +289,21 @@ def test_clips_and_the_drop_come_with_networks_of_devices_and_int8_does_not(work
     assert config.phase == "fine-tuning (drop rate 0.90), per device, clips of 5 s"
     assert run_trial(config, workspace).data["segments"]["test"]
     with pytest.raises(ConfigError, match="per_device and quantize exclude each other"):
-        asked(**OWN, **{"quantize.epochs": 1})
+        requested(**OWN, **{"quantize.epochs": 1})
 
 
 def test_unlabelled_files_whose_device_is_told_are_asked_of_its_network(specialized, workspace, tmp_path):
     config, _, networks = specialized
-    heard = fetch_data(workspace, config.data)
-    rows = split_rows(heard, config.data)["test"][::7]
+    trial_data = fetch_data(workspace, config.data)
+    rows = split_rows(trial_data, config.data)["test"][::7]
     (tmp_path / "audio").mkdir()
     (tmp_path / "evaluation_setup").mkdir()
-    told = [DEVICES[heard.devices[row]] if heard.devices[row] < len(SEEN_DEVICES) else "unknown" for row in rows]
+    told = [
+        DEVICES[trial_data.devices[row]] if trial_data.devices[row] < len(SEEN_DEVICES) else "unknown" for row in rows
+    ]
     lines = ["filename\tdevice_id"]
     for number, (row, device) in enumerate(zip(rows, told, strict=True)):
-        shutil.copy(workspace.data / "set" / heard.filenames[row], tmp_path / f"audio/{number}.wav")
+        shutil.copy(workspace.data / "set" / trial_data.filenames[row], tmp_path / f"audio/{number}.wav")
         lines.append(f"audio/{number}.wav\t{device}")
     path = tmp_path / "evaluation_setup/fold1_test.csv"
     path.write_text("\n".join(lines) + "\n")
@@ -307,10 +311,10 @@ def test_unlabelled_files_whose_device_is_told_are_asked_of_its_network(speciali
     def probabilities():
         return predict_folder(config, workspace, tmp_path, lambda done, total: None)[1]
 
-    expected = predict(networks, LogMel(config.features), heard, rows, "cpu")
+    expected = predict(networks, LogMel(config.features), trial_data, rows, "cpu")
     np.testing.assert_allclose(probabilities(), np.exp(expected), atol=1e-5)
     path.write_text("\n".join(line.split("\t")[0] for line in lines) + "\n")
-    general = predict(networks.general, LogMel(config.features), heard, rows, "cpu")
+    general = predict(networks.general, LogMel(config.features), trial_data, rows, "cpu")
     np.testing.assert_allclose(probabilities(), np.exp(general), atol=1e-5)
 
 

@@ -67,7 +67,7 @@ def test_a_banded_product_is_the_product(columns: int) -> None:
     rows = torch.arange(60)[:, None]
     middle = torch.linspace(5, 50, columns)
     matrix = (1 - (rows - middle).abs() / 6).clamp_min(0)
-    matrix[:, columns // 2] = 0  # a filter that hears nothing
+    matrix[:, columns // 2] = 0  # an empty filter
     x = torch.randn(2, 3, 60, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Banded(matrix)(x), x @ matrix)
 
@@ -84,7 +84,7 @@ CONFIGS = {
     "shifted and scaled": FeatureConfig(mean=-4.5, deviation=2.0, floor=1e-3),
     "others": FeatureConfig(n_mels=128, window=1024, hop=320, f_min=50, f_max=7500),
     "few bands": FeatureConfig(n_mels=3),
-    "bands between two frequencies, which hear nothing": FeatureConfig(n_mels=250, window=512, hop=256),
+    "bands between two frequencies, empty filters": FeatureConfig(n_mels=250, window=512, hop=256),
 }
 
 

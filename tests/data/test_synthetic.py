@@ -147,10 +147,10 @@ def test_location_and_recording_numbers_are_unique_and_every_city_occurs(plan: s
 @pytest.mark.parametrize("scene", SCENES)
 def test_any_nine_test_locations_of_a_scene_in_a_row_hear_each_of_the_nine_devices_twice(scene: str) -> None:
     plan = DatasetPlan("long", train_locations=0, test_locations=40, recordings=1, scenes=(scene,))
-    heard_at = {recording.location: recording.devices for recording in plan_recordings(plan)}
+    devices_at = {recording.location: recording.devices for recording in plan_recordings(plan)}
     for first in range(40 - 9 + 1):
-        heard = [device for location in range(first, first + 9) for device in heard_at[location]]
-        assert sorted(heard) == sorted(2 * DEVICES)
+        devices = [device for location in range(first, first + 9) for device in devices_at[location]]
+        assert sorted(devices) == sorted(2 * DEVICES)
 
 
 @pytest.mark.parametrize(("plan", "places"), [("tiny", 10), ("small", 90), ("medium", 270)])
