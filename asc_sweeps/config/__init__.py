@@ -1,4 +1,4 @@
-"""What is asked for: a trial's settings, search spaces, and the requests of the command line.
+"""Trials' settings, search spaces, and the requests of the command line.
 
 Knows nothing of Ray, torch, data or the workspace.
 

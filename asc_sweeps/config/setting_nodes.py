@@ -1,4 +1,4 @@
-"""Settings and conditions over them as they stand in a YAML file."""
+"""Settings, and conditions over settings, in a YAML file."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from asc_sweeps.config.trial_settings import TrialSettings
 
 
 class Labels(TrialSettings):
-    """The system and the phases of a trial in words."""
+    """Names of the system and the phases of a trial."""
 
     @property
     def system(self) -> str:

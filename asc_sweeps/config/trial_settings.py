@@ -83,11 +83,8 @@ def non_defaults(settings: Settings) -> dict[str, Any]:
     values, defaults = vars(settings), _defaults(type(settings))
     # Most groups are the default objects themselves, and pydantic compares slowly.
     changed = {n: values[n] for n, usual in defaults.items() if values[n] is not usual and values[n] != usual}
-    return {n: non_defaults(value) if isinstance(value, Settings) else _plain(value) for n, value in changed.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value + 0.0 if isinstance(value, float) else value  # minus zero is zero
+    changed = {n: value + 0.0 if isinstance(value, float) else value for n, value in changed.items()}  # no minus zero
+    return {n: non_defaults(value) if isinstance(value, Settings) else value for n, value in changed.items()}
 
 
 @functools.cache

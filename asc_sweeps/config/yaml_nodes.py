@@ -77,7 +77,7 @@ class Node:
 
     raw: yaml.Node
     key: yaml.Node
-    """The key that it is the value of; the root and members of a list have none, and stand for themselves."""
+    """Its key in a mapping; elsewhere the node itself."""
     file: str
     problems: list[str]
 
