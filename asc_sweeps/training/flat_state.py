@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from math import prod
 from typing import Any
@@ -18,7 +17,7 @@ def flatten(state: dict[str, Any]) -> dict[str, Any]:
 
     def outline(value: Any) -> Any:
         if isinstance(value, Tensor):
-            dtype = _name(value.dtype)
+            dtype = str(value.dtype).removeprefix("torch.")
             tensors.setdefault(dtype, []).append(value.reshape(-1))
             return {dtype: [*value.shape]}
         if isinstance(value, dict):  # as pairs: JSON keys are strings only
@@ -46,8 +45,3 @@ def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
         return value
 
     return fill(json.loads(flat["outline"]))
-
-
-@functools.cache
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

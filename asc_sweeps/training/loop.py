@@ -85,14 +85,6 @@ class Phase:
     """Added to the loss (Eq. 3)."""
     distillation: Distillation | None = None
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step."""
-        return self.learning_rate(step) if self.learning_rate else self.settings.learning_rate
-
-    def drop_rate_at(self, step: int) -> float:
-        """The drop rate of a step."""
-        return self.drop.rate(step) if self.drop else 0.0
-
 
 @dataclass
 class Session:
@@ -253,19 +245,21 @@ def _run_epoch(session: Session, phase: Phase, optimizer: torch.optim.Optimizer,
     for i, (network, rows) in enumerate(batches):
         record_progress()
         step = epoch * len(batches) + i
-        learning_rate, drop_rate = phase.learning_rate_at(step), phase.drop_rate_at(step)
-        batch = rows if phase.drop is None else drop_segments(session.data, rows, phase.drop.device, drop_rate)
-        if not len(batch):
+        learning_rate = phase.learning_rate(step) if phase.learning_rate else phase.settings.learning_rate
+        if phase.drop:
+            drop_rate = phase.drop.rate(step)
+            rows = drop_segments(session.data, rows, phase.drop.device, drop_rate)
+        if not len(rows):
             continue
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)
-        for part in np.array_split(batch, min(session.compute.parts, len(batch))):
+        for part in np.array_split(rows, min(session.compute.parts, len(rows))):
             loss = training_loss(session, network, phase, part)
-            (loss * (len(part) / len(batch))).backward()
+            (loss * (len(part) / len(rows))).backward()
             loss_sum += loss.detach().double() * len(part)
         optimizer.step()
-        segments += len(batch)
+        segments += len(rows)
     train_loss = float(loss_sum / segments) if segments else None  # None: every segment was dropped
     _check_finite(session.network, train_loss, f"{phase.name}, epoch {epoch + 1}", learning_rate)
     return {

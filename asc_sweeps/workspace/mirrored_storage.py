@@ -50,7 +50,7 @@ class MirroredStorage(Storage):
         self._copy.remove_matching(folder, pattern)
 
     def remove_folder(self, folder: Path) -> None:
-        self._store.delete_folder(self._key(folder))
+        self._store.delete(self._key(folder), folder=True)
         self._copy.remove_folder(folder)
 
     def fetch(self, *paths: Path) -> None:

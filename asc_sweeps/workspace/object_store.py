@@ -106,13 +106,14 @@ class ObjectStore:
 
         self.write(key, fill)
 
-    def delete(self, key: str) -> None:
-        """Delete a file; a missing one is ignored."""
-        self._retry("removed", key, lambda system, path: _ignore_missing(system.delete_file, path))
+    def delete(self, key: str, folder: bool = False) -> None:
+        """Delete a file, or a folder with its content; a missing one is ignored."""
 
-    def delete_folder(self, key: str) -> None:
-        """Delete a folder with its content; a missing one is ignored."""
-        self._retry("removed", key, lambda system, path: _ignore_missing(system.delete_dir, path))
+        def delete(system: FileSystem, path: str) -> None:
+            with suppress(FileNotFoundError):
+                (system.delete_dir if folder else system.delete_file)(path)
+
+        self._retry("removed", key, delete)
 
     def list_files(self, key: str) -> dict[str, FileStat]:
         """The files below a folder, by key."""
@@ -162,11 +163,6 @@ def _with_delayed_open(url: str) -> str:
     if parts.scheme != "s3" or "allow_delayed_open" in parts.query:
         return url
     return urlunsplit(parts._replace(query="&".join(filter(None, [parts.query, "allow_delayed_open=true"]))))
-
-
-def _ignore_missing(delete: Callable[[str], None], path: str) -> None:
-    with suppress(FileNotFoundError):
-        delete(path)
 
 
 def _first_line(error: BaseException) -> str:

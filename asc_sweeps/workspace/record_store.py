@@ -38,11 +38,6 @@ def load_result(workspace: Workspace, signature: str) -> TrialResult | None:
     return _load(path, TrialResult) if path.exists() else None
 
 
-def load_results(workspace: Workspace) -> list[TrialResult]:
-    """All results of a workspace, by signature."""
-    return [_load(path, TrialResult) for path in sorted(workspace.trials.glob(f"*/{RESULT}"))]
-
-
 def save_failure(workspace: Workspace, failure: TrialFailure) -> None:
     """Store why a trial failed."""
     workspace.storage.write_json(workspace.trial(failure.signature) / FAILURE, as_stored(failure))
@@ -57,12 +52,6 @@ def load_failure(workspace: Workspace, signature: str) -> TrialFailure | None:
 def clear_failure(workspace: Workspace, signature: str) -> None:
     """Remove a trial's failure."""
     workspace.storage.remove(workspace.trial(signature) / FAILURE)
-
-
-def load_failures(workspace: Workspace) -> list[TrialFailure]:
-    """All failures of trials that have not succeeded since."""
-    paths = sorted(workspace.trials.glob(f"*/{FAILURE}"))
-    return [_load(path, TrialFailure) for path in paths if not path.with_name(RESULT).exists()]
 
 
 def save_study(workspace: Workspace, record: StudyRecord) -> None:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from asc_sweeps.workspace.paths import CHECKPOINT, Workspace
-from asc_sweeps.workspace.record_store import load_results
+from asc_sweeps.workspace.record_store import load_contents
 from asc_sweeps.workspace.records import TrialResult
 
 SETTINGS = """
@@ -52,12 +52,12 @@ def sweep(path: Path, text: str, workspace: Path) -> list[TrialResult]:
     path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "asc_sweeps", "sweep", str(path), "--workspace", str(workspace)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return list(load_results(Workspace(workspace)))
+    return list(load_contents(Workspace(workspace)).results)
 
 
 def epochs_of(workspace: Path) -> int:
     """Epochs trained, by finished and by stopped trials."""
-    done = sum(len(result.history) for result in load_results(Workspace(workspace)))
+    done = sum(len(result.history) for result in load_contents(Workspace(workspace)).results)
     stopped = workspace.glob(f"trials/*/{CHECKPOINT}")
     return done + sum(json.loads(path.read_text(encoding="utf-8"))["epochs_done"] for path in stopped)
 

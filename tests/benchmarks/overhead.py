@@ -23,7 +23,7 @@ from asc_sweeps.config.trial_config import TrialConfig
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.workspace.paths import Workspace, cores
-from asc_sweeps.workspace.record_store import load_results
+from asc_sweeps.workspace.record_store import load_contents
 from tests.sweeping import SMALL_STUDY
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
@@ -101,7 +101,9 @@ def seconds_an_epoch(path: Path, study: str, root: Path) -> float:
     folder.mkdir()
     (folder / "prepared").symlink_to(root / "prepared")
     by_asc_sweeps(path, [], folder)
-    return statistics.mean(row["seconds"] for result in load_results(Workspace(folder)) for row in result.history[1:])
+    return statistics.mean(
+        row["seconds"] for result in load_contents(Workspace(folder)).results for row in result.history[1:]
+    )
 
 
 def main() -> None:
@@ -131,7 +133,7 @@ def main() -> None:
             began = time.monotonic()
             run(path, configs, folder)
             wall = time.monotonic() - began
-            results = load_results(Workspace(folder))
+            results = load_contents(Workspace(folder)).results
             if len(results) != given.trials:
                 raise RuntimeError(f"{kind}: {len(results)} of {given.trials} trials have a result")
             trained = sum(result.seconds for result in results) / cores()

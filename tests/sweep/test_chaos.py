@@ -22,7 +22,7 @@ from asc_sweeps.config.request import Request, load_studies
 from asc_sweeps.data.prepare import prepare
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_results
+from asc_sweeps.workspace.record_store import load_contents
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 SEEDS = range(*map(int, os.environ.get("CHAOS_SEEDS", "0-20").split("-")))
@@ -147,7 +147,7 @@ def unbroken(study_path, three_scenes, tmp_path_factory):
     (study,) = load_studies(Request((study_path,), mini=False))
     for trial in study.trials:
         run_trial(trial.with_resolved_data(data.name, data.fingerprint), workspace)
-    return workspace, {r.signature: r.scores for r in load_results(workspace)}
+    return workspace, {r.signature: r.scores for r in load_contents(workspace).results}
 
 
 def test_kills_at_random_times_lose_double_and_change_nothing(study_path, unbroken, tmp_path):
@@ -161,7 +161,7 @@ def test_kills_at_random_times_lose_double_and_change_nothing(study_path, unbrok
         (folder / "prepared").symlink_to(whole.prepared)
         done, ends = _survive(seed, folder, study_path, cluster)
         workspace = Workspace(folder)
-        found = load_results(workspace)
+        found = load_contents(workspace).results
         assert {r.signature: r.scores for r in found} == scores, f"seed {seed}: {done}, exits {ends}"
         for result in found:
             steps = [(row["phase"], row["epoch"]) for row in result.history]

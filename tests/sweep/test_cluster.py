@@ -17,7 +17,7 @@ from sweeping import COMMAND, free_port, ray_node, results, run, start, wait_for
 
 from asc_sweeps.workspace.environment import git_state, package_versions
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_results
+from asc_sweeps.workspace.record_store import load_contents
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nodes")]  # their nodes start one at a time
 
@@ -160,9 +160,9 @@ def test_a_node_that_is_killed_loses_no_epoch_in_an_object_store_either(study, t
                 os.killpg(node.pid, signal.SIGKILL)
             node.wait()
     workspace.pull()
-    broken = load_results(workspace)
+    broken = load_contents(workspace).results
     run("sweep", path, "--workspace", "whole/workspace", cwd=tmp_path)
-    unbroken = load_results(Workspace(tmp_path / "whole" / "workspace"))
+    unbroken = load_contents(Workspace(tmp_path / "whole" / "workspace")).results
     assert {r.signature: r.scores for r in broken} == {r.signature: r.scores for r in unbroken}
     for result in broken:
         # Every epoch that was there when the node was killed is the one that counts: its time is the same.

@@ -14,7 +14,7 @@ from asc_sweeps.sweep.search_databases import open_searches
 from asc_sweeps.training.finished import FinishedTrials
 from asc_sweeps.workspace.atomic_files import write_json
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_failures, save_failure
+from asc_sweeps.workspace.record_store import load_contents, save_failure
 from asc_sweeps.workspace.records import TrialFailure
 
 START = TrialConfig(model=ModelConfig(width=8))
@@ -60,9 +60,9 @@ def test_the_papers_whole_study_is_what_the_readme_says():
 def test_a_failure_beside_a_result_is_none(tmp_path):
     workspace = Workspace(tmp_path)
     save_failure(workspace, TrialFailure("0123456789ab", "BC-ResNet-8", "pretraining", "killed", "", ""))
-    assert len(load_failures(workspace)) == 1
+    assert len(load_contents(workspace).failures) == 1
     write_json(workspace.trial("0123456789ab") / "result.json", {})
-    assert load_failures(workspace) == []
+    assert load_contents(workspace).failures == []
 
 
 def test_a_search_is_run_by_one_process_at_a_time_and_the_other_hears_by_whom(tmp_path):

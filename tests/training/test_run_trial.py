@@ -14,7 +14,7 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.training.finished import find_result
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_failures, load_result, load_results, save_result
+from asc_sweeps.workspace.record_store import load_contents, load_result, save_result
 from asc_sweeps.workspace.records import as_stored
 
 
@@ -24,7 +24,7 @@ def test_a_fine_tuning_runs_its_start_first_and_both_are_results(tuned, workspac
     assert result.start == start.signature
     assert [row["phase"] for row in start.history] == ["pretrain"] * 2
     assert [row["phase"] for row in result.history] == ["classifier", "finetune"]
-    assert {r.signature for r in load_results(workspace)} >= {result.signature, start.signature}
+    assert {r.signature for r in load_contents(workspace).results} >= {result.signature, start.signature}
 
 
 def test_a_result_holds_what_tables_need(tuned, data):
@@ -145,7 +145,7 @@ def test_a_failed_trial_keeps_its_cause_until_it_succeeds(config_of, workspace):
     config = config_of(pretrain__learning_rate=1e30, pretrain__warmup_epochs=0)
     with pytest.raises(TrialError, match="training loss is"):
         run_trial(config, workspace)
-    (failure,) = [f for f in load_failures(workspace) if f.signature == config.signature]
+    (failure,) = [f for f in load_contents(workspace).failures if f.signature == config.signature]
     assert failure.cause == "nan"
     assert "learning rate" in failure.message
     assert load_result(workspace, config.signature) is None
