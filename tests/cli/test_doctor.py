@@ -89,7 +89,7 @@ def test_damaged_data_and_results_fail_by_name_and_the_command_exits_2(config_of
         flip(array, 100_000)
         texts = failures(workspace)
         assert len(texts) == 2
-        assert any("waveforms.npy is not what was written" in text for text in texts)
+        assert any("waveforms.npy has changed" in text for text in texts)
         assert any(str(path) in text for text in texts)
         done = run("doctor", "--json", "--workspace", str(workspace.root), cwd=tmp_path, code=2)
         assert [f["text"] for f in json.loads(done.stdout) if f["state"] == "fail"] == texts
