@@ -1,11 +1,12 @@
-"""What can be said of measured numbers: intervals, tests over seeds and places, power.
+"""Inference from measured scores: intervals, tests over seeds and places, power.
 
-Plain functions of arrays; knows neither the paper nor the report. Log losses are natural, accuracies 0..1. Seeds and places
-are the two things that would be others in a repetition: a test that leaves one of them out finds differences that are not there.
+Plain functions of arrays; knows neither the paper nor the report. Log losses are natural, accuracies 0..1. Seeds and places are
+the two sources of variance in a repetition: a test that ignores one of them finds differences that do not exist.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 from scipy import special  # scipy.stats would take most of a second to import
 
 FEWEST_SEEDS = 3
-"""Below it no interval is given: with two seeds its half would be nine standard deviations."""
+"""Below it no interval is given: with two seeds its half-width would be nine standard deviations."""
 LEVEL = 0.05
 POWER = 0.8
 NAN = float("nan")
@@ -22,7 +23,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its two-sided interval; the ends are NaN where there are too few values."""
+    """A mean with its two-sided interval; the ends are NaN for too few values."""
 
     mean: float
     low: float
@@ -31,7 +32,7 @@ class Interval:
 
     @property
     def half(self) -> float:
-        """Half of its width."""
+        """Its half-width."""
         return (self.high - self.low) / 2
 
 
@@ -53,19 +54,16 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for how many there are (Holm); NaNs stay and do not count.
+    """P values adjusted for multiple tests (Holm); NaNs remain and do not count.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    found = np.asarray(p_values, float)
-    adjusted = np.full(len(found), np.nan)
-    order = [int(i) for i in np.argsort(found) if not np.isnan(found[i])]
-    least = 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * found[i]))
-        adjusted[i] = least
-    return [float(p) for p in adjusted]
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaNs come last
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1, p[order] * np.arange(len(order), 0, -1)))
+    return [float(value) for value in adjusted]
 
 
 # -- seeds
@@ -73,36 +71,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How much scores scatter from seed to seed, pooled over the rows of a table so that few seeds say more."""
+    """Seed-to-seed spread of scores, pooled over the rows of a table to gain degrees of freedom."""
 
     variance: float
-    """Of one seed's score about its row's mean; NaN where no row has two seeds."""
+    """Of one seed's score about its row's mean; NaN if no row has two seeds."""
     freedom: float
-    """Degrees of freedom of it: fewer than the rows' together where a seed moves several rows alike."""
+    """Degrees of freedom of `variance`: fewer than the sum over rows if a seed affects several rows alike."""
     residual: float
-    """What is left of it once what a seed does to all rows alike is taken out: half of the variance of a paired difference."""
+    """Variance after the common effect of each seed is removed: half of the variance of a paired difference."""
     residual_freedom: float
     own: tuple[float, ...]
-    """Each row's own variance, NaN below two seeds."""
+    """Variance of each row, NaN below two seeds."""
     counts: tuple[int, ...]
-    """Each row's seeds."""
+    """Number of seeds of each row."""
 
     @property
     def correlation(self) -> float:
-        """Of two rows over seeds, 0..1; 1 where nothing is known of it."""
+        """Of two rows over seeds, 0..1; 1 if unknown."""
         known = self.residual_freedom > 0 and self.variance > 0
         return min(1.0, max(0.0, 1 - self.residual / self.variance)) if known else 1.0
 
     def for_row(self, row: int) -> tuple[float, float]:
-        """What a row is judged with, its variance and degrees of freedom: the table's, or its own where it scatters more."""
+        """Variance and degrees of freedom to judge a row with: pooled, or its own if that variance is larger."""
         return max((self.variance, self.freedom), (self.own[row], float(self.counts[row] - 1)))
 
 
 def seed_spread(scores: np.ndarray) -> SeedSpread:
     """Pool the spread of `scores`, shape [rows, seeds], NaN where a row lacks a seed.
 
-    Rows that share nothing but a seed's number stand in columns of their own. The degrees of freedom are Satterthwaite's of a sum
-    of correlated variances: with R rows of S seeds and correlation r, R (S - 1) / (1 + (R - 1) r^2), where r is taken for
+    Rows whose seeds have nothing in common have columns of their own. The degrees of freedom are Satterthwaite's of a sum of
+    correlated variances: with R rows of S seeds and correlation r, R (S - 1) / (1 + (R - 1) r^2), where r is replaced by
     (r + (1 - r) / S), which matters for two or three seeds.
 
     >>> spread = seed_spread(np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]))
@@ -110,8 +108,8 @@ def seed_spread(scores: np.ndarray) -> SeedSpread:
     (1.0, 2.0, 0.0)
     """
     values = np.asarray(scores, float)
-    there = ~np.isnan(values)
-    counts = there.sum(axis=1)
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1)
     means = np.divide(np.nansum(values, axis=1), counts, out=np.full(len(values), np.nan), where=counts > 0)
     squares = np.nansum((values - means[:, None]) ** 2, axis=1)
     own = [
@@ -122,38 +120,38 @@ def seed_spread(scores: np.ndarray) -> SeedSpread:
     if not freedom:
         return SeedSpread(NAN, 0.0, NAN, 0.0, *rows)
     variance = _or_zero(float(squares.sum()) / freedom, values)
-    residual, residual_freedom = _residual(values, there)
+    residual, residual_freedom = _residual(values, known)
     found = SeedSpread(variance, freedom, _or_zero(residual, values), residual_freedom, *rows)
-    centred = [np.diag(row.astype(float)) - np.outer(row, row) / row.sum() for row in there[counts > 1]]
+    centred = [np.diag(row.astype(float)) - np.outer(row, row) / row.sum() for row in known[counts > 1]]
     overlap = np.array([[float((a * b).sum()) for b in centred] for a in centred])
-    # Where seeds are few the correlation is uncertain, and small by chance when the variance is: it leans to one.
+    # With few seeds the correlation is uncertain, and small by chance when the variance is: shrink it towards one.
     correlation = found.correlation + (1 - found.correlation) / counts[counts > 1].min()
     shared = correlation**2 * (overlap.sum() - np.trace(overlap)) + np.trace(overlap)
     return replace(found, freedom=float(freedom**2 / shared))
 
 
-def _residual(values: np.ndarray, there: np.ndarray) -> tuple[float, float]:
-    """Variance, with its degrees of freedom, about the best sum of a row's and a seed's part."""
-    rows, seeds = np.nonzero(there)
+def _residual(values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+    """Residual variance of the additive model of rows and seeds, with its degrees of freedom."""
+    rows, seeds = np.nonzero(known)
     parts = np.zeros((len(rows), sum(values.shape)))
     parts[np.arange(len(rows)), rows] = 1
     parts[np.arange(len(rows)), values.shape[0] + seeds] = 1
-    found = values[there]
+    found = values[known]
     fitted, _, rank, _ = np.linalg.lstsq(parts, found, rcond=None)
     freedom = len(found) - int(rank)
     return (float(((found - parts @ fitted) ** 2).sum()) / freedom, float(freedom)) if freedom else (NAN, 0.0)
 
 
 def _or_zero(variance: float, values: np.ndarray) -> float:
-    """A variance, 0 where rounding alone made it: equal values have no spread."""
+    """A variance, or 0 if it is due to rounding alone: equal values have no spread."""
     return 0.0 if variance <= (1e-9 * float(np.nanmax(np.abs(values)))) ** 2 else variance
 
 
 def new_observation_p(mean: float, count: int, printed: float, variance: float, freedom: float) -> float:
-    """P value that `printed`, one run, is of the same system as a mean of `count` seeds with this variance a run.
+    """P value that `printed`, one run, is of the same system as a mean of `count` seeds with this variance per run.
 
-    Its standard error is that of a new observation, sqrt(variance (1 + 1 / count)). NaN where seeds do not differ: equal values
-    say nothing of how far another run may lie.
+    Its standard error is that of a new observation, sqrt(variance (1 + 1 / count)). NaN if seeds do not differ: equal values do
+    not tell how far another run may lie.
     """
     if not variance > 0 or count < 1:
         return NAN
@@ -170,17 +168,17 @@ def new_observation_equivalence_p(
 
 
 def two_sided_p(t: float, freedom: float) -> float:
-    """P value of a t statistic that may lie on either side."""
+    """Two-sided p value of a t statistic."""
     return float(2 * special.stdtr(freedom, -abs(t)))
 
 
 def one_sided_p(t: float, freedom: float) -> float:
-    """P value of a t statistic that is large where the claim holds."""
+    """One-sided p value of a t statistic that is large if the claim holds."""
     return float(special.stdtr(freedom, -t))
 
 
 def noise_of_one_run(variance: float, level: float = LEVEL) -> float:
-    """How far one run may lie from its system's mean, two-sided at `level`: what no number of other runs removes.
+    """How far one run may lie from its system's mean, two-sided at `level`, which no number of other runs reduces.
 
     >>> round(noise_of_one_run(0.018**2), 3)
     0.035
@@ -193,17 +191,17 @@ def noise_of_one_run(variance: float, level: float = LEVEL) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two systems over seeds and places, or of two networks over places where there is one seed."""
+    """A difference of two systems over seeds and places, or of two networks over places for one seed."""
 
     by_seed: tuple[float, ...]
     seed_variance: float
-    """Of the difference of one seed, NaN for one."""
+    """Of one seed's difference, NaN for a single seed."""
     seed_freedom: float
     place_variance: float
-    """Of the mean over places, beyond what seeds account for; NaN where places are not known."""
+    """Of the mean over places, beyond the part of seeds; NaN if places are unknown."""
     places: int
     error: float
-    """Standard error of the mean; NaN below FEWEST_SEEDS, or where seeds do not differ."""
+    """Standard error of the mean; NaN below FEWEST_SEEDS, or if seeds do not differ."""
     freedom: float
     """Satterthwaite's."""
 
@@ -214,23 +212,23 @@ class Difference:
 
     @property
     def seeds(self) -> int:
-        """How many both have."""
+        """Number of seeds that both have."""
         return len(self.by_seed)
 
     @property
     def half(self) -> float:
-        """Half of the 95 % interval."""
+        """Half-width of the 95 % interval."""
         return float(special.stdtrit(self.freedom, 1 - LEVEL / 2) * self.error) if self.freedom > 0 else NAN
 
     @property
     def p(self) -> float:
-        """Of no difference: 1 where all are zero, NaN where there is no standard error."""
+        """P value of no difference: 1 if all are zero, NaN without a standard error."""
         if self.seeds >= FEWEST_SEEDS and not any(self.by_seed):
             return 1.0
         return two_sided_p(self.mean / self.error, self.freedom) if self.error > 0 else NAN
 
     def beside(self, printed: float) -> tuple[float, float]:
-        """P values that a printed effect, of one run on the same places, is another one, and that it is within half of it."""
+        """P values that a printed effect, one run on the same places, is another effect, and that both agree within half of it."""
         if self.seeds < FEWEST_SEEDS or not abs(printed) > 0:
             return NAN, NAN
         known = (self.mean, self.seeds, printed)
@@ -337,13 +335,10 @@ def places_needed(effect: float, deviation: float, level: float = LEVEL, power: 
 
 
 def _fewest(enough: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The smallest number from `low` to `high` that is enough, where more are enough, too."""
+    """The smallest number from `low` to `high` that is enough, if larger numbers are enough too; None if none is."""
     if not enough(high):
         return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return low
+    return low + bisect.bisect_left(range(low, high), True, key=enough)
 
 
 def smallest_effect(error: float, freedom: float) -> float:
