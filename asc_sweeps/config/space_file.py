@@ -155,14 +155,14 @@ def _read_axis(name: str, node: Node) -> tuple[Setting, ...]:
 
 
 def _read_seeds(node: Node | None, space: SearchSpace, problems: list[str]) -> tuple[int, ...]:
-    """The seeds of `seeds`, else the one among the settings, else 0."""
+    """The seeds of `seeds`; else the first `seed` of the settings or the grid, also for blocks without one; else 0."""
     fixed = [s for s in space.settings if s.name == "seed"]
     axes = [axis[0] for block in space.grid for axis in block if axis and axis[0].name == "seed"]
     if node is None:
-        seed = fixed[-1].value if fixed else 0
-        if type(seed) is int and seed >= 0:
-            return (seed,)
-        problems.append(f"{fixed[-1].location}: seed must be a whole number from 0; got {show_value(seed)}")
+        first = next(iter([*fixed, *axes]), None)
+        if first is None or (type(first.value) is int and first.value >= 0):
+            return (0 if first is None else first.value,)
+        problems.append(f"{first.location}: seed must be a whole number from 0; got {show_value(first.value)}")
         return (0,)
     problems += [f"{s.location}: `seed` conflicts with `seeds`; remove one" for s in (*fixed, *axes)]
     seeds = node.value

@@ -98,6 +98,11 @@ def test_what_would_be_overridden_in_silence_is_told(problems_of, text, told):
     assert any(told in problem for problem in problems_of(text)), problems_of(text)
 
 
+def test_a_seed_in_one_block_of_a_grid_is_also_that_of_the_blocks_without_one(space_of):
+    space = space_of("study: s\ngrid:\n  - {seed: 3, model.width: [8, 16]}\n  - {model.mfa: false}\n")
+    assert [trial.seed for trial in space.trials()] == [3, 3, 3]
+
+
 def test_a_seed_in_the_settings_is_the_seed(space_of):
     assert [t.seed for t in space_of("study: s\nsettings: {seed: 5}\ngrid: {}\n").trials()] == [5]
     assert [t.seed for t in space_of("study: s\nsettings: {seed: 5}\ngrid: {}\n").trials(seeds=[1, 2])] == [1, 2]
