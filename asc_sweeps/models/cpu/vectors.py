@@ -16,7 +16,7 @@ from numba.np.arrayobj import populate_array
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums may be reordered for vector instructions. Without "nnan": numbers that are not finite stay so.
 
-Reordering depends on the names of local variables, too (numba sorts by them): renaming one can change the last digits of gradients."""
+Reordering depends on the names of local variables, too (numba sorts by them); renaming can change the last digits of gradients."""
 
 inline_kernel: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
 """Decorates functions that are inlined into compiled operations."""
