@@ -150,18 +150,23 @@ def test_a_study_is_one_yaml_file(copy):
     assert len(plan["trials"]) == 2
 
 
-SECTION = """
-def _counted(evidence: Evidence) -> Section:
+SECTION = '''"""How many trials there are."""
+
+from analysis.evidence.loading import Evidence
+from analysis.page.elements import Section, Text
+
+
+def section(evidence: Evidence) -> Section:
+    """One sentence."""
     return Section("counted", "Counted", [Text(f"{len(evidence.results)} trials were counted.")])
-
-
-"""
+'''
 
 
 def test_a_section_of_the_report_is_one_function_and_its_line(copy):
     report = copy / "analysis" / "report.py"
-    insert_before(report, "SECTIONS: ", SECTION)
-    insert_before(report, "    effects_section.section,", "    _counted,")
+    (copy / "analysis" / "studies" / "counted.py").write_text(SECTION)
+    insert_before(report, "from analysis.studies import", "from analysis.studies import counted")
+    insert_before(report, "    effects_section.section,", "    counted.section,")
     (copy / "workspace").mkdir()
     python(
         copy, "-m", "asc_sweeps", "report", "--workspace", str(copy / "workspace"), "--out", str(copy / "report.html")

@@ -5,10 +5,12 @@ The order of the packages and the only importer of each library are contracts of
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,41 @@ def test_ray_accepts_the_cluster_file_and_the_one_of_its_comments_for_machines_o
 def test_no_two_files_share_a_name():
     names = [path.name for path in CODE if path.name not in ("__init__.py", "__main__.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_two_public_classes_share_a_name():
+    found = defaultdict(list)
+    for path in CODE:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(name_of(path))
+    assert not {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def test_no_two_constants_of_one_name_have_different_values():
+    found = defaultdict(dict)
+    for path in CODE:
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper() and node.value is not None:
+                    found[target.id][name_of(path)] = ast.unparse(node.value)
+    assert not {name: values for name, values in found.items() if len(set(values.values())) > 1}
+
+
+def test_functions_and_classes_are_short_outside_of_the_compiled_form():
+    """Complexity is ruff's C901."""
+    long = {}
+    for path in CODE:
+        if COMPILED in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                length = node.end_lineno - first + 1
+                if length > (60 if isinstance(node, ast.FunctionDef) else 150):
+                    long[f"{name_of(path)}: {node.name}"] = length
+    assert not long
 
 
 def test_the_analysis_has_at_most_eight_entries():

@@ -160,8 +160,10 @@ def _read_seeds(node: Node | None, space: SearchSpace, problems: list[str]) -> t
     axes = [axis[0] for block in space.grid for axis in block if axis and axis[0].name == "seed"]
     if node is None:
         first = next(iter([*fixed, *axes]), None)
-        if first is None or (type(first.value) is int and first.value >= 0):
-            return (0 if first is None else first.value,)
+        if first is None:
+            return (0,)
+        if isinstance(first.value, int) and not isinstance(first.value, bool) and first.value >= 0:
+            return (first.value,)
         problems.append(f"{first.location}: seed must be a whole number from 0; got {show_value(first.value)}")
         return (0,)
     problems += [f"{s.location}: `seed` conflicts with `seeds`; remove one" for s in (*fixed, *axes)]
