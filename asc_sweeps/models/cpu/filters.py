@@ -9,17 +9,17 @@ from asc_sweeps.models.cpu.vectors import accumulate, copy, inline_kernel, keep_
 
 
 @inline_kernel
-def _read(place, x, table, carry, carry_table, relu, i, c):
+def _read(out_row, x, table, carry, carry_table, relu, i, c):
     """Read channel i of x, normalized if there is a table, plus that of `carry`, if any, normalized by its own table."""
-    n = len(place)
+    n = len(out_row)
     if len(table):
-        norm(place, row_at(x, i, n), row_at(table, i, len(table) // c), relu, False)
+        norm(out_row, row_at(x, i, n), row_at(table, i, len(table) // c), relu, False)
     else:
-        copy(place, row_at(x, i, n))
+        copy(out_row, row_at(x, i, n))
     if len(carry_table):
-        norm(place, row_at(carry, i, n), row_at(carry_table, i, len(carry_table) // c), False, True)
+        norm(out_row, row_at(carry, i, n), row_at(carry_table, i, len(carry_table) // c), False, True)
     elif len(carry):
-        accumulate(place, row_at(carry, i, n))
+        accumulate(out_row, row_at(carry, i, n))
 
 
 @inline_kernel
@@ -33,7 +33,7 @@ def _edges(n, t, width, dtype):
 
 @inline_kernel
 def _around(padded, at, n):
-    """A plane, and the same plane shifted by one element each way."""
+    """A plane, and the same plane shifted by one element each backward_table."""
     return view(padded, at, n), view(padded, at - 1, n), view(padded, at + 1, n)
 
 
@@ -48,11 +48,11 @@ def filter(out, x, table, carry, carry_table, weight, c, n, t, width, relu):
     below, below_left, below_right = _around(padded, margin + t, n)
     for i in range(c):
         _read(here, x, table, carry, carry_table, relu, i, c)
-        place, w = row_at(out, i, n), row_at(weight, i, 3 * width)
+        out_row, w = row_at(out, i, n), row_at(weight, i, 3 * width)
         if width == 1:
             w0, w1, w2 = w[0], w[1], w[2]
             for j in range(n):
-                place[j] = w0 * above[j] + w1 * here[j] + w2 * below[j]
+                out_row[j] = w0 * above[j] + w1 * here[j] + w2 * below[j]
         else:
             w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
             for j in range(n):
@@ -60,30 +60,16 @@ def filter(out, x, table, carry, carry_table, weight, c, n, t, width, relu):
                 at_left = w0 * above_left[j] + w3 * left[j] + w6 * below_left[j]
                 at_right = w2 * above_right[j] + w5 * right[j] + w8 * below_right[j]
                 value += at_left if has_left[j] > zero else zero
-                place[j] = value + (at_right if has_right[j] > zero else zero)
+                out_row[j] = value + (at_right if has_right[j] > zero else zero)
     keep_alive(padded)
 
 
 @inline_kernel
 def filter_backward(
-    to_x,
-    to_weight,
-    gradient,
-    before_norm,
-    way,
-    x,
-    table,
-    carry,
-    carry_table,
-    weight,
-    c,
-    n,
-    t,
-    width,
-    relu,
+    x_gradient, weight_gradient, gradient, before_norm, backward_table, x, table, carry, carry_table, weight, c, n, t, width, relu,
     relu_backward,
-):
-    """Backward pass of `filter`; `gradient` is that of a following norm's result if `way`, its backward table, is given."""
+):  # fmt: skip
+    """Backward pass of `filter`; with the `backward_table` of a following norm, `gradient` is that of the norm's result."""
     zero, margin = x.dtype.type(0), (t + 16) // 16 * 16
     padded, values = np.zeros(n + 2 * margin, x.dtype), np.empty(n, x.dtype)
     has_left, has_right = _edges(n, t, width, x.dtype)
@@ -92,18 +78,26 @@ def filter_backward(
     below, below_left, below_right = _around(padded, margin + t, n)
     for i in range(c):
         _read(values, x, table, carry, carry_table, relu, i, c)
-        if len(way):
+        if len(backward_table):
             norm_backward(
-                here, row_at(gradient, i, n), row_at(before_norm, i, n), row_at(way, i, len(way) // c), relu_backward
+                here,
+                row_at(gradient, i, n),
+                row_at(before_norm, i, n),
+                row_at(backward_table, i, len(backward_table) // c),
+                relu_backward,
             )
         else:
             copy(here, row_at(gradient, i, n))
-        place, w, to_w = row_at(to_x, i, n), row_at(weight, i, 3 * width), row_at(to_weight, i, 3 * width)
+        out_row, w, w_gradient = (
+            row_at(x_gradient, i, n),
+            row_at(weight, i, 3 * width),
+            row_at(weight_gradient, i, 3 * width),
+        )
         g0, g1, g2 = zero, zero, zero
         if width == 1:
             w0, w1, w2 = w[0], w[1], w[2]
             for j in range(n):
-                place[j] = w2 * above[j] + w1 * here[j] + w0 * below[j]
+                out_row[j] = w2 * above[j] + w1 * here[j] + w0 * below[j]
                 g2 += values[j] * above[j]
                 g1 += values[j] * here[j]
                 g0 += values[j] * below[j]
@@ -115,7 +109,7 @@ def filter_backward(
                 at_left = w8 * above_left[j] + w5 * left[j] + w2 * below_left[j]
                 at_right = w6 * above_right[j] + w3 * right[j] + w0 * below_right[j]
                 value += at_left if has_left[j] > zero else zero
-                place[j] = value + (at_right if has_right[j] > zero else zero)
+                out_row[j] = value + (at_right if has_right[j] > zero else zero)
             for j in range(n):  # a loop of its own: there are not enough registers for both
                 middle = values[j]
                 with_left = middle if has_left[j] > zero else zero
@@ -129,13 +123,13 @@ def filter_backward(
                 g2 += with_left * below_left[j]
                 g1 += middle * below[j]
                 g0 += with_right * below_right[j]
-            to_w[3] += g3
-            to_w[4] += g4
-            to_w[5] += g5
-            to_w[6] += g6
-            to_w[7] += g7
-            to_w[8] += g8
-        to_w[0] += g0
-        to_w[1] += g1
-        to_w[2] += g2
+            w_gradient[3] += g3
+            w_gradient[4] += g4
+            w_gradient[5] += g5
+            w_gradient[6] += g6
+            w_gradient[7] += g7
+            w_gradient[8] += g8
+        w_gradient[0] += g0
+        w_gradient[1] += g1
+        w_gradient[2] += g2
     keep_alive(padded)

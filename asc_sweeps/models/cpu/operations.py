@@ -160,8 +160,11 @@ def finish_norm_backward(step, segments, saved, work, own, is_training):
     `step`: as in `finish_norm`; operands: backward table, both gradients, the norm's table, sums.
     """
     rows, n = step[0], segments * step[1]
-    way, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
-    to_weight, to_bias = _operand(step[1:], 1, saved, work, 0, own), _operand(step[1:], 2, saved, work, 0, own)
+    backward_table, table = _operand(step[1:], 0, saved, work, 0, own), _operand(step[1:], 3, saved, work, 0, own)
+    weight_gradient, bias_gradient = (
+        _operand(step[1:], 1, saved, work, 0, own),
+        _operand(step[1:], 2, saved, work, 0, own),
+    )
     totals, products = np.zeros(rows), np.zeros(rows)
     for b in range(segments):
         sums = _operand(step[1:], 4, saved, work, b, own)
@@ -171,9 +174,9 @@ def finish_norm_backward(step, segments, saved, work, own, is_training):
     for j in range(rows):
         total, product = totals[j], products[j]
         mean, deviation, scale = table[4 * j + MEAN], table[4 * j + DEVIATION], table[4 * j + SCALE]
-        to_weight[j] = product / deviation
-        to_bias[j] = total
+        weight_gradient[j] = product / deviation
+        bias_gradient[j] = total
         slope = -scale * product / (deviation * deviation * n) if is_training else 0.0
-        way[4 * j + OF_GRADIENT], way[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
-        way[4 * j + OF_INPUT] = slope
-        way[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0
+        backward_table[4 * j + OF_GRADIENT], backward_table[4 * j + SHIFT] = scale, table[4 * j + SHIFT]
+        backward_table[4 * j + OF_INPUT] = slope
+        backward_table[4 * j + CONSTANT] = -scale * total / n - slope * mean if is_training else 0.0

@@ -37,9 +37,9 @@ def resnorm(out, m, v, x, constants, n, t):
     for i in range(n):
         v[i] = one / np.sqrt(v[i] + eps)
     for c in range(channels):
-        plane, place = row_at(x, c, n), row_at(out, c, n)
+        plane, out_row = row_at(x, c, n), row_at(out, c, n)
         for i in range(n):
-            place[i] = weight * plane[i] + (plane[i] - m[i]) * v[i]
+            out_row[i] = weight * plane[i] + (plane[i] - m[i]) * v[i]
 
 
 @inline_kernel
@@ -49,24 +49,24 @@ def resnorm_backward(out, gradient, x, m, v, constants, n, t):
     count, weight = x.dtype.type(channels * t), constants[0]
     sums, products = np.zeros(n, x.dtype), np.zeros(n, x.dtype)
     for c in range(channels):
-        above, plane = row_at(gradient, c, n), row_at(x, c, n)
+        gradient_row, plane = row_at(gradient, c, n), row_at(x, c, n)
         for i in range(n):
-            sums[i] += above[i]
-            products[i] += above[i] * (plane[i] - m[i])
+            sums[i] += gradient_row[i]
+            products[i] += gradient_row[i] * (plane[i] - m[i])
     _spread_means(sums, t, count)
     _spread_means(products, t, count)
     for i in range(n):
         products[i] *= v[i] * v[i] * v[i]
         sums[i] *= v[i]
     for c in range(channels):
-        above, plane, place = row_at(gradient, c, n), row_at(x, c, n), row_at(out, c, n)
+        gradient_row, plane, out_row = row_at(gradient, c, n), row_at(x, c, n), row_at(out, c, n)
         for i in range(n):
-            place[i] = (weight + v[i]) * above[i] - products[i] * (plane[i] - m[i]) - sums[i]
+            out_row[i] = (weight + v[i]) * gradient_row[i] - products[i] * (plane[i] - m[i]) - sums[i]
 
 
 @inline_kernel
-def pool(out, places, x, c, f, t):
-    """Maximum of 2 x 2 numbers (fewer at an odd end) and its position, 0 to 3; the first of equal ones, NaN above all."""
+def pool(out, positions, x, c, f, t):
+    """Maximum of 2 x 2 numbers (fewer at an odd end) and its position, 0 to 3; the first of equal ones, NaN gradient_row all."""
     high, wide = (f + 1) // 2, (t + 1) // 2
     zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
     best, which = np.empty(f * wide, x.dtype), np.empty(f * wide, x.dtype)
@@ -87,11 +87,11 @@ def pool(out, places, x, c, f, t):
             first, second = 2 * y * wide, min(2 * y + 1, f - 1) * wide
             upper, lower = view(best, first, wide), view(best, second, wide)
             which_upper, which_lower = view(which, first, wide), view(which, second, wide)
-            place, place_which = row_at(out, i * high + y, wide), row_at(places, i * high + y, wide)
+            out_row, out_positions = row_at(out, i * high + y, wide), row_at(positions, i * high + y, wide)
             for j in range(wide):
                 is_lower = (lower[j] > upper[j]) | (lower[j] != lower[j])
-                place[j] = lower[j] if is_lower else upper[j]
-                place_which[j] = which_lower[j] + two if is_lower else which_upper[j]
+                out_row[j] = lower[j] if is_lower else upper[j]
+                out_positions[j] = which_lower[j] + two if is_lower else which_upper[j]
 
 
 @inline_kernel
@@ -103,18 +103,18 @@ def _weave(out, left, right):
 
 
 @inline_kernel
-def pool_backward(out, gradient, places, c, f, t):
+def pool_backward(out, gradient, positions, c, f, t):
     """Backward pass of `pool`: the gradient goes to the position of the maximum."""
     wide = (t + 1) // 2
     n, zero = (f + 1) // 2 * wide, out.dtype.type(0)
     left, right, woven = np.empty(n, out.dtype), np.empty(n, out.dtype), np.empty(2 * n, out.dtype)
     for i in range(c):
-        above, which = row_at(gradient, i, n), row_at(places, i, n)
+        gradient_row, which = row_at(gradient, i, n), row_at(positions, i, n)
         for odd in range(2):
             first = out.dtype.type(2 * odd)
             for j in range(n):
-                left[j] = above[j] if which[j] == first else zero
-                right[j] = above[j] if which[j] == first + 1 else zero
+                left[j] = gradient_row[j] if which[j] == first else zero
+                right[j] = gradient_row[j] if which[j] == first + 1 else zero
             _weave(woven, left, right)
             for y in range(odd, f, 2):
                 copy(view(out, (i * f + y) * t, t), view(woven, y // 2 * 2 * wide, t))

@@ -33,16 +33,16 @@ def _tiles(out, at_out, row_out, w, at_w, row_w, step_w, x, panel, row_x, m, k, 
     for i in range(0, m, ROWS):
         at = at_w + i * row_w
         for j in range(0, n, 2 * lanes):
-            place, wide = at_out + i * row_out + j, 2 * lanes if j + lanes < n else lanes
+            start, wide = at_out + i * row_out + j, 2 * lanes if j + lanes < n else lanes
             is_whole = j + wide <= n and i + ROWS <= m and not is_added
             # Rows beyond the end of w and columns beyond that of x are computed from whatever is in memory, and discarded.
-            to, at_to, row_to = (out, place, row_out) if is_whole else (tile, 0, wide)
+            to, at_to, row_to = (out, start, row_out) if is_whole else (tile, 0, wide)
             if wide > lanes:
                 product_tile(w, at, row_w, step_w, x, j * panel, row_x, k, to, at_to, row_to)
             else:
                 product_strip(w, at, row_w, step_w, x, j * panel, row_x, k, to, at_to, row_to)
             for r in range(0 if is_whole else min(ROWS, m - i)):
-                numbers = view(out, place + r * row_out, min(wide, n - j))
+                numbers = view(out, start + r * row_out, min(wide, n - j))
                 if is_added:
                     accumulate(numbers, row_at(tile, r, wide))
                 else:
@@ -73,9 +73,9 @@ def product_weight(out, gradient, x, m, k, n):
     for at in range(0, n, BLOCK_COLUMNS):
         size = min(BLOCK_COLUMNS, n - at)
         for i in range(0, k, lanes):  # also transposes what follows x in memory, which is discarded
-            place = i // width * width * size + i % width
+            start = i // width * width * size + i % width
             for q in range(0, size, lanes):
-                transpose_tile(x, i * n + at + q, n, panels, place + q * width, width)
+                transpose_tile(x, i * n + at + q, n, panels, start + q * width, width)
         _tiles(out, 0, k, gradient, at, n, 1, panels, size, width, m, size, k, True)
     keep_alive(panels)
 
@@ -93,14 +93,14 @@ def unfold(out, x, f, t, kernel, stride):
                 if j * stride + right - padding < t:
                     row[j] = values[j * stride + right - padding]
         for down in range(kernel):
-            place, shift = out[(down * kernel + right) * n : (down * kernel + right + 1) * n], down - padding
+            out_row, shift = out[(down * kernel + right) * n : (down * kernel + right + 1) * n], down - padding
             first, same = shift // stride * wide, rows[shift % stride]
             if first < 0:
-                place[:-first] = 0
-                copy(place[-first:], same[: n + first])
+                out_row[:-first] = 0
+                copy(out_row[-first:], same[: n + first])
             else:
-                copy(place[: n - first], same[first:])
-                place[n - first :] = 0
+                copy(out_row[: n - first], same[first:])
+                out_row[n - first :] = 0
 
 
 @inline_kernel

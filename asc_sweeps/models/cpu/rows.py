@@ -36,18 +36,18 @@ def norm(out, x, table, relu, is_added):
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        values, place = row_at(x, r, n), row_at(out, r, n)
+        values, out_row = row_at(x, r, n), row_at(out, r, n)
         scale, shift = table[4 * r + SCALE], table[4 * r + SHIFT]
         if relu:
             for i in range(n):
                 value = scale * values[i] + shift
-                place[i] = zero if value < zero else value
+                out_row[i] = zero if value < zero else value
         elif is_added:
             for i in range(n):
-                place[i] += scale * values[i] + shift
+                out_row[i] += scale * values[i] + shift
         else:
             for i in range(n):
-                place[i] = scale * values[i] + shift
+                out_row[i] = scale * values[i] + shift
 
 
 @inline_kernel
@@ -57,34 +57,38 @@ def norm_sums(sums, gradient, x, table, relu):
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values = row_at(gradient, r, n), row_at(x, r, n)
+        gradient_row, values = row_at(gradient, r, n), row_at(x, r, n)
         mean, scale, shift = table[4 * r + MEAN], table[4 * r + SCALE], table[4 * r + SHIFT]
         total, product = zero, zero
         for i in range(n):
-            g = zero if relu and not scale * values[i] + shift > zero else above[i]
+            g = zero if relu and not scale * values[i] + shift > zero else gradient_row[i]
             total += g
             product += g * (values[i] - mean)
         sums[2 * r], sums[2 * r + 1] = total, product
 
 
 @inline_kernel
-def norm_backward(out, gradient, x, way, relu):
-    """Backward pass of `norm`; without `gradient`, in place: `out` contains the gradient of the norm's result."""
-    rows = len(way) // 4
+def norm_backward(out, gradient, x, backward_table, relu):
+    """Backward pass of `norm`; without `gradient`, in out_row: `out` contains the gradient of the norm's result."""
+    rows = len(backward_table) // 4
     n = len(x) // rows
     zero = x.dtype.type(0)
     for r in range(rows):
-        above, values, place = row_at(gradient, r, n), row_at(x, r, n), row_at(out, r, n)
-        of_gradient, of_input, constant = way[4 * r + OF_GRADIENT], way[4 * r + OF_INPUT], way[4 * r + CONSTANT]
-        scale, shift = of_gradient, way[4 * r + SHIFT]
+        gradient_row, values, out_row = row_at(gradient, r, n), row_at(x, r, n), row_at(out, r, n)
+        of_gradient, of_input, constant = (
+            backward_table[4 * r + OF_GRADIENT],
+            backward_table[4 * r + OF_INPUT],
+            backward_table[4 * r + CONSTANT],
+        )
+        scale, shift = of_gradient, backward_table[4 * r + SHIFT]
         if len(gradient):
             for i in range(n):
-                g = zero if relu and not scale * values[i] + shift > zero else above[i]
-                place[i] = of_gradient * g + of_input * values[i] + constant
+                g = zero if relu and not scale * values[i] + shift > zero else gradient_row[i]
+                out_row[i] = of_gradient * g + of_input * values[i] + constant
         else:
             for i in range(n):
-                g = zero if relu and not scale * values[i] + shift > zero else place[i]
-                place[i] = of_gradient * g + of_input * values[i] + constant
+                g = zero if relu and not scale * values[i] + shift > zero else out_row[i]
+                out_row[i] = of_gradient * g + of_input * values[i] + constant
 
 
 @inline_kernel
@@ -111,9 +115,9 @@ def gate(out, x, gates):
     """Multiply each row of x by a number."""
     n = len(x) // len(gates)
     for r in range(len(gates)):
-        row, place, gate = row_at(x, r, n), row_at(out, r, n), gates[r]
+        row, out_row, gate = row_at(x, r, n), row_at(out, r, n), gates[r]
         for i in range(n):
-            place[i] = row[i] * gate
+            out_row[i] = row[i] * gate
 
 
 @inline_kernel
@@ -121,22 +125,22 @@ def gate_sums(out, gradient, x):
     """Backward pass of `gate`: the gradient of the gates."""
     n = len(x) // len(out)
     for r in range(len(out)):
-        above, row = row_at(gradient, r, n), row_at(x, r, n)
+        gradient_row, row = row_at(gradient, r, n), row_at(x, r, n)
         total = x.dtype.type(0)
         for i in range(n):
-            total += above[i] * row[i]
+            total += gradient_row[i] * row[i]
         out[r] = total
 
 
 @inline_kernel
-def gate_backward(out, gradient, gates, to_means):
+def gate_backward(out, gradient, gates, means_gradient):
     """Backward pass of `gate`: the gradient of its rows, from whose means the gates were computed."""
     n = len(out) // len(gates)
     for r in range(len(gates)):
-        above, place = row_at(gradient, r, n), row_at(out, r, n)
-        gate, share = gates[r], to_means[r] / out.dtype.type(n)
+        gradient_row, out_row = row_at(gradient, r, n), row_at(out, r, n)
+        gate, share = gates[r], means_gradient[r] / out.dtype.type(n)
         for i in range(n):
-            place[i] = above[i] * gate + share
+            out_row[i] = gradient_row[i] * gate + share
 
 
 @inline_kernel
@@ -158,7 +162,7 @@ def column_sums(out, x, n, t, divisor):
 
 @inline_kernel
 def add_line(out, x, line, other, n, t, divisor, relu):
-    """X plus a line [C, T] divided by `divisor`, broadcast over frequency, and another map; ReLU."""
+    """The sum of x, a line [C, T] divided by `divisor`, broadcast over frequency, and another map; ReLU."""
     zero = x.dtype.type(0)
     tile = np.empty(min(n // t, max(1, 512 // t)) * t, x.dtype)  # the line, repeated for longer loops
     for c in range(len(x) // n):
@@ -170,15 +174,15 @@ def add_line(out, x, line, other, n, t, divisor, relu):
             size *= 2
         for j in range(c * n, (c + 1) * n, len(tile)):
             size = min(len(tile), (c + 1) * n - j)
-            place, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
+            out_row, values, others = view(out, j, size), view(x, j, size), view(other, j, size if len(other) else 0)
             if len(others):
-                for i in range(len(place)):
+                for i in range(len(out_row)):
                     value = values[i] + tile[i] + others[i]
-                    place[i] = zero if relu and value < zero else value
+                    out_row[i] = zero if relu and value < zero else value
             else:
-                for i in range(len(place)):
+                for i in range(len(out_row)):
                     value = values[i] + tile[i]
-                    place[i] = zero if relu and value < zero else value
+                    out_row[i] = zero if relu and value < zero else value
 
 
 @inline_kernel

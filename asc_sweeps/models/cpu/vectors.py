@@ -14,9 +14,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-"""Sums may be reordered for vector instructions. Without "nnan": numbers that are not finite stay so.
-
-Reordering depends on the names of local variables, too (numba sorts by them); renaming can change the last digits of gradients."""
+"""Sums may be reordered for vector instructions. Without "nnan": numbers that are not finite stay so."""
 
 inline_kernel: Callable[..., Any] = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
 """Decorates functions that are inlined into compiled operations."""
@@ -39,9 +37,8 @@ _DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdi
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile at the first call and cache on disk; without a writable folder, compile in each process."""
-    function.__qualname__ += (
-        f"_{_DIGEST}"  # part of the name on disk, since an operation is compiled from several files
-    )
+    # Part of the name on disk, since an operation is compiled from several files.
+    function.__qualname__ += f"_{_DIGEST}"
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:
@@ -180,13 +177,13 @@ def _product_tile(vectors: int) -> Any:
             x, out = code.pointer(x_type, x, at_x), code.pointer(out_type, out, at_out)
 
             def products(k: ir.Value) -> list[tuple]:
-                place, column = builder.mul(k, row_x), builder.mul(k, step_w)
-                right = [code.load(code.move(x, place, j * code.lanes)) for j in range(vectors)]
+                start, column = builder.mul(k, row_x), builder.mul(k, step_w)
+                right = [code.load(code.move(x, start, j * code.lanes)) for j in range(vectors)]
                 return [(left, r) for row in rows for left in [code.broadcast(code.move(row, column))] for r in right]
 
             for i, total in enumerate(code.sums(vectors * ROWS, n, 1, products)):
-                place = code.move(out, builder.mul(_INDEX(i // vectors), row_out), i % vectors * code.lanes)
-                code.store(total, place)
+                start = code.move(out, builder.mul(_INDEX(i // vectors), row_out), i % vectors * code.lanes)
+                code.store(total, start)
             return context.get_dummy_value()
 
         return signature, generate
