@@ -75,12 +75,13 @@ def test_a_block_is_one_function_and_its_name_its_counts_follow_from_its_layers_
     counted = json.loads(python(copy, "-m", "asc_sweeps", "complexity", *words))
     code = (
         "import torch; from asc_sweeps.training.build_network import build_network; from asc_sweeps.models.cpu import compiled; "
-        "from asc_sweeps.config.setting_groups import ModelConfig; compiled.SMALLEST = 0; "
+        "from asc_sweeps.config.setting_groups import ModelConfig; compiled.MIN_STEM_VALUES = 0; "
         "network, x = build_network(ModelConfig(block='plain', mfa=False, fpm=False)), torch.randn(2, 1, 64, 16); "
-        "network(x).sum().backward(); print(compiled.can_run(network, x), sum(p.numel() for p in network.parameters()))"
+        "known = build_network(ModelConfig(mfa=False, fpm=False)); network(x).sum().backward(); "
+        "print(compiled.can_run(known, x), compiled.can_run(network, x), sum(p.numel() for p in network.parameters()))"
     )
-    taken, params = python(copy, "-c", code).split()
-    assert (taken, int(params)) == ("False", counted["params"])
+    known_taken, taken, params = python(copy, "-c", code).split()
+    assert (known_taken, taken, int(params)) == ("True", "False", counted["params"])
 
 
 POLISH_SETTINGS = '''
