@@ -16,6 +16,7 @@ from torch import nn
 
 from asc_sweeps.config.setting_groups import ModelConfig
 from asc_sweeps.models.cpu import buffers, compiled, operations
+from asc_sweeps.models.cpu.known_layers import KNOWN_SOURCES, source_digest
 from asc_sweeps.models.int8 import fake_quantize
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
@@ -325,6 +326,43 @@ def test_what_is_not_exactly_known_goes_through_the_layers_and_gives_their_resul
     found = network.eval()(x)
     monkeypatch.setattr(compiled, "can_run", lambda *_: False)
     torch.testing.assert_close(found, network(x), rtol=0, atol=0)
+
+
+def test_the_compiled_form_is_written_for_the_layers_as_they_are():
+    assert {layer.__qualname__: source_digest(layer) for layer in KNOWN_SOURCES} == {
+        layer.__qualname__: digest for layer, digest in KNOWN_SOURCES.items()
+    }
+
+
+EDITS = {
+    "a bias": ("blocks.py", "groups=channels, bias=False", "groups=channels, bias=True"),
+    "another activation": ("blocks.py", "nn.SiLU()", "nn.GELU()"),
+    "another gate": ("attention.py", "torch.relu(", "torch.nn.functional.silu("),
+    "another forward": ("norms.py", "return self.weight * x +", "return 2 * self.weight * x +"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edit", EDITS)
+def test_layers_whose_code_was_changed_are_called(edit, tmp_path):
+    file, old, new = EDITS[edit]
+    package = shutil.copytree(
+        Path(compiled.__file__).parents[2], tmp_path / "asc_sweeps", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    source = (package / "models" / file).read_text()
+    assert old in source
+    (package / "models" / file).write_text(source.replace(old, new))
+    code = (
+        "import torch; from asc_sweeps.training.build_network import build_network; from asc_sweeps.models.cpu import compiled; "
+        "from asc_sweeps.config.setting_groups import ModelConfig; compiled.MIN_STEM_VALUES = 0; "
+        "network, x = build_network(ModelConfig(width=8, block='bcresnet')), torch.randn(3, 1, 32, 16); "
+        "network(x).sum().backward(); print(compiled.__file__, compiled.can_run(network, x))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(package / "models" / "cpu" / "compiled.py"), "False"]
 
 
 def test_without_numba_the_layers_are_called():

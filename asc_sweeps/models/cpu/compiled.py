@@ -27,6 +27,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from asc_sweeps.models.cpu import buffers
+from asc_sweeps.models.cpu.known_layers import is_known
 from asc_sweeps.models.network import Network
 from asc_sweeps.workspace.file_lock import FileLock
 
@@ -59,7 +60,7 @@ def can_run(network: Network, x: Tensor) -> bool:
         return False
     if _get_current_dispatch_mode() or _has_any_global_hook() or x.layout != torch.strided:
         return False
-    if type(network) is not Network:
+    if type(network) is not Network or not is_known(network.config.block):
         return False
     layers, expected = list(network.modules()), _expected_layers(network.config, network.scenes)
     if len(layers) != len(expected):
