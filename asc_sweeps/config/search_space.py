@@ -160,7 +160,7 @@ class SearchSpace:
             except ConfigError as error:
                 problems += error.problems
         if self.condition and count and not problems and not trials:
-            problems.append(f"{self.source}: `where` holds for no point of the grid: {self.condition.text}")
+            problems.append(f"{self.source}: `where` excludes every point of the grid: {self.condition.text}")
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         return list(trials)

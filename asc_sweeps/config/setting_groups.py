@@ -16,7 +16,7 @@ from asc_sweeps.errors import did_you_mean, show_value
 SAMPLE_RATE = 16_000
 """Hz of every waveform (Sec. 4.1)."""
 
-NOT_IN_PAPER = "the paper does not say"
+NOT_IN_PAPER = "not specified in the paper"
 DATASETS = ("tau2022", "synthetic-tiny", "synthetic-small", "synthetic-medium")
 
 Share = Annotated[float, Field(ge=0, le=1)]

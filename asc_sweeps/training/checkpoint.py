@@ -104,7 +104,7 @@ def _load(path: Path, digest: str) -> dict[str, Any]:
 
 
 def _damaged(path: Path, problem: str, remedy: Path | None = None) -> TrialError:
-    return TrialError("damaged", f"{path}: {problem}; delete {remedy or path.parent} to train anew")
+    return TrialError("damaged", f"{path}: {problem}; delete {remedy or path.parent} to train again")
 
 
 def _pointed_files(folder: Path) -> list[tuple[Path, str]]:

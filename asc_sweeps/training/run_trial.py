@@ -178,7 +178,7 @@ def _write_settings(config: TrialConfig, workspace: Workspace) -> dict[str, Any]
         try:
             stored = stored_config(json.loads(path.read_text(encoding="utf-8")), folder)
         except ValueError as error:
-            raise WorkspaceError(f"{path}: not valid JSON ({error}); move its folder away to train anew") from None
+            raise WorkspaceError(f"{path}: not valid JSON ({error}); move its folder away to train again") from None
         refuse_other_settings(stored, config, workspace)
     settings = config.model_dump(mode="json")
     workspace.storage.write_json(path, settings)

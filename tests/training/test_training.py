@@ -449,7 +449,7 @@ def test_a_checkpoint_of_another_form_is_refused_with_the_way_out(state, tmp_pat
     digest = save_state(LocalStorage(tmp_path), tmp_path / "pretrain-0001.pt", state)
     (tmp_path / "checkpoint.json").write_text(json.dumps({"file": "pretrain-0001.pt", "sha256": digest}))
     with pytest.raises(
-        TrialError, match=r"pretrain-0001\.pt: not a checkpoint of this version .*delete .* to train anew"
+        TrialError, match=r"pretrain-0001\.pt: not a checkpoint of this version .*delete .* to train again"
     ):
         load_checkpoint(tmp_path)
 

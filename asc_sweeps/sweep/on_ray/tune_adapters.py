@@ -128,4 +128,4 @@ def worker_failure(signature: str, recorded: TrialFailure | None, error_file: st
     if "running low on memory" in last:
         message = f"{killed} because its node ran low on memory; run fewer trials at once with --workers"
         return TrialFailed(signature, "out of memory", message)
-    return TrialFailed(signature, "killed", f"{killed}, by someone or by the system for its memory")
+    return TrialFailed(signature, "killed", f"{killed}, by a user, or by the system for lack of memory")
