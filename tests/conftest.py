@@ -95,8 +95,13 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run fast tests first, so that errors show within seconds, before Ray and the browser start."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Fast tests first: a mistake shows in seconds. Then the longest group, so that the other workers' tests run beside it."""
+
+    def position(item: pytest.Item) -> int:
+        group = item.get_closest_marker("xdist_group")
+        return 0 if not item.get_closest_marker("slow") else 1 if group and "nodes" in group.args else 2
+
+    items.sort(key=position)
 
 
 @pytest.hookimpl(trylast=True)

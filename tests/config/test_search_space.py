@@ -88,7 +88,10 @@ def test_yaml_values_mean_what_people_expect(text, value):
             "study: s\ngrid: {}\nwhere: model.widht > 8\n",
             "my.yaml:3:8: where: unknown setting 'model.widht'; did you mean",
         ),
-        ("study: s\ngrid: {model.width: [8, 16]}\nwhere: model.width > 80\n", "`where` excludes every point of the grid"),
+        (
+            "study: s\ngrid: {model.width: [8, 16]}\nwhere: model.width > 80\n",
+            "`where` excludes every point of the grid",
+        ),
         ("study: s\ngrid: {}\nsearch: {trials: 1, parameters: {model.mfa: [true]}}\n", "both `grid` and `search`"),
         ("study: s\nsettings: {data.validation_share: 0.0}\ngrid: {}\nscheduler: asha\n", "data.validation_share is 0"),
         ("study: s\ngrid: {}\nscheduler: hyperband\n", "my.yaml:3:12: scheduler must be asha"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from planted import settings, trial
 
 from asc_sweeps.cli.progress import ProgressLine
 from asc_sweeps.config.request import Request, load_studies
@@ -12,9 +13,8 @@ from asc_sweeps.errors import WorkspaceError
 from asc_sweeps.sweep.plan import make_plan
 from asc_sweeps.sweep.search_databases import open_searches
 from asc_sweeps.training.finished import FinishedTrials
-from asc_sweeps.workspace.atomic_files import write_json
 from asc_sweeps.workspace.paths import Workspace
-from asc_sweeps.workspace.record_store import load_contents, save_failure
+from asc_sweeps.workspace.record_store import load_contents, save_failure, save_result
 from asc_sweeps.workspace.records import TrialFailure
 
 START = TrialConfig(model=ModelConfig(width=8))
@@ -58,10 +58,10 @@ def test_the_papers_whole_study_is_what_the_readme_says():
 
 
 def test_a_failure_beside_a_result_is_none(tmp_path):
-    workspace = Workspace(tmp_path)
-    save_failure(workspace, TrialFailure("0123456789ab", "BC-ResNet-8", "pretraining", "killed", "", ""))
+    workspace, result = Workspace(tmp_path), trial(settings())
+    save_failure(workspace, TrialFailure(result.signature, result.system, result.phase, "killed", "", ""))
     assert len(load_contents(workspace).failures) == 1
-    write_json(workspace.trial("0123456789ab") / "result.json", {})
+    save_result(workspace, result)
     assert load_contents(workspace).failures == []
 
 

@@ -143,7 +143,7 @@ def is_told(ended: Outcome, root: Path, error: int) -> None:
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert f"{root}/" in line
     assert f"{os.strerror(error)}; {REMEDIES[error]}; " in line
-    assert "the same command goes on" in line
+    assert "run the same command to resume" in line
 
 
 def at_every(lab: Lab, tmp_path: Path, fault: str, when: str = "{n}") -> Iterator[tuple[Path, Outcome]]:
