@@ -17,6 +17,8 @@ from asc_sweeps.cli import cli
 from asc_sweeps.data.labels import SCENES
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 
+pytestmark = pytest.mark.slow
+
 SLOW_TO_IMPORT = ("torch", "torchaudio", "ray", "optuna", "plotly", "pandas")
 
 

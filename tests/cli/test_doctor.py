@@ -17,6 +17,8 @@ from asc_sweeps.cli.doctor import MINIMUM_VERSIONS, examine
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):

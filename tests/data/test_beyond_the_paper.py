@@ -32,6 +32,8 @@ from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.training.stored_network import trained_network
 from asc_sweeps.workspace.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 ALWAYS = AugmentConfig(impulse_response_probability=1.0, impulse_responses="/some")
 OWN = {"per_device.epochs": 1, "per_device.batch_size": 16, "per_device.learning_rate": 1e-2}
 

@@ -20,6 +20,8 @@ from asc_sweeps.data.prepare import prepare
 from asc_sweeps.data.synthetic import DatasetPlan, synthesize
 from asc_sweeps.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

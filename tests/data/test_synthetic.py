@@ -29,6 +29,8 @@ from asc_sweeps.data.synthetic.layout import Recording
 from asc_sweeps.errors import DataError
 from asc_sweeps.workspace.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 SEED = 3
 MINI = DatasetPlan("mini", train_locations=1, test_locations=5, recordings=1, scenes=("bus",))  # 110 segments and a few
 ONE_SCENE = DatasetPlan("small", train_locations=1, test_locations=1, recordings=1, scenes=("bus",))

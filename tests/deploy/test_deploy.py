@@ -27,6 +27,8 @@ from asc_sweeps.errors import ConfigError, DataError, WorkspaceError
 from asc_sweeps.models.network import Network
 from asc_sweeps.training.run_trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 ROUNDED = {"quantize.epochs": 1, "quantize.batch_size": 32, "quantize.calibration_segments": 64}
 
 

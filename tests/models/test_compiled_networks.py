@@ -22,6 +22,8 @@ from asc_sweeps.models.network import Network
 from asc_sweeps.training.build_network import build_network
 from tests.benchmarks.networks import awake, differences
 
+pytestmark = pytest.mark.slow
+
 BASELINE, RES2NET, FULL = {"block": "bcresnet", "mfa": False, "fpm": False}, {"mfa": False, "fpm": False}, {}
 CASES = [
     (BASELINE, 8, 32, 32),

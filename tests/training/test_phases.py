@@ -36,6 +36,8 @@ from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.training.stored_network import load_weights, trained_network
 from asc_sweeps.workspace.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 ROUNDED = {"quantize.epochs": 1, "quantize.batch_size": 32, "quantize.calibration_segments": 64}
 TAUGHT = {"distill.epochs": 1, "distill.batch_size": 32}
 

@@ -17,6 +17,8 @@ from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.record_store import load_contents, load_result, save_result
 from asc_sweeps.workspace.records import as_stored
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_fine_tuning_runs_its_start_first_and_both_are_results(tuned, workspace):
     config, result = tuned

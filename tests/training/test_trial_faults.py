@@ -36,6 +36,8 @@ from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.workspace.paths import Workspace
 from asc_sweeps.workspace.status import StudyStatus, TrialStatus
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "features.n_mels": 32,
     "features.hop": 1024,

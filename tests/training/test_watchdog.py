@@ -4,11 +4,14 @@ import dataclasses
 import multiprocessing
 import time
 
+import pytest
 from small_trials import config_of, data, tuned, workspace  # noqa: F401
 
 from asc_sweeps.training.run_trial import run_trial
 from asc_sweeps.training.watchdog import record_progress, watchdog
 from asc_sweeps.workspace.record_store import load_failure
+
+pytestmark = pytest.mark.slow
 
 
 def _wait_for_ever(row):

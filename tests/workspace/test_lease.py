@@ -14,6 +14,8 @@ from asc_sweeps.errors import LeaseLostError
 from asc_sweeps.workspace import lease
 from asc_sweeps.workspace.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys, time
 from pathlib import Path

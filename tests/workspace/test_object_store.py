@@ -19,6 +19,8 @@ from asc_sweeps.workspace.mirrored_storage import MirroredStorage
 from asc_sweeps.workspace.object_store import ObjectStore
 from asc_sweeps.workspace.paths import RESULT, Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["s3", "file"])
 def machines(request, tmp_path, monkeypatch):
