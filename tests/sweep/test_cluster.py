@@ -134,7 +134,7 @@ def test_an_open_job_api_is_seen_by_its_answer(status, is_open):
 
 
 def test_a_node_that_is_killed_loses_no_epoch_in_an_object_store_either(study, tmp_path, bucket):
-    path = study("nodes", "  finetune: null\n  seed: [0, 1, 2]\n", epochs=15)
+    path = study("nodes", "  finetune: null\n  seed: [0, 1, 2]\n", epochs=60)
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "6" * 64}
     port = free_port()
     there = ["--workspace", bucket, "--address", f"127.0.0.1:{port}", "--wait", "2"]
