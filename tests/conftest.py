@@ -75,6 +75,16 @@ def study(tmp_path: Path, three_scenes: Path) -> Callable[..., str]:
     return write
 
 
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder with a copy of the product's code, for a test to change."""
+    root = Path(__file__).parent.parent
+    for name in ("asc_sweeps", "analysis", "search_spaces"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Host and port of an S3 server on the loopback interface."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +13,6 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 SIGNATURES = json.loads((ROOT / "tests" / "signatures.json").read_text())
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    for name in ("asc_sweeps", "analysis", "search_spaces"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
 
 
 def insert_before(path: Path, anchor: str, text: str) -> None:

@@ -64,7 +64,7 @@ def _find(name: str) -> Path:
 
 
 def _read_sizes(text: str, file: str, mini: bool) -> dict[bool, SearchSpace]:
-    """Both sizes, whichever is asked for, so that all mistakes are reported."""
+    """The full and the mini size, whichever is requested, so that the mistakes of both are reported."""
     root = parse_yaml(text, file)
     if root is None:
         raise ConfigError([f"{file}: the file is empty; it needs `study`, and `grid` or `search`"])

@@ -14,6 +14,7 @@ from asc_sweeps.models.layer_counts import count_layers
 from asc_sweeps.models.network import Network
 from asc_sweeps.models.norms import ResNorm, SubSpectralNorm
 from asc_sweeps.models.res2 import Res2
+from tests.benchmarks.networks import awake as randomized
 
 TOGGLES = [(block, mfa, fpm) for block in ("bcresnet", "bcres2net") for mfa in (False, True) for fpm in (False, True)]
 
@@ -24,16 +25,8 @@ def _seed():
 
 
 def awake(module):
-    """Norms with statistics and weights of their own, so that nothing cancels out; eval mode."""
-    for m in module.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            nn.init.normal_(m.running_mean)
-            nn.init.uniform_(m.running_var, 0.5, 2)
-            nn.init.normal_(m.weight, 1, 0.3)
-            nn.init.normal_(m.bias)
-        elif isinstance(m, nn.Conv2d | nn.Linear):
-            nn.init.normal_(m.weight, 0, 0.3)
-    return module.eval()
+    """With random weights and norm statistics, in eval mode."""
+    return randomized(module).eval()
 
 
 def test_res2_is_equation_1():
